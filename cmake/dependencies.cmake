@@ -1,0 +1,17 @@
+# Everything that Troupe links, in one place. All of it comes from Debian 12 (scripts/install-packages).
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(CLI11 REQUIRED)
+# Debian's libcaf-dev ships no CMake package.
+find_library(TROUPE_CAF_LIBRARY caf_core REQUIRED)
+find_path(TROUPE_CAF_INCLUDE caf/all.hpp REQUIRED)
+find_package(prometheus-cpp REQUIRED COMPONENTS core)
+find_package(Boost 1.74 REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(zmq REQUIRED IMPORTED_TARGET libzmq)
+pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
+find_path(TROUPE_MSGPACK_INCLUDE msgpack.hpp REQUIRED)
+find_path(TROUPE_CPPZMQ_INCLUDE zmq.hpp REQUIRED)

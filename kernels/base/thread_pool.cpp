@@ -1,0 +1,98 @@
+#include "kernels/base/thread_pool.hpp"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <chrono>
+
+#include "kernels/base/check.hpp"
+
+namespace troupe {
+
+namespace {
+
+inline void pause_briefly() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+bool set_thread_nice(int nice) noexcept {
+  const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
+  return ::setpriority(PRIO_PROCESS, thread, nice) == 0;
+}
+
+thread_pool::thread_pool(const options& chosen) : spin_us_(chosen.spin_us) {
+  TROUPE_CHECK(chosen.thread_count >= 1);
+  workers_.reserve(chosen.thread_count - 1);
+  for (std::size_t i = 1; i < chosen.thread_count; ++i) {
+    workers_.emplace_back([this, i, nice = chosen.nice] {
+      set_thread_nice(nice);
+      worker_loop(i);
+    });
+  }
+}
+
+thread_pool::~thread_pool() {
+  stopping_.store(true, std::memory_order_relaxed);
+  region_.fetch_add(1, std::memory_order_release);
+  region_.notify_all();
+  for (auto& worker : workers_) worker.join();
+}
+
+template <class Predicate>
+void thread_pool::wait_until(std::atomic<std::uint32_t>& word, Predicate ready) {
+  const auto spin_end = std::chrono::steady_clock::now() + std::chrono::microseconds(spin_us_);
+  for (;;) {
+    for (int i = 0; i < 64; ++i) {
+      if (ready(word.load(std::memory_order_acquire))) return;
+      pause_briefly();
+    }
+    if (std::chrono::steady_clock::now() >= spin_end) break;
+  }
+  for (;;) {
+    const std::uint32_t seen = word.load(std::memory_order_acquire);
+    if (ready(seen)) return;
+    word.wait(seen, std::memory_order_acquire);
+  }
+}
+
+void thread_pool::claim_tasks(std::size_t thread_index) {
+  std::uint32_t left = unclaimed_.load(std::memory_order_acquire);
+  while (left != 0) {
+    if (!unclaimed_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
+                                          std::memory_order_acquire)) {
+      continue;
+    }
+    job_.call(job_.context, task_count_ - left, thread_index);
+    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+    left = unclaimed_.load(std::memory_order_acquire);
+  }
+}
+
+void thread_pool::run(job work, std::size_t task_count) {
+  TROUPE_CHECK(task_count <= UINT32_MAX);
+  job_ = work;
+  task_count_ = task_count;
+  unfinished_.store(static_cast<std::uint32_t>(task_count), std::memory_order_relaxed);
+  unclaimed_.store(static_cast<std::uint32_t>(task_count), std::memory_order_release);
+  region_.fetch_add(1, std::memory_order_release);
+  region_.notify_all();
+  claim_tasks(0);
+  wait_until(unfinished_, [](std::uint32_t left) { return left == 0; });
+}
+
+void thread_pool::worker_loop(std::size_t thread_index) {
+  std::uint32_t seen = 0;
+  for (;;) {
+    wait_until(region_, [seen](std::uint32_t now) { return now != seen; });
+    seen = region_.load(std::memory_order_acquire);
+    if (stopping_.load(std::memory_order_relaxed)) return;
+    claim_tasks(thread_index);
+  }
+}
+
+}  // namespace troupe
