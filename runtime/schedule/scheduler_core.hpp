@@ -1,0 +1,136 @@
+// The scheduler's policy and state machine: lane queues, admission, continuous batching with chunked
+// prefill, block allocation with prefix reuse, preemption by recompute. A plain object: time and memory
+// are handed in, no I/O, no threads; the scheduler actor, the simulator and the tests run the same one.
+//
+//   enqueue -> waiting -> running -> finished
+//                ^           |
+//                +-preempted-+         cancel and stop end a request from any state
+//
+// The engine drives it: plan() while a step runs or not (at most one step in flight), complete() with the
+// step's result, then plan() again.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/base/result.hpp"
+#include "runtime/schedule/lane.hpp"
+#include "runtime/schedule/step.hpp"
+
+namespace troupe {
+
+using monotonic_time = std::chrono::nanoseconds;  ///< since an arbitrary start; handed in
+
+enum class finish_reason : std::uint8_t { stop, length, abort, error };
+
+constexpr std::string_view to_string(finish_reason reason) noexcept {
+  switch (reason) {
+    case finish_reason::stop: return "stop";
+    case finish_reason::length: return "length";
+    case finish_reason::abort: return "abort";
+    case finish_reason::error: return "error";
+  }
+  return "error";
+}
+
+struct scheduler_limits {
+  std::uint32_t max_model_len = 2048;
+  std::uint32_t max_num_seqs = 256;
+  std::uint32_t max_num_batched_tokens = 4096;
+  std::uint32_t max_batch_size = 32;           ///< requests that may start their prefill in one step
+  std::uint32_t max_num_queued_reqs = 1024;    ///< waiting requests, all lanes together
+  std::uint32_t block_tokens = 16;
+  std::uint32_t block_count = 0;
+  bool enable_prefix_caching = true;
+  bool enable_chunked_prefill = true;
+  std::uint64_t model_fingerprint = 0;
+  std::vector<token_id> end_of_generation;  ///< ids that end a sequence unless ignore_eos
+};
+
+/// A request as the scheduler sees it. Resubmission after a replica's restart carries what was emitted.
+struct schedule_request {
+  request_id id{};
+  lane service = lane::realtime;
+  std::int32_t priority = 0;  ///< within a lane; lower first
+  std::uint64_t tenant_salt = 0;
+  std::shared_ptr<const std::vector<token_id>> prompt;
+  std::shared_ptr<const generation_params> params;
+  monotonic_time arrival{};
+  std::optional<monotonic_time> deadline;
+  /// For each sequence the tokens it already generated and whether it already ended; empty for a new request.
+  struct progress {
+    std::vector<token_id> output;
+    bool finished = false;
+  };
+  std::vector<progress> resumed;
+};
+
+/// What happened to a sequence in a completed step, in order.
+struct sequence_update {
+  sequence_id sequence;
+  std::optional<sampled_token> token;          ///< drawn in this step
+  std::vector<sampled_token> prompt_logprobs;  ///< of this step's prompt rows
+  std::optional<finish_reason> finished;
+  std::optional<token_id> stop_token;          ///< the id that ended it, if an id did
+};
+
+struct request_started {
+  request_id id{};
+  monotonic_time queued{};            ///< how long it waited
+  std::uint32_t cached_tokens = 0;    ///< prompt tokens found in the prefix cache
+};
+
+struct step_outcome {
+  std::vector<sequence_update> updates;
+};
+
+struct scheduler_counts {
+  std::array<std::uint32_t, lane_count> waiting{};
+  std::array<std::uint32_t, lane_count> running{};  ///< requests
+  std::uint32_t running_sequences = 0;
+  std::uint32_t blocks_total = 0, blocks_free = 0, blocks_cached = 0, blocks_referenced = 0;
+  std::uint64_t preemptions = 0;                    ///< since start
+  std::uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0;
+};
+
+class scheduler_core {
+ public:
+  explicit scheduler_core(scheduler_limits limits);
+  ~scheduler_core();
+  scheduler_core(scheduler_core&&) noexcept;
+
+  /// Errors: overloaded (queue full), invalid_argument (can never fit: says the numbers), already_exists.
+  result<void> enqueue(schedule_request request);
+
+  /// Ends a request in any state; its blocks are free after the step in flight that names them. False if unknown.
+  bool cancel(request_id id);
+  /// Ends one sequence (a stop string was seen by the request actor). False if unknown or already ended.
+  bool stop_sequence(sequence_id id);
+
+  struct planned {
+    step_plan plan;                         ///< no slices: nothing to do
+    std::vector<request_started> started;   ///< requests which left the queue for the first time
+  };
+  /// Seals the next step. No step may be in flight.
+  planned plan(monotonic_time now);
+  /// Takes the result of the step in flight.
+  step_outcome complete(const step_result& result, monotonic_time now);
+
+  [[nodiscard]] bool has_step_in_flight() const;
+  [[nodiscard]] bool has_work() const;  ///< anything waiting or running
+  [[nodiscard]] scheduler_counts counts() const;
+  /// Block conservation and agreement of tables, references and index; ends the process on a breach.
+  void check_integrity() const;
+
+ private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace troupe

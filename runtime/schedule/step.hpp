@@ -1,0 +1,77 @@
+// What a scheduler asks of a worker and what comes back: one sealed step plan, one step result. Plain
+// data; the plan carries everything the step needs, so that a worker keeps no state of any sequence.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/base/index_types.hpp"
+#include "runtime/decode/generation_params.hpp"
+
+namespace troupe {
+
+/// Process-unique number of a request; a client's own id is text and scoped to its tenant.
+enum class request_id : std::uint64_t {};
+
+struct sequence_id {
+  request_id request{};
+  std::uint32_t index = 0;  ///< 0 .. n - 1 within the request
+  auto operator<=>(const sequence_id&) const = default;
+};
+
+enum class step_id : std::uint64_t {};
+
+/// Draw the next token after the slice's last row, for one or more sequences that share it (n > 1 share
+/// their prompt and part at the first token).
+struct sample_directive {
+  std::shared_ptr<const generation_params> params;
+  std::vector<std::uint32_t> sequence_indices;  ///< one token is drawn for each
+  bool forbid_stop_ids = false;                 ///< fewer than min_tokens so far
+  std::uint32_t prompt_count = 0;               ///< how many of history are prompt tokens
+  std::vector<token_id> history;                ///< prompt and output; filled only when params->sampling.needs_history()
+};
+
+struct step_slice {
+  sequence_id sequence;
+  std::vector<token_id> tokens;           ///< consecutive positions; one for a decode
+  std::uint32_t position_first = 0;
+  std::vector<block_index> block_table;   ///< covers position_first + tokens.size() positions
+  std::optional<sample_directive> sample;  ///< absent for a prefill chunk that is not the last
+  /// Prompt logprobs: score token i + 1 of the prompt from row i. `next_token` is the prompt token after the
+  /// slice (absent when the slice ends the prompt). Absent when not asked for.
+  std::optional<std::uint32_t> prompt_logprobs;
+  std::optional<token_id> next_token;
+};
+
+struct block_copy {
+  block_index from{}, to{};
+};
+
+struct step_plan {
+  step_id id{};
+  std::vector<block_copy> copies;  ///< executed before the slices (copy-on-write)
+  std::vector<step_slice> slices;
+  [[nodiscard]] std::uint32_t token_count() const {
+    std::uint32_t count = 0;
+    for (const auto& slice : slices) count += static_cast<std::uint32_t>(slice.tokens.size());
+    return count;
+  }
+};
+
+struct slice_result {
+  std::vector<sampled_token> sampled;         ///< one for each of sample->sequence_indices
+  std::vector<sampled_token> prompt_logprobs;  ///< one for each row that had a next prompt token
+};
+
+struct step_result {
+  step_id id{};
+  std::vector<slice_result> slices;  ///< in plan order
+  double compute_ms = 0.0;
+};
+
+}  // namespace troupe
