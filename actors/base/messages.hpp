@@ -1,0 +1,170 @@
+// What actors say to each other inside a process. One-way messages with ids; no promises are held. Plain
+// values and shared immutable data: CAF never serializes them (design, section 3).
+#pragma once
+
+#include <array>
+#include <caf/actor.hpp>
+#include <caf/allowed_unsafe_message_type.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/gateway/port.hpp"
+#include "actors/request/transcript.hpp"
+#include "runtime/schedule/scheduler_core.hpp"
+
+namespace troupe {
+
+/// A prepared request on its way through the actors. Immutable; everyone shares it.
+struct request_ticket {
+  request_id id{};
+  std::string client_request_id;
+  std::string tenant;
+  client_ref client;  ///< who asked first; a resume may rebind the stream to another connection
+  lane service = lane::realtime;
+  std::int32_t priority = 0;
+  bool resumable = false;
+  std::shared_ptr<const std::vector<token_id>> prompt;
+  std::shared_ptr<const generation_params> params;
+  monotonic_time arrival{};
+  std::optional<monotonic_time> deadline;
+};
+using ticket_ptr = std::shared_ptr<const request_ticket>;
+
+// --- gateway -> router ---------------------------------------------------------------------------------
+
+struct route_request {
+  ticket_ptr ticket;
+};
+struct cancel_by_client {
+  client_ref client;
+  std::string tenant, client_request_id;
+};
+struct resume_by_client {
+  client_ref client;
+  std::string tenant, client_request_id;
+  resume offsets;
+};
+struct forget_client {
+  client_ref client;
+};
+
+// --- router -> gateway ---------------------------------------------------------------------------------
+
+/// Requests that left the waiting line: their lanes' credits are free again.
+struct return_credits {
+  std::array<std::uint32_t, lane_count> counts{};
+};
+/// Messages for clients, from the router and from request actors.
+struct client_events {
+  std::vector<outbound> events;
+};
+
+// --- router <-> scheduler ------------------------------------------------------------------------------
+
+struct enqueue_request {
+  ticket_ptr ticket;
+  std::vector<schedule_request::progress> resumed;
+};
+struct enqueue_refused {
+  request_id id{};
+  error reason;
+};
+struct cancel_scheduled {
+  request_id id{};
+};
+struct stop_scheduled_sequence {
+  sequence_id sequence;
+};
+/// Everything that one step changed. The incarnation lets the router drop what a dead scheduler sent.
+struct step_updates {
+  std::uint64_t incarnation = 0;
+  std::vector<request_started> started;
+  std::vector<sequence_update> updates;
+};
+struct deadline_passed {
+  std::uint64_t incarnation = 0;
+  request_id id{};
+};
+
+// --- scheduler <-> worker ------------------------------------------------------------------------------
+
+struct execute_step {
+  std::shared_ptr<const step_plan> plan;
+};
+struct step_done {
+  std::shared_ptr<const step_result> result;
+};
+
+// --- router <-> request --------------------------------------------------------------------------------
+
+struct request_tokens {
+  std::optional<request_started> started;  ///< with the first ones
+  std::vector<sequence_update> updates;    ///< all of this request
+};
+struct abort_request {
+  error reason;
+};
+struct resume_stream {
+  client_ref client;
+  resume offsets;
+};
+struct report_progress {
+  std::uint64_t incarnation = 0;  ///< of the new scheduler; comes back in the answer
+};
+struct progress_report {
+  std::uint64_t incarnation = 0;
+  request_id id{};
+  std::vector<schedule_request::progress> progress;
+};
+
+struct request_ended {
+  request_id id{};
+  std::shared_ptr<const transcript> said;  ///< kept for a client that resumes; null unless the ticket is resumable
+};
+
+// --- supervisor ----------------------------------------------------------------------------------------
+
+/// To the router: a (new) scheduler stands ready; every unfinished request is to be handed to it.
+struct replica_ready {
+  std::uint64_t incarnation = 0;
+  caf::actor scheduler;
+};
+/// To router and gateway: refuse what is new; tell the supervisor when nothing is left.
+struct begin_drain {
+  std::chrono::milliseconds grace{};
+};
+struct router_idle {};
+/// To the router: end everything that is left with this reason.
+struct abort_all {
+  error reason;
+};
+
+}  // namespace troupe
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::route_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::cancel_by_client)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::resume_by_client)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::forget_client)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::return_credits)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::client_events)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::enqueue_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::enqueue_refused)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::cancel_scheduled)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::stop_scheduled_sequence)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_updates)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::deadline_passed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::execute_step)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::request_tokens)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::abort_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::resume_stream)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::report_progress)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::progress_report)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::request_ended)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::replica_ready)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::begin_drain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::router_idle)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::abort_all)

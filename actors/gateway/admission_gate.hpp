@@ -1,0 +1,35 @@
+// How much a gateway may take in: credits per lane, which the scheduler side hands back when a request leaves
+// the waiting line, and a bound on payload bytes that are being prepared. Ports ask it on their own I/O
+// threads, so that a flood is answered `overloaded` before it reaches any mailbox.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "kernels/base/result.hpp"
+#include "runtime/schedule/lane.hpp"
+
+namespace troupe {
+
+class admission_gate {
+ public:
+  admission_gate(const std::array<std::uint32_t, lane_count>& credits, std::uint64_t bytes_max);
+
+  /// Takes one credit of the lane and the bytes. Errors: overloaded, unavailable (closed).
+  result<void> enter(lane service, std::uint64_t bytes);
+  void return_credits(lane service, std::uint32_t count);
+  void return_bytes(std::uint64_t bytes);
+  /// From now on everything is refused as unavailable (draining).
+  void close() { closed_.store(true, std::memory_order_release); }
+  [[nodiscard]] std::uint32_t credits(lane service) const;
+
+ private:
+  std::array<std::atomic<std::uint32_t>, lane_count> credits_;
+  std::array<std::uint32_t, lane_count> credits_max_;
+  std::atomic<std::uint64_t> bytes_{0};
+  std::uint64_t bytes_max_;
+  std::atomic<bool> closed_{false};
+};
+
+}  // namespace troupe

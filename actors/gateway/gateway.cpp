@@ -1,0 +1,233 @@
+#include "actors/gateway/gateway.hpp"
+
+#include <map>
+
+#include "kernels/base/hash.hpp"
+
+namespace troupe {
+
+/// A request that was admitted, and what preparing it gave.
+struct preparation {
+  inbound_submit request;
+  std::uint64_t payload_bytes = 0;
+  monotonic_time arrival{};
+  std::optional<result<prepared_prompt>> outcome;
+  std::int32_t priority = 0;
+};
+using preparation_ptr = std::shared_ptr<preparation>;
+
+struct admitted {
+  preparation_ptr what;
+};
+struct prepared {
+  preparation_ptr what;
+};
+
+}  // namespace troupe
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::admitted)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::prepared)
+
+namespace troupe {
+
+namespace {
+
+using flush_atom = caf::atom_constant<caf::atom("flush")>;
+
+/// Runs on a tokenizer thread: payload -> submit -> tokens.
+void prepare(preparation& what, const intake& prompts, std::uint64_t drawn_seed) {
+  submit request;
+  if (auto* decoded = std::get_if<submit>(&what.request.body)) {
+    request = std::move(*decoded);
+  } else {
+    auto body = decode_body(message_kind::submit, std::get<std::string>(what.request.body));
+    if (!body) {
+      what.outcome = std::move(body).failure();
+      return;
+    }
+    request = std::get<submit>(std::move(*body));
+  }
+  what.priority = static_cast<std::int32_t>(request.priority);
+  const auto today = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+  what.outcome = prompts.prepare(request, drawn_seed, today);
+}
+
+std::uint64_t payload_bytes_of(const inbound_submit& request) {
+  if (const auto* payload = std::get_if<std::string>(&request.body)) return payload->size();
+  const auto& decoded = std::get<submit>(request.body);
+  return (decoded.prompt ? decoded.prompt->size() : 0) +
+         (decoded.messages_json ? decoded.messages_json->size() : 0) +
+         (decoded.prompt_token_ids ? decoded.prompt_token_ids->size() * sizeof(std::int64_t) : 0);
+}
+
+// Of one request:  preparing --prepared--> routed
+//                      \--error, cancelled--> answered
+class gateway_state {
+ public:
+  static constexpr const char* name = "gateway";
+
+  gateway_state(caf::event_based_actor* self, gateway_options options)
+      : self_(self), options_(std::move(options)), outbox_(options_.ports->size()) {}
+
+  caf::behavior make_behavior() {
+    return {
+        [this](const admitted& arrival) { begin(arrival.what); },
+        [this](const prepared& ready) { route(ready.what); },
+        [this](const cancel_by_client& order) {
+          const auto found = preparing_.find({order.tenant, order.client_request_id});
+          if (found != preparing_.end())
+            found->second.cancelled = true;
+          else
+            send_to(options_.router, order, true);
+        },
+        [this](const resume_by_client& order) { self_->send(options_.router, order); },
+        [this](const forget_client& gone) {
+          for (auto& [key, entry] : preparing_) {
+            if (entry.client == gone.client) entry.cancelled = true;
+          }
+          self_->send<caf::message_priority::high>(options_.router, gone);
+        },
+        [this](const client_events& news) {
+          for (const outbound& event : news.events) post(event);
+        },
+        [this](const return_credits& credits) {
+          for (const lane service : all_lanes)
+            options_.gate->return_credits(service, credits.counts[to_index(service)]);
+        },
+        [this](flush_atom) { flush(); },
+    };
+  }
+
+ private:
+  struct entry {
+    client_ref client;
+    bool cancelled = false;
+  };
+
+  void begin(const preparation_ptr& what) {
+    what->arrival = options_.now();
+    const auto key = std::pair{what->request.tenant, what->request.header.request_id};
+    if (!preparing_.emplace(key, entry{what->request.client}).second) {
+      options_.gate->return_bytes(what->payload_bytes);
+      refuse(*what, {errc::already_exists, "a request of this id is being prepared already; choose another id"});
+      return;
+    }
+    options_.jobs->post(what->request.header.service,
+                        [what, prompts = options_.prompts, seed = mix_bits(options_.seed + ++drawn_count_),
+                         self = caf::actor_cast<caf::actor>(self_)] {
+                          prepare(*what, *prompts, seed);
+                          send_to(self, prepared{what}, what->request.header.service == lane::vip);
+                        });
+  }
+
+  void route(const preparation_ptr& what) {
+    options_.gate->return_bytes(what->payload_bytes);
+    const auto key = std::pair{what->request.tenant, what->request.header.request_id};
+    const auto found = preparing_.find(key);
+    const bool cancelled = found->second.cancelled;
+    preparing_.erase(found);
+    if (cancelled) return refuse(*what, {errc::aborted, "cancelled by the client"});
+    if (!*what->outcome) return refuse(*what, std::move(*what->outcome).failure());
+
+    auto ticket = std::make_shared<request_ticket>();
+    prepared_prompt& prompt = what->outcome->value();
+    ticket->id = static_cast<request_id>(++last_id_);
+    ticket->client_request_id = what->request.header.request_id;
+    ticket->tenant = what->request.tenant;
+    ticket->client = what->request.client;
+    ticket->service = what->request.header.service;
+    ticket->priority = what->priority;
+    ticket->resumable = what->request.resumable;
+    ticket->prompt = std::move(prompt.tokens);
+    ticket->params = std::move(prompt.params);
+    ticket->arrival = what->arrival;
+    if (what->request.header.deadline_ms != 0)
+      ticket->deadline = what->arrival + std::chrono::milliseconds(what->request.header.deadline_ms);
+    const bool urgent = ticket->service == lane::vip;
+    if (urgent)
+      self_->send<caf::message_priority::high>(options_.router, route_request{std::move(ticket)});
+    else
+      self_->send(options_.router, route_request{std::move(ticket)});
+  }
+
+  /// Answers a request that never reached the router. Its credit comes back.
+  void refuse(const preparation& what, const error& reason) {
+    const lane service = what.request.header.service;
+    options_.gate->return_credits(service, 1);
+    options_.measured->observe_refused(service, to_string(reason.code));
+    envelope_header head = what.request.header;
+    head.kind = message_kind::error;
+    post({what.request.client, std::move(head),
+          error_reply{std::string(to_string(reason.code)), reason.message}});
+  }
+
+  /// Everything that waits in the mailbox now leaves with it: the flush comes behind it.
+  void post(outbound event) {
+    outbox_.at(event.client.port).push_back(std::move(event));
+    if (flush_pending_) return;
+    flush_pending_ = true;
+    self_->send(self_, flush_atom::value);
+  }
+
+  void flush() {
+    flush_pending_ = false;
+    for (std::size_t port = 0; port < outbox_.size(); ++port) {
+      if (outbox_[port].empty()) continue;
+      if (client_port* open = (*options_.ports)[port]) open->deliver(std::move(outbox_[port]));
+      outbox_[port].clear();
+    }
+  }
+
+  caf::event_based_actor* self_;
+  gateway_options options_;
+  std::map<std::pair<std::string, std::string>, entry> preparing_;  // bounded by the gate's credits
+  std::vector<std::vector<outbound>> outbox_;
+  std::uint64_t last_id_ = 0;
+  std::uint64_t drawn_count_ = 0;
+  bool flush_pending_ = false;
+};
+
+class actor_link final : public gateway_link {
+ public:
+  actor_link(caf::actor gateway, std::shared_ptr<admission_gate> gate, std::shared_ptr<metrics> measured)
+      : gateway_(std::move(gateway)), gate_(std::move(gate)), measured_(std::move(measured)) {}
+
+  result<void> submit(inbound_submit request) override {
+    const lane service = request.header.service;
+    const std::uint64_t bytes = payload_bytes_of(request);
+    if (auto entered = gate_->enter(service, bytes); !entered) {
+      measured_->observe_refused(service, to_string(entered.failure().code));
+      return entered;
+    }
+    auto what = std::make_shared<preparation>();
+    what->request = std::move(request);
+    what->payload_bytes = bytes;
+    send_to(gateway_, admitted{std::move(what)}, service == lane::vip);
+    return {};
+  }
+  void cancel(client_ref client, std::string tenant, std::string request_id) override {
+    send_to(gateway_, cancel_by_client{std::move(client), std::move(tenant), std::move(request_id)});
+  }
+  void resume(client_ref client, std::string tenant, std::string request_id, troupe::resume offsets) override {
+    send_to(gateway_, resume_by_client{std::move(client), std::move(tenant), std::move(request_id), std::move(offsets)});
+  }
+  void client_gone(client_ref client) override { send_to(gateway_, forget_client{std::move(client)}, true); }
+
+ private:
+  caf::actor gateway_;
+  std::shared_ptr<admission_gate> gate_;
+  std::shared_ptr<metrics> measured_;
+};
+
+}  // namespace
+
+caf::actor spawn_gateway(caf::actor_system& system, const gateway_options& options) {
+  return spawn_actor<gateway_state>(system, options.where, options);
+}
+
+std::unique_ptr<gateway_link> link_to(caf::actor gateway, std::shared_ptr<admission_gate> gate,
+                                      std::shared_ptr<metrics> measured) {
+  return std::make_unique<actor_link>(std::move(gateway), std::move(gate), std::move(measured));
+}
+
+}  // namespace troupe

@@ -1,0 +1,40 @@
+// The gateway actor: takes what the ports hand over, has it prepared on the tokenizer threads, passes it to the
+// router, and brings every reply back to its port, a step's deltas in one burst.
+//   from ports (through gateway_link): inbound_submit, cancel_by_client, resume_by_client, forget_client
+//   from the router and request actors: client_events, return_credits
+#pragma once
+
+#include <caf/actor.hpp>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "actors/base/messages.hpp"
+#include "actors/base/spawn.hpp"
+#include "actors/gateway/admission_gate.hpp"
+#include "actors/gateway/port.hpp"
+
+namespace troupe {
+
+/// The ports of a gateway by index. Filled once, before the first request; only the gateway actor reads it then.
+using port_list = std::shared_ptr<std::vector<client_port*>>;
+
+struct gateway_options {
+  caf::actor router;
+  std::shared_ptr<admission_gate> gate;
+  std::shared_ptr<const intake> prompts;
+  job_pool* jobs = nullptr;  ///< outlives the actor system
+  port_list ports;
+  std::shared_ptr<metrics> measured;
+  clock_source now = steady_now;
+  std::uint64_t seed = 0;  ///< where the seeds of requests that bring none are drawn from
+  placement where = placement::pooled;
+};
+
+caf::actor spawn_gateway(caf::actor_system& system, const gateway_options& options);
+
+/// The ports' way to a gateway actor.
+std::unique_ptr<gateway_link> link_to(caf::actor gateway, std::shared_ptr<admission_gate> gate,
+                                      std::shared_ptr<metrics> measured);
+
+}  // namespace troupe

@@ -1,0 +1,343 @@
+#include "actors/gateway/zmq_port.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+#include <zmq.hpp>
+
+#include "actors/gateway/zmq_clients.hpp"
+#include "config/limits.hpp"
+
+namespace troupe {
+
+namespace {
+
+std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+/// Every client of the wire is the one local tenant, until keys name others.
+constexpr std::string_view wire_tenant = "local";
+
+bool is_client_request_id(std::string_view id) {
+  if (id.empty() || id.size() > limits::client_request_id_bytes_max) return false;
+  for (const char c : id) {
+    if (c < 0x21 || c > 0x7e) return false;
+  }
+  return true;
+}
+
+class router_port final : public zmq_port {
+ public:
+  router_port(const zmq_port_options& options, const port_services& services)
+      : options_(options), services_(services), clients_(options.heartbeat, options.client_timeout) {}
+
+  ~router_port() override { stop(std::chrono::milliseconds{0}); }
+
+  result<void> bind() {
+    wake_fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (wake_fd_ < 0) return error{errc::internal, "no eventfd for the ZeroMQ port: too many open files?"};
+    try {
+      socket_ = zmq::socket_t(context_, zmq::socket_type::router);
+      socket_.set(zmq::sockopt::router_mandatory, true);
+      socket_.set(zmq::sockopt::router_handover, true);
+      socket_.set(zmq::sockopt::sndhwm, limits::zmq_pipe_messages_max);
+      socket_.set(zmq::sockopt::rcvhwm, limits::zmq_pipe_messages_max);
+      socket_.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(2 * limits::zmq_payload_bytes_max));
+      socket_.set(zmq::sockopt::heartbeat_ivl, static_cast<int>(options_.heartbeat.count()));
+      socket_.set(zmq::sockopt::heartbeat_timeout, static_cast<int>(options_.client_timeout.count()));
+      socket_.set(zmq::sockopt::linger, 0);
+      std::string endpoint = options_.endpoint;
+      if (endpoint.starts_with("tcp://") && endpoint.ends_with(":0")) endpoint.replace(endpoint.size() - 1, 1, "*");
+      socket_.bind(endpoint);
+      endpoint_ = socket_.get(zmq::sockopt::last_endpoint);
+    } catch (const zmq::error_t& failure) {
+      const bool in_use = failure.num() == EADDRINUSE;
+      return error{in_use ? errc::unavailable : errc::invalid_argument,
+                   fmt::format("cannot listen on {}: {}{}", options_.endpoint, failure.what(),
+                               in_use ? "; choose another with --zmq, port 0 picks a free one" : "")};
+    }
+    thread_ = std::thread([this] { serve(); });
+    return {};
+  }
+
+  void deliver(std::vector<outbound> burst) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (outbox_.empty())
+        outbox_ = std::move(burst);
+      else
+        outbox_.insert(outbox_.end(), std::make_move_iterator(burst.begin()), std::make_move_iterator(burst.end()));
+    }
+    wake();
+  }
+
+  void stop(std::chrono::milliseconds grace) override {
+    if (!thread_.joinable()) return;
+    stop_at_ns_.store((now() + grace).count(), std::memory_order_relaxed);
+    wake();
+    thread_.join();
+    socket_.close();
+    ::close(wake_fd_);
+  }
+
+  std::string endpoint() const override { return endpoint_; }
+
+ private:
+  void wake() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
+  }
+
+  void serve() {
+    zmq::pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, wake_fd_, ZMQ_POLLIN, 0}};
+    auto next_check = now() + options_.heartbeat;
+    for (;;) {
+      try {
+        zmq::poll(items, 2, poll_timeout(next_check));
+        if ((items[1].revents & ZMQ_POLLIN) != 0) drain_wakeups();
+        if ((items[0].revents & ZMQ_POLLIN) != 0) receive_burst();
+        send_outbox();
+        retry_parked();
+      } catch (const zmq::error_t& failure) {
+        if (failure.num() != EINTR) spdlog::error("zmq port: {}", failure.what());
+      }
+      if (now() >= next_check) {
+        check_clients();
+        next_check = now() + options_.heartbeat;
+      }
+      const std::int64_t stop_at = stop_at_ns_.load(std::memory_order_relaxed);
+      if (stop_at != 0 && (now().count() >= stop_at || is_flushed())) return;
+    }
+  }
+
+  /// Sleeps until the next client check, unless something has to be done sooner. An idle server with no
+  /// client running wakes only once a heartbeat.
+  std::chrono::milliseconds poll_timeout(std::chrono::nanoseconds next_check) {
+    if (stop_at_ns_.load(std::memory_order_relaxed) != 0 || has_parked_)
+      return std::chrono::milliseconds{limits::zmq_parked_retry_ms};
+    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(next_check - now());
+    return std::max(wait + std::chrono::milliseconds{1}, std::chrono::milliseconds{0});
+  }
+
+  bool is_flushed() {
+    const std::lock_guard lock(mutex_);
+    return outbox_.empty() && !clients_.any_live();
+  }
+
+  void drain_wakeups() {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto got = ::read(wake_fd_, &count, sizeof count);
+  }
+
+  void receive_burst() {
+    for (std::size_t i = 0; i < limits::zmq_receive_burst_max; ++i) {
+      zmq::message_t identity;
+      if (!socket_.recv(identity, zmq::recv_flags::dontwait)) return;
+      std::vector<zmq::message_t> parts;
+      bool more = identity.more();
+      std::size_t part_count = 0;
+      while (more) {
+        zmq::message_t part;
+        if (!socket_.recv(part, zmq::recv_flags::dontwait)) break;
+        more = part.more();
+        if (++part_count <= 2) parts.push_back(std::move(part));
+      }
+      receive(identity.to_string(), parts, part_count);
+    }
+  }
+
+  void receive(const std::string& identity, const std::vector<zmq::message_t>& parts, std::size_t part_count) {
+    zmq_client* client = clients_.hear(identity, now());
+    if (client == nullptr)
+      return refuse(identity, {}, {errc::overloaded, "too many clients are connected; retry later"});
+    if (part_count != 2)
+      return refuse(identity, {},
+                    {errc::corrupt, fmt::format("a message has two frames, header and payload, but {} came (a REQ "
+                                                "socket adds an empty one: use DEALER)",
+                                                part_count)});
+    if (parts[0].size() > limits::zmq_header_bytes_max)
+      return refuse(identity, {}, {errc::corrupt, fmt::format("the header frame has {} bytes, at most {} are allowed",
+                                                              parts[0].size(), limits::zmq_header_bytes_max)});
+    auto header = decode_header(parts[0].to_string_view());
+    if (!header) return refuse(identity, {}, std::move(header).failure());
+    if (parts[1].size() > limits::zmq_payload_bytes_max)
+      return refuse(identity, header->request_id,
+                    {errc::invalid_argument, fmt::format("the payload frame has {} bytes, at most {} are allowed",
+                                                         parts[1].size(), limits::zmq_payload_bytes_max)});
+    handle(identity, *client, std::move(*header), parts[1].to_string_view());
+  }
+
+  void handle(const std::string& identity, zmq_client& client, envelope_header header, std::string_view payload) {
+    const client_ref from{services_.port_index, identity};
+    const bool names_request = header.kind == message_kind::submit || header.kind == message_kind::cancel ||
+                               header.kind == message_kind::resume;
+    if (names_request && !is_client_request_id(header.request_id))
+      return refuse(identity, header.request_id,
+                    {errc::invalid_argument,
+                     fmt::format("a request id has 1 to {} bytes of printable ASCII without spaces",
+                                 limits::client_request_id_bytes_max)});
+    switch (header.kind) {
+      case message_kind::submit: {
+        const std::string id = header.request_id;
+        auto entered = services_.gateway->submit(
+            {from, std::move(header), std::string(payload), std::string(wire_tenant), true});
+        if (!entered) return refuse(identity, id, std::move(entered).failure());
+        ++client.live_requests;
+        return;
+      }
+      case message_kind::cancel:
+        return services_.gateway->cancel(from, std::string(wire_tenant), header.request_id);
+      case message_kind::resume: {
+        auto body = decode_body(message_kind::resume, payload);
+        if (!body) return refuse(identity, header.request_id, std::move(body).failure());
+        ++client.live_requests;
+        return services_.gateway->resume(from, std::string(wire_tenant), header.request_id,
+                                         std::get<resume>(std::move(*body)));
+      }
+      case message_kind::ping: {
+        auto body = decode_body(message_kind::ping, payload);
+        if (!body) return refuse(identity, {}, std::move(body).failure());
+        client.pings = true;
+        return reply(identity, message_kind::pong, pong{std::get<ping>(*body).nonce});
+      }
+      case message_kind::pong:
+        return;  // the answer to a probe: hearing it was the point
+      case message_kind::stats:
+        return reply(identity, message_kind::stats, stats{services_.measured->values()});
+      case message_kind::accepted:
+      case message_kind::delta:
+      case message_kind::finished:
+      case message_kind::error:
+        return refuse(identity, header.request_id,
+                      {errc::invalid_argument, "clients send submit, cancel, resume, ping, pong and stats; the other "
+                                               "kinds come from the server"});
+    }
+  }
+
+  void refuse(const std::string& identity, const std::string& request_id, const error& reason) {
+    envelope_header header;
+    header.kind = message_kind::error;
+    header.request_id = request_id;
+    send(identity, {encode_header(header),
+                    encode_body(error_reply{std::string(to_string(reason.code)), reason.message})});
+  }
+
+  void reply(const std::string& identity, message_kind kind, const message_body& body) {
+    envelope_header header;
+    header.kind = kind;
+    send(identity, {encode_header(header), encode_body(body)});
+  }
+
+  void send_outbox() {
+    std::vector<outbound> burst;
+    {
+      const std::lock_guard lock(mutex_);
+      burst.swap(outbox_);
+    }
+    for (const outbound& event : burst) {
+      const std::string& identity = event.client.identity;
+      const bool terminal =
+          event.header.kind == message_kind::finished || event.header.kind == message_kind::error;
+      if (zmq_client* client = clients_.find(identity); client != nullptr && terminal && client->live_requests != 0)
+        --client->live_requests;
+      send(identity, {encode_header(event.header), encode_body(event.body)});
+    }
+  }
+
+  /// Sends now, or parks behind what is parked already.
+  void send(const std::string& identity, zmq_frames frames) {
+    zmq_client* client = clients_.find(identity);
+    if (client != nullptr && !client->parked.empty()) return park(identity, *client, std::move(frames));
+    switch (try_send(identity, frames)) {
+      case sent::yes: return;
+      case sent::no_peer: return drop(identity);
+      case sent::full:
+        if (client != nullptr) park(identity, *client, std::move(frames));
+        return;
+    }
+  }
+
+  enum class sent : std::uint8_t { yes, full, no_peer };
+
+  sent try_send(const std::string& identity, const zmq_frames& frames) {
+    // The first frame decides: libzmq takes the others of a message which it has begun.
+    try {
+      if (!socket_.send(zmq::buffer(identity), zmq::send_flags::sndmore | zmq::send_flags::dontwait))
+        return sent::full;
+      (void)socket_.send(zmq::buffer(frames.header), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+      (void)socket_.send(zmq::buffer(frames.payload), zmq::send_flags::dontwait);
+      return sent::yes;
+    } catch (const zmq::error_t& failure) {
+      if (failure.num() == EHOSTUNREACH) return sent::no_peer;
+      throw;
+    }
+  }
+
+  void park(const std::string& identity, zmq_client& client, zmq_frames frames) {
+    client.parked_bytes += frames.size_bytes();
+    if (client.parked_bytes > limits::outbox_bytes_max) {
+      spdlog::warn("zmq port: a client reads too slowly; its requests are cancelled (slow_client)");
+      return drop(identity);
+    }
+    client.parked.push_back(std::move(frames));
+    has_parked_ = true;
+  }
+
+  void retry_parked() {
+    if (!has_parked_) return;
+    for (const std::string& identity : clients_.parked()) {
+      zmq_client* client = clients_.find(identity);
+      while (!client->parked.empty()) {
+        const sent outcome = try_send(identity, client->parked.front());
+        if (outcome == sent::full) break;
+        if (outcome == sent::no_peer) {
+          drop(identity);
+          client = nullptr;
+          break;
+        }
+        client->parked_bytes -= client->parked.front().size_bytes();
+        client->parked.pop_front();
+      }
+      (void)client;
+    }
+    has_parked_ = !clients_.parked().empty();
+  }
+
+  void drop(const std::string& identity) {
+    clients_.forget(identity);
+    services_.gateway->client_gone({services_.port_index, identity});
+  }
+
+  void check_clients() {
+    const auto actions = clients_.check(now());
+    for (const std::string& identity : actions.gone) drop(identity);
+    for (const std::string& identity : actions.probe) reply(identity, message_kind::ping, ping{});
+  }
+
+  zmq_port_options options_;
+  port_services services_;
+  zmq_client_table clients_;  // touched by the I/O thread only
+  bool has_parked_ = false;
+  zmq::context_t context_{1};
+  zmq::socket_t socket_;
+  std::string endpoint_;
+  int wake_fd_ = -1;
+  std::mutex mutex_;
+  std::vector<outbound> outbox_;
+  std::atomic<std::int64_t> stop_at_ns_{0};
+  std::thread thread_;
+};
+
+}  // namespace
+
+result<std::unique_ptr<zmq_port>> zmq_port::start(const zmq_port_options& options, const port_services& services) {
+  auto port = std::make_unique<router_port>(options, services);
+  TROUPE_TRY_VOID(port->bind());
+  return std::unique_ptr<zmq_port>(std::move(port));
+}
+
+}  // namespace troupe

@@ -1,0 +1,228 @@
+#include "actors/router/router.hpp"
+
+#include <fmt/format.h>
+
+#include "actors/request/request.hpp"
+#include "actors/router/directory.hpp"
+
+namespace troupe {
+
+namespace {
+
+using expire_atom = caf::atom_constant<caf::atom("expire")>;
+
+// Of one request:   waiting --started--> running --request_ended--> remembered --resume_ms_max--> forgotten
+//                      \--refused, cancelled, drained--> forgotten
+class router_state {
+ public:
+  static constexpr const char* name = "router";
+
+  router_state(caf::event_based_actor* self, router_options options)
+      : self_(self), options_(std::move(options)), directory_(options_.resume_ms_max) {}
+
+  caf::behavior make_behavior() {
+    return {
+        [this](const route_request& request) { route(request.ticket); },
+        [this](const cancel_by_client& order) { cancel(order); },
+        [this](const resume_by_client& order) { resume(order); },
+        [this](const forget_client& gone) {
+          for (const request_id id : directory_.requests_of(gone.client))
+            abort(id, {errc::aborted, "the client's connection is gone"});
+        },
+        [this](const step_updates& news) { take_step(news); },
+        [this](const enqueue_refused& refusal) { abort(refusal.id, refusal.reason); },
+        [this](const deadline_passed& missed) {
+          if (missed.incarnation == incarnation_)
+            abort(missed.id, {errc::deadline_exceeded, "the request's deadline passed before it was finished"});
+        },
+        [this](const stop_scheduled_sequence& order) {
+          if (scheduler_) send_to(scheduler_, order, true);
+        },
+        [this](const request_ended& ended) {
+          directory_.remove(ended.id, ended.said, options_.now());
+          arm_expiry();
+          report_if_idle();
+        },
+        [this](const replica_ready& replica) { adopt(replica); },
+        [this](const progress_report& report) {
+          auto* request = directory_.find(report.id);
+          if (request == nullptr || report.incarnation != incarnation_) return;
+          self_->send(scheduler_, enqueue_request{request->ticket, report.progress});
+        },
+        [this](const begin_drain&) {
+          drain_watcher_ = caf::actor_cast<caf::actor>(self_->current_sender());
+          report_if_idle();
+        },
+        [this](const abort_all& order) {
+          std::vector<request_id> all;
+          for (const auto& [id, request] : directory_.live()) all.push_back(id);
+          for (const request_id id : all) abort(id, order.reason);
+        },
+        [this](expire_atom) {
+          expiry_armed_ = false;
+          directory_.expire(options_.now());
+          arm_expiry();
+        },
+    };
+  }
+
+ private:
+  void route(const ticket_ptr& ticket) {
+    gateway_ = caf::actor_cast<caf::actor>(self_->current_sender());
+    if (!directory_.add(ticket)) {
+      return_credit(ticket->service);
+      refuse(*ticket, {errc::already_exists,
+                       fmt::format("request id '{}' is in use; ids are free again some seconds after the "
+                                   "terminal reply, choose another one",
+                                   ticket->client_request_id)});
+      return;
+    }
+    tell_client(*ticket, ticket->client, message_kind::accepted, accepted{ticket->prompt->size()});
+    if (!scheduler_) return;  // between two replicas: adopt() hands it over
+    send_to(scheduler_, enqueue_request{ticket, {}}, ticket->service == lane::vip);
+  }
+
+  void cancel(const cancel_by_client& order) {
+    auto* request = directory_.find(order.tenant, order.client_request_id);
+    if (request == nullptr) {
+      // A cancel may overtake its submit on the way through the tokenizer threads: the gateway keeps
+      // the tombstone. Here the request has ended already, and its terminal reply has been sent.
+      return;
+    }
+    abort(request->ticket->id, {errc::aborted, "cancelled by the client"});
+  }
+
+  void resume(const resume_by_client& order) {
+    if (auto* request = directory_.find(order.tenant, order.client_request_id)) {
+      request->client = order.client;
+      if (request->running)
+        self_->send(request->running, resume_stream{order.client, order.offsets});
+      else
+        tell_client(*request->ticket, order.client, message_kind::accepted,
+                    accepted{request->ticket->prompt->size()});
+      return;
+    }
+    if (const auto said = directory_.remembered(order.tenant, order.client_request_id)) {
+      if (gateway_) self_->send(gateway_, client_events{replay_events(*said, order.offsets, order.client)});
+      return;
+    }
+    envelope_header head;
+    head.kind = message_kind::error;
+    head.request_id = order.client_request_id;
+    std::vector<outbound> reply;
+    reply.push_back({order.client, head,
+                     error_reply{std::string(to_string(errc::not_found)),
+                                 fmt::format("no request '{}' to resume: it never arrived, or its terminal reply "
+                                             "is older than resume_ms_max",
+                                             order.client_request_id)}});
+    self_->send(caf::actor_cast<caf::actor>(self_->current_sender()), client_events{std::move(reply)});
+  }
+
+  void take_step(const step_updates& news) {
+    if (news.incarnation != incarnation_) return;
+    return_credits credits;
+    std::map<request_id, request_tokens> by_request;
+    for (const request_started& started : news.started) {
+      auto* request = directory_.find(started.id);
+      if (request == nullptr) continue;
+      if (!request->running) {
+        run(*request);
+        ++credits.counts[to_index(request->ticket->service)];
+      }
+      by_request[started.id].started = started;
+    }
+    for (const sequence_update& update : news.updates) by_request[update.sequence.request].updates.push_back(update);
+    for (auto& [id, tokens] : by_request) {
+      auto* request = directory_.find(id);
+      if (request != nullptr && request->running) self_->send(request->running, std::move(tokens));
+    }
+    if (credits.counts != decltype(credits.counts){}) self_->send(gateway_, credits);
+  }
+
+  void run(request_directory::live_request& request) {
+    request.running = spawn_request(self_->system(), {request.ticket, caf::actor_cast<caf::actor>(self_), gateway_,
+                                                      options_.tokens, options_.measured, options_.now});
+    if (request.client != request.ticket->client) self_->send(request.running, resume_stream{request.client, {}});
+  }
+
+  /// Ends a request in any state with an error reply.
+  void abort(request_id id, const error& reason) {
+    auto* request = directory_.find(id);
+    if (request == nullptr) return;
+    if (scheduler_) send_to(scheduler_, cancel_scheduled{id}, true);
+    if (request->running) {
+      self_->send(request->running, abort_request{reason});
+      return;  // its request_ended removes it
+    }
+    const ticket_ptr ticket = request->ticket;
+    const client_ref reader = request->client;
+    return_credit(ticket->service);
+    options_.measured->observe_request_end(
+        {ticket->service, reason.code == errc::aborted ? "abort" : "error", ticket->prompt->size(), 0,
+         std::chrono::duration<double>(options_.now() - ticket->arrival).count()});
+    directory_.remove(id, nullptr, options_.now());
+    tell_client(*ticket, reader, message_kind::error,
+                error_reply{std::string(to_string(reason.code)), reason.message});
+    report_if_idle();
+  }
+
+  void adopt(const replica_ready& replica) {
+    incarnation_ = replica.incarnation;
+    scheduler_ = replica.scheduler;
+    for (auto& [id, request] : directory_.live()) {
+      if (request.running)
+        self_->send(request.running, report_progress{incarnation_});
+      else
+        self_->send(scheduler_, enqueue_request{request.ticket, {}});
+    }
+  }
+
+  void refuse(const request_ticket& ticket, const error& reason) {
+    options_.measured->observe_refused(ticket.service, to_string(reason.code));
+    tell_client(ticket, ticket.client, message_kind::error,
+                error_reply{std::string(to_string(reason.code)), reason.message});
+  }
+
+  void tell_client(const request_ticket& ticket, const client_ref& reader, message_kind kind, message_body body) {
+    envelope_header head;
+    head.kind = kind;
+    head.request_id = ticket.client_request_id;
+    head.service = ticket.service;
+    std::vector<outbound> reply;
+    reply.push_back({reader, std::move(head), std::move(body)});
+    self_->send(gateway_, client_events{std::move(reply)});
+  }
+
+  void return_credit(lane service) {
+    return_credits credits;
+    credits.counts[to_index(service)] = 1;
+    self_->send(gateway_, credits);
+  }
+
+  void report_if_idle() {
+    if (drain_watcher_ && directory_.live().empty()) self_->send(drain_watcher_, router_idle{});
+  }
+
+  void arm_expiry() {
+    if (expiry_armed_ || !directory_.has_memories()) return;
+    expiry_armed_ = true;
+    self_->delayed_send(self_, options_.resume_ms_max, expire_atom::value);
+  }
+
+  caf::event_based_actor* self_;
+  router_options options_;
+  request_directory directory_;
+  caf::actor gateway_;
+  caf::actor scheduler_;
+  caf::actor drain_watcher_;
+  std::uint64_t incarnation_ = 0;
+  bool expiry_armed_ = false;
+};
+
+}  // namespace
+
+caf::actor spawn_router(caf::actor_system& system, const router_options& options) {
+  return spawn_actor<router_state>(system, options.where, options);
+}
+
+}  // namespace troupe

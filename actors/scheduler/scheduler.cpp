@@ -1,0 +1,142 @@
+#include "actors/scheduler/scheduler.hpp"
+
+#include <queue>
+
+#include "actors/base/messages.hpp"
+#include "kernels/base/hash.hpp"
+
+namespace troupe {
+
+namespace {
+
+using deadline_tick_atom = caf::atom_constant<caf::atom("deadline")>;
+
+//   idle --work arrives--> step in flight --step_done--> plan again, or idle
+class scheduler_state {
+ public:
+  static constexpr const char* name = "scheduler";
+
+  scheduler_state(caf::event_based_actor* self, scheduler_options options)
+      : self_(self), options_(std::move(options)), core_(options_.limits) {}
+
+  caf::behavior make_behavior() {
+    return {
+        [this](const enqueue_request& request) { enqueue(request); },
+        [this](const cancel_scheduled& request) {
+          core_.cancel(request.id);
+          keep_busy();
+        },
+        [this](const stop_scheduled_sequence& request) { core_.stop_sequence(request.sequence); },
+        [this](const step_done& done) { finish_step(*done.result); },
+        [this](deadline_tick_atom) { expire_deadlines(); },
+    };
+  }
+
+ private:
+  struct timed_request {
+    monotonic_time deadline;
+    request_id id;
+    bool operator>(const timed_request& other) const { return deadline > other.deadline; }
+  };
+
+  void enqueue(const enqueue_request& request) {
+    const request_ticket& ticket = *request.ticket;
+    schedule_request scheduled;
+    scheduled.id = ticket.id;
+    scheduled.service = ticket.service;
+    scheduled.priority = ticket.priority;
+    scheduled.tenant_salt = hash_text(ticket.tenant);
+    scheduled.prompt = ticket.prompt;
+    scheduled.params = ticket.params;
+    scheduled.arrival = ticket.arrival;
+    scheduled.deadline = ticket.deadline;
+    scheduled.resumed = request.resumed;
+    if (auto queued = core_.enqueue(std::move(scheduled)); !queued) {
+      self_->send(options_.router, enqueue_refused{ticket.id, std::move(queued).failure()});
+      return;
+    }
+    if (ticket.deadline) {
+      deadlines_.push({*ticket.deadline, ticket.id});
+      arm_deadline_tick();
+    }
+    keep_busy();
+  }
+
+  void finish_step(const step_result& result) {
+    const monotonic_time now = options_.now();
+    options_.watch->end();
+    last_compute_ms_ = result.compute_ms;
+    step_outcome outcome = core_.complete(result, now);
+    // The next step starts before anybody is told about this one: the worker must not wait.
+    auto started = start_step(now);
+    if (!outcome.updates.empty() || !started.empty())
+      self_->send(options_.router,
+                  step_updates{options_.incarnation, std::move(started), std::move(outcome.updates)});
+    options_.measured->set_counts(core_.counts());
+  }
+
+  /// Starts a step if none is in flight and there is work for one.
+  void keep_busy() {
+    if (core_.has_step_in_flight()) return;
+    auto started = start_step(options_.now());
+    if (!started.empty()) self_->send(options_.router, step_updates{options_.incarnation, std::move(started), {}});
+    options_.measured->set_counts(core_.counts());
+  }
+
+  std::vector<request_started> start_step(monotonic_time now) {
+    if (!core_.has_work()) {
+      if (core_.has_step_in_flight() == false) core_.check_integrity();
+      step_began_ = monotonic_time{};
+      return {};
+    }
+    auto planned = core_.plan(now);
+    if (planned.plan.slices.empty()) return std::move(planned.started);
+    if (step_began_ != monotonic_time{}) {
+      const double period_ms = std::chrono::duration<double, std::milli>(now - step_began_).count();
+      options_.measured->observe_step(step_tokens_, last_compute_ms_, period_ms - last_compute_ms_);
+    }
+    step_began_ = now;
+    step_tokens_ = planned.plan.token_count();
+    options_.watch->begin(now);
+    self_->send(options_.worker, execute_step{std::make_shared<const step_plan>(std::move(planned.plan))});
+    return std::move(planned.started);
+  }
+
+  void arm_deadline_tick() {
+    if (deadlines_.empty() || (tick_armed_ && tick_at_ <= deadlines_.top().deadline)) return;
+    tick_at_ = deadlines_.top().deadline;
+    tick_armed_ = true;
+    const auto wait = std::max(tick_at_ - options_.now(), monotonic_time{0});
+    self_->delayed_send(self_, wait, deadline_tick_atom::value);
+  }
+
+  void expire_deadlines() {
+    tick_armed_ = false;
+    const monotonic_time now = options_.now();
+    while (!deadlines_.empty() && deadlines_.top().deadline <= now) {
+      const request_id id = deadlines_.top().id;
+      deadlines_.pop();
+      if (core_.cancel(id)) self_->send(options_.router, deadline_passed{options_.incarnation, id});
+    }
+    arm_deadline_tick();
+    keep_busy();
+  }
+
+  caf::event_based_actor* self_;
+  scheduler_options options_;
+  scheduler_core core_;
+  std::priority_queue<timed_request, std::vector<timed_request>, std::greater<>> deadlines_;
+  monotonic_time tick_at_{};
+  bool tick_armed_ = false;
+  monotonic_time step_began_{};
+  std::uint32_t step_tokens_ = 0;
+  double last_compute_ms_ = 0.0;
+};
+
+}  // namespace
+
+caf::actor spawn_scheduler(caf::actor_system& system, const scheduler_options& options) {
+  return spawn_actor<scheduler_state>(system, options.where, options);
+}
+
+}  // namespace troupe

@@ -1,0 +1,67 @@
+// From drawn tokens to what a client reads: detokenizing, stop strings, logprobs as text, offsets, and the one
+// terminal reply. The state machine of a running request, without actors or time of its own.
+//
+//   running --every sequence ended--> finished
+//      \-----abort------------------> aborted
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/messages/envelope.hpp"
+#include "runtime/schedule/scheduler_core.hpp"
+#include "runtime/text/detokenizer.hpp"
+#include "runtime/text/stop_strings.hpp"
+#include "runtime/text/tokenizer.hpp"
+
+namespace troupe {
+
+/// A delta of one sequence and where it stands.
+struct positioned_delta {
+  std::uint32_t sequence = 0;
+  std::uint64_t offset = 0;  ///< of its first token among the sequence's output
+  delta part;
+};
+
+class request_stream {
+ public:
+  request_stream(std::shared_ptr<const tokenizer> tokens, std::shared_ptr<const generation_params> params,
+                 std::shared_ptr<const std::vector<token_id>> prompt);
+
+  struct taken {
+    std::optional<positioned_delta> out;  ///< absent when the update carries nothing for a client
+    bool stop_sequence = false;           ///< a stop string was met: the scheduler must stop the sequence
+  };
+  /// Takes one update. Updates of a sequence that has already ended are dropped.
+  taken take(const sequence_update& update);
+
+  [[nodiscard]] bool is_complete() const;  ///< every sequence ended
+  /// Finish reasons and token counts; the caller adds the times.
+  [[nodiscard]] finished summary() const;
+  /// For a new scheduler: what each sequence has, and whether it ended.
+  [[nodiscard]] std::vector<schedule_request::progress> progress() const;
+  [[nodiscard]] std::uint64_t output_token_count() const;
+
+ private:
+  struct sequence_state {
+    std::vector<token_id> output;
+    detokenizer text;
+    stop_matcher stops;
+    std::optional<finish_reason> ended;
+    std::vector<position_logprobs> prompt_logprobs;  ///< waiting for the first delta
+    bool echoed = false;
+  };
+
+  [[nodiscard]] position_logprobs describe(const sampled_token& token) const;
+  [[nodiscard]] logprob_entry describe(token_id id, float logprob, std::uint64_t rank) const;
+
+  std::shared_ptr<const tokenizer> tokens_;
+  std::shared_ptr<const generation_params> params_;
+  std::shared_ptr<const std::vector<token_id>> prompt_;
+  std::vector<sequence_state> sequences_;
+};
+
+}  // namespace troupe
