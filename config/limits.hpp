@@ -47,5 +47,7 @@ inline constexpr double model_rms_epsilon_max = 0.1;
 inline constexpr double model_rope_base_max = 1e12;
 /// Factors of linear, llama3 and YaRN scaling. Published ones are 1 to 64.
 inline constexpr double model_rope_factor_max = 4'096.0;
+/// YaRN's bounds in rotations over the original context. Published: 32 and 1.
+inline constexpr double model_yarn_beta_max = 1e6;
 
 }  // namespace troupe::limits

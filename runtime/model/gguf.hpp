@@ -26,6 +26,9 @@ using gguf_value =
                  std::vector<std::int64_t>, std::vector<std::uint64_t>, std::vector<double>,
                  std::vector<std::string>>;
 
+/// Kinds of gguf_value from this index on are arrays.
+inline constexpr std::size_t gguf_first_array_index = 5;
+
 struct gguf_entry {
   std::string key;
   gguf_value value;
