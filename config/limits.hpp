@@ -50,4 +50,36 @@ inline constexpr double model_rope_factor_max = 4'096.0;
 /// YaRN's bounds in rotations over the original context. Published: 32 and 1.
 inline constexpr double model_yarn_beta_max = 1e6;
 
+// Actors and gateways (actors/).
+
+/// Transcripts kept for clients that resume, whatever resume_ms_max says.
+inline constexpr std::size_t terminal_replies_max = 4'096;
+/// Cancels remembered by a scheduler because they may have overtaken their request.
+inline constexpr std::size_t cancel_tombstones_max = 4'096;
+/// Payload bytes of all requests which are being prepared at once.
+inline constexpr std::uint64_t preparing_bytes_max = std::uint64_t{256} << 20;
+/// A step that runs longer means a worker that hangs: the process ends.
+inline constexpr std::uint32_t step_deadline_ms_max = 120'000;
+/// A replica may restart this often within the window before the process gives up.
+inline constexpr std::uint32_t replica_restarts_max = 5;
+inline constexpr std::uint32_t replica_restart_window_ms = 60'000;
+
+// ZeroMQ (actors/gateway/zmq_port).
+
+/// A client's request id: printable ASCII.
+inline constexpr std::size_t client_request_id_bytes_max = 128;
+/// Connections known at once: those heard of within client_timeout_ms or with a request running.
+inline constexpr std::size_t zmq_client_count_max = 65'536;
+/// One header frame. A header has seven small fields.
+inline constexpr std::size_t zmq_header_bytes_max = 1'024;
+/// One payload frame; what is longer is answered with an error, and libzmq drops the connection of a peer
+/// which sends a frame of twice this.
+inline constexpr std::size_t zmq_payload_bytes_max = std::size_t{16} << 20;
+/// Frames taken from the socket before replies get their turn.
+inline constexpr std::size_t zmq_receive_burst_max = 256;
+/// Messages that libzmq queues for one connection before it reports a full pipe.
+inline constexpr int zmq_pipe_messages_max = 1'000;
+/// How soon parked replies are tried again.
+inline constexpr std::uint32_t zmq_parked_retry_ms = 5;
+
 }  // namespace troupe::limits
