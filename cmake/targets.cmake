@@ -1,4 +1,5 @@
-# troupe_library(NAME folders...): a static library of every .cpp under the folders, with our warnings.
+# troupe_library(NAME places...): a static library of every .cpp under the folders (or that matches the file
+# patterns) given, with our warnings.
 # Files that end in _avx2 or _avx512 are compiled with those instruction sets and no others are: the
 # binary must run on any x86-64. -ffp-contract=off everywhere, because fused multiply-adds are part of
 # the numerics and are written out (design: batch invariance).
@@ -12,8 +13,12 @@ endfunction()
 
 function(troupe_library target)
   set(sources)
-  foreach(folder ${ARGN})
-    file(GLOB_RECURSE found CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cpp)
+  foreach(place ${ARGN})
+    if(place MATCHES "\\.cpp$")
+      file(GLOB found CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${place})
+    else()
+      file(GLOB_RECURSE found CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${place}/*.cpp)
+    endif()
     list(APPEND sources ${found})
   endforeach()
   if(NOT sources)  # a folder of headers only

@@ -52,6 +52,8 @@ inline constexpr double model_yarn_beta_max = 1e6;
 
 // Actors and gateways (actors/).
 
+/// Protocols that one gateway serves at once.
+inline constexpr std::size_t gateway_port_count_max = 8;
 /// Transcripts kept for clients that resume, whatever resume_ms_max says.
 inline constexpr std::size_t terminal_replies_max = 4'096;
 /// Cancels remembered by a scheduler because they may have overtaken their request.

@@ -11,7 +11,7 @@ admission_gate::admission_gate(const std::array<std::uint32_t, lane_count>& cred
 
 result<void> admission_gate::enter(lane service, std::uint64_t bytes) {
   if (closed_.load(std::memory_order_acquire))
-    return error{errc::unavailable, "the server is shutting down and takes no new requests"};
+    return error{errc::unavailable, "the server takes no requests now: it is starting or shutting down"};
   std::atomic<std::uint32_t>& left = credits_[to_index(service)];
   std::uint32_t seen = left.load(std::memory_order_relaxed);
   do {

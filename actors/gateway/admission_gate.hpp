@@ -20,7 +20,8 @@ class admission_gate {
   result<void> enter(lane service, std::uint64_t bytes);
   void return_credits(lane service, std::uint32_t count);
   void return_bytes(std::uint64_t bytes);
-  /// From now on everything is refused as unavailable (draining).
+  /// A new gate is closed: everything is refused as unavailable, until all ports stand ready.
+  void open() { closed_.store(false, std::memory_order_release); }
   void close() { closed_.store(true, std::memory_order_release); }
   [[nodiscard]] std::uint32_t credits(lane service) const;
 
@@ -29,7 +30,7 @@ class admission_gate {
   std::array<std::uint32_t, lane_count> credits_max_;
   std::atomic<std::uint64_t> bytes_{0};
   std::uint64_t bytes_max_;
-  std::atomic<bool> closed_{false};
+  std::atomic<bool> closed_{true};
 };
 
 }  // namespace troupe

@@ -67,7 +67,7 @@ class gateway_state {
   static constexpr const char* name = "gateway";
 
   gateway_state(caf::event_based_actor* self, gateway_options options)
-      : self_(self), options_(std::move(options)), outbox_(options_.ports->size()) {}
+      : self_(self), options_(std::move(options)), outbox_(limits::gateway_port_count_max) {}
 
   caf::behavior make_behavior() {
     return {
@@ -173,7 +173,7 @@ class gateway_state {
     flush_pending_ = false;
     for (std::size_t port = 0; port < outbox_.size(); ++port) {
       if (outbox_[port].empty()) continue;
-      if (client_port* open = (*options_.ports)[port]) open->deliver(std::move(outbox_[port]));
+      if (client_port* open = (*options_.ports)[port].load(std::memory_order_acquire)) open->deliver(std::move(outbox_[port]));
       outbox_[port].clear();
     }
   }

@@ -4,20 +4,23 @@
 //   from the router and request actors: client_events, return_credits
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <caf/actor.hpp>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "actors/base/messages.hpp"
 #include "actors/base/spawn.hpp"
 #include "actors/gateway/admission_gate.hpp"
 #include "actors/gateway/port.hpp"
+#include "config/limits.hpp"
 
 namespace troupe {
 
-/// The ports of a gateway by index. Filled once, before the first request; only the gateway actor reads it then.
-using port_list = std::shared_ptr<std::vector<client_port*>>;
+/// The ports of a gateway by index. Filled while the gate is still closed.
+using port_table = std::array<std::atomic<client_port*>, limits::gateway_port_count_max>;
+using port_list = std::shared_ptr<port_table>;
 
 struct gateway_options {
   caf::actor router;

@@ -39,6 +39,7 @@ class router_state {
           if (scheduler_) send_to(scheduler_, order, true);
         },
         [this](const request_ended& ended) {
+          read_on(ended);
           directory_.remove(ended.id, ended.said, options_.now());
           arm_expiry();
           report_if_idle();
@@ -64,6 +65,13 @@ class router_state {
           arm_expiry();
         },
     };
+  }
+
+  /// Request actors end with their home.
+  void on_exit() {
+    for (const auto& [id, request] : directory_.live()) {
+      if (request.running) caf::anon_send_exit(request.running, caf::exit_reason::user_shutdown);
+    }
   }
 
  private:
@@ -116,6 +124,14 @@ class router_state {
                                              "is older than resume_ms_max",
                                              order.client_request_id)}});
     self_->send(caf::actor_cast<caf::actor>(self_->current_sender()), client_events{std::move(reply)});
+  }
+
+  /// A resume that reached the request after its end was lost: its new reader gets everything here.
+  void read_on(const request_ended& ended) {
+    const auto* request = directory_.find(ended.id);
+    if (request == nullptr || ended.said == nullptr || ended.said->events.empty()) return;
+    if (ended.said->events.back().client == request->client) return;
+    self_->send(gateway_, client_events{replay_events(*ended.said, {}, request->client)});
   }
 
   void take_step(const step_updates& news) {

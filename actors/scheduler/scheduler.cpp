@@ -1,8 +1,11 @@
 #include "actors/scheduler/scheduler.hpp"
 
+#include <deque>
 #include <queue>
+#include <set>
 
 #include "actors/base/messages.hpp"
+#include "config/limits.hpp"
 #include "kernels/base/hash.hpp"
 
 namespace troupe {
@@ -22,10 +25,7 @@ class scheduler_state {
   caf::behavior make_behavior() {
     return {
         [this](const enqueue_request& request) { enqueue(request); },
-        [this](const cancel_scheduled& request) {
-          core_.cancel(request.id);
-          keep_busy();
-        },
+        [this](const cancel_scheduled& request) { cancel(request.id); },
         [this](const stop_scheduled_sequence& request) { core_.stop_sequence(request.sequence); },
         [this](const step_done& done) { finish_step(*done.result); },
         [this](deadline_tick_atom) { expire_deadlines(); },
@@ -39,8 +39,21 @@ class scheduler_state {
     bool operator>(const timed_request& other) const { return deadline > other.deadline; }
   };
 
+  /// A cancel is urgent and may overtake its request: then a tombstone stays for it.
+  void cancel(request_id id) {
+    if (!core_.cancel(id) && tombstones_.insert(id).second) {
+      tombstone_order_.push_back(id);
+      if (tombstone_order_.size() > limits::cancel_tombstones_max) {
+        tombstones_.erase(tombstone_order_.front());
+        tombstone_order_.pop_front();
+      }
+    }
+    keep_busy();
+  }
+
   void enqueue(const enqueue_request& request) {
     const request_ticket& ticket = *request.ticket;
+    if (tombstones_.contains(ticket.id)) return;
     schedule_request scheduled;
     scheduled.id = ticket.id;
     scheduled.service = ticket.service;
@@ -126,6 +139,8 @@ class scheduler_state {
   scheduler_options options_;
   scheduler_core core_;
   std::priority_queue<timed_request, std::vector<timed_request>, std::greater<>> deadlines_;
+  std::set<request_id> tombstones_;
+  std::deque<request_id> tombstone_order_;
   monotonic_time tick_at_{};
   bool tick_armed_ = false;
   monotonic_time step_began_{};

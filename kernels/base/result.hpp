@@ -49,6 +49,14 @@ constexpr std::string_view to_string(errc code) noexcept {
   return "internal";
 }
 
+/// The code of a name that came over the wire; internal for an unknown one.
+constexpr errc errc_named(std::string_view name) noexcept {
+  for (int code = 0; code <= static_cast<int>(errc::internal); ++code) {
+    if (to_string(static_cast<errc>(code)) == name) return static_cast<errc>(code);
+  }
+  return errc::internal;
+}
+
 struct error {
   errc code = errc::internal;
   std::string message;

@@ -49,12 +49,13 @@ class request_stream {
   struct sequence_state {
     std::vector<token_id> output;
     detokenizer text;
-    stop_matcher stops;
+    stop_strings stops;
     std::optional<finish_reason> ended;
-    std::vector<position_logprobs> prompt_logprobs;  ///< waiting for the first delta
-    bool echoed = false;
+    std::optional<std::string> stop_reason;
   };
 
+  void add_token(sequence_state& sequence, const sequence_update& update, delta& part, bool& reached_stop);
+  void add_prompt(delta& part) const;
   [[nodiscard]] position_logprobs describe(const sampled_token& token) const;
   [[nodiscard]] logprob_entry describe(token_id id, float logprob, std::uint64_t rank) const;
 
@@ -62,6 +63,7 @@ class request_stream {
   std::shared_ptr<const generation_params> params_;
   std::shared_ptr<const std::vector<token_id>> prompt_;
   std::vector<sequence_state> sequences_;
+  std::vector<position_logprobs> prompt_logprobs_;  ///< until they go out with each sequence's first delta
 };
 
 }  // namespace troupe

@@ -1,0 +1,31 @@
+// What `chat` and `complete` share: sampling flags, and where to generate - on a server, or here with --model.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "runtime/messages/request.hpp"
+
+namespace troupe::cli {
+
+struct generation_options {
+  submit request;
+  std::string endpoint = "tcp://127.0.0.1:5555";
+  std::string model;  ///< a file: generate in this process, without a server
+  std::string lane_name = "realtime";
+  std::size_t threads = 0;
+  bool show_stats = false;
+};
+
+void add_generation_flags(CLI::App& command, generation_options& options);
+
+struct printed_generation {
+  int exit_code = 0;
+  std::string text;  ///< what was printed
+};
+
+/// Generates and prints the text to stdout as it comes, and with --stats TTFT and tokens/s to stderr.
+printed_generation generate_and_print(const generation_options& options, const submit& request);
+
+}  // namespace troupe::cli
