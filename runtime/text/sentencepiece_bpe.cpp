@@ -41,7 +41,7 @@ bool is_mergeable(const vocabulary& words, std::size_t index) {
          byte_value(words.texts[index]) < 0;
 }
 
-// Token indices by descending score; merges of equal score follow the ids.
+// Token indices by descending score.
 std::vector<std::size_t> best_first(const vocabulary& words) {
   std::vector<std::size_t> order(words.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -58,6 +58,7 @@ std::optional<token_id> find_mergeable(const vocabulary& words, std::string_view
 result<bpe_merges> derive_merges(const vocabulary& words) {
   bpe_merges merges(words.size());
   std::uint32_t rank = 0;
+  std::optional<float> last_score;
   for (const std::size_t index : best_first(words)) {
     const std::string_view text = words.texts[index];
     if (!is_mergeable(words, index) || words.find(text) != static_cast<token_id>(index)) continue;
@@ -68,6 +69,8 @@ result<bpe_merges> derive_merges(const vocabulary& words) {
                       "in a vocabulary without merges",
                       index, text.size(), limits::token_piece_bytes_max)};
     }
+    if (last_score && *last_score != words.scores[index]) ++rank;
+    last_score = words.scores[index];
     for (std::size_t cut = 1; cut < text.size(); ++cut) {
       const auto left = find_mergeable(words, text.substr(0, cut));
       if (!left) continue;
@@ -80,7 +83,6 @@ result<bpe_merges> derive_merges(const vocabulary& words) {
       }
       merges.add(*left, *right, {rank, static_cast<token_id>(index)});
     }
-    ++rank;
   }
   return merges;
 }

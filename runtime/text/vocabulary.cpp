@@ -130,6 +130,10 @@ result<> read_ids(const gguf_file& file, vocabulary& out) {
   TROUPE_TRY(out.eos, id("eos"));
   TROUPE_TRY(out.unknown, id("unknown"));
   TROUPE_TRY(out.padding, id("padding"));
+  if (!out.unknown) {
+    const auto found = std::find(out.kinds.begin(), out.kinds.end(), token_kind::unknown);
+    if (found != out.kinds.end()) out.unknown = static_cast<token_id>(found - out.kinds.begin());
+  }
   TROUPE_TRY(const auto turn_end, id("eot"));
   TROUPE_TRY(const auto message_end, id("eom"));
 
