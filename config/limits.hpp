@@ -83,5 +83,23 @@ inline constexpr std::size_t zmq_receive_burst_max = 256;
 inline constexpr int zmq_pipe_messages_max = 1'000;
 /// How soon parked replies are tried again.
 inline constexpr std::uint32_t zmq_parked_retry_ms = 5;
+// Tokenizers (runtime/text/tokenizer). The vocabulary itself is bounded by model_vocab_size_max.
+
+/// One token as the file spells it. The longest in use are 256 spaces in two-byte letters.
+inline constexpr std::uint64_t token_text_bytes_max = 4'096;
+/// One token of a vocabulary without merges: finding its pairs takes quadratic time in its length.
+/// Published ones stay below 64 bytes.
+inline constexpr std::uint64_t token_piece_bytes_max = 256;
+/// One control or user-defined token: bounds the work for each character of a text.
+inline constexpr std::uint64_t added_token_bytes_max = 256;
+/// Pairs that merge. The largest published vocabularies have 520,000.
+inline constexpr std::uint64_t token_merge_count_max = std::uint64_t{1} << 22;
+/// Text for one call of the tokenizer; callers bound prompts far below this.
+inline constexpr std::uint64_t tokenizer_text_bytes_max = std::uint64_t{1} << 30;
+
+// Stop strings of one request (runtime/text/stop_strings). OpenAI allows 4.
+
+inline constexpr std::size_t stop_string_count_max = 64;
+inline constexpr std::size_t stop_string_bytes_max = 1'024;
 
 }  // namespace troupe::limits
