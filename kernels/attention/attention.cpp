@@ -27,8 +27,8 @@ variant variant_of(isa set) {
   switch (set) {
     case isa::reference: break;
     case isa::avx2:
-      return {detail::attention_item_avx2, detail::attention_merge_avx2,
-              detail::write_kv_head_avx2, detail::attention_rows_max_avx2};
+      return {detail::attention_item_avx2, detail::attention_merge_avx2, detail::write_kv_head_avx2,
+              detail::attention_rows_max_avx2};
     case isa::avx512:
       return {detail::attention_item_avx512, detail::attention_merge_avx512,
               detail::write_kv_head_avx512, detail::attention_rows_max_avx512};
@@ -46,7 +46,7 @@ struct workspace {
 
 void check_layout(const kv_layout& layout) {
   TROUPE_CHECK(layout.head_dim > 0 && layout.head_dim % 2 == 0);
-  TROUPE_CHECK(layout.head_dim <= detail::attention_head_dim_max);
+  TROUPE_CHECK(layout.head_dim <= attention_head_dim_max);
   TROUPE_CHECK(layout.block_tokens > 0 && layout.block_tokens % kv_tile_tokens == 0);
   TROUPE_CHECK(attention_segment_tokens % layout.block_tokens == 0);
 }
@@ -141,7 +141,8 @@ void write_kv_row(isa set, const kv_layout& layout, kv_layer layer,
   std::byte* head_data = layer.data + block * layout.block_bytes();
   for (std::size_t head = 0; head < layout.kv_head_count; ++head) {
     detail::kv_row_target target;
-    target.keys = head_data + (tile * layout.head_dim * kv_tile_tokens + lane) * layout.element_bytes();
+    target.keys =
+        head_data + (tile * layout.head_dim * kv_tile_tokens + lane) * layout.element_bytes();
     target.values =
         head_data + layout.head_block_bytes() + in_block * layout.head_dim * layout.element_bytes();
     target.head_dim = layout.head_dim;
@@ -176,7 +177,8 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
   std::size_t segments_max = 0;
   for (const attention_slice& slice : slices) {
     add_items(layout, layer, slice, arguments, chosen.rows_max, space.items);
-    if (slice.row_count > 0) segments_max = std::max(segments_max, segment_count(space.items.back()));
+    if (slice.row_count > 0)
+      segments_max = std::max(segments_max, segment_count(space.items.back()));
   }
   const std::size_t wanted = tasks_per_thread_min * pool.thread_count();
   if (pool.thread_count() > 1 && segments_max > 1 && space.items.size() < wanted) {

@@ -8,11 +8,10 @@
 
 namespace troupe::kernels::detail {
 
-inline constexpr std::size_t attention_head_dim_max = 256;
 /// Tiles of 16 keys in a segment.
 inline constexpr std::size_t attention_segment_tiles = attention_segment_tokens / kv_tile_tokens;
-/// Query rows (positions x heads of one group) of an item. 12 x 2 accumulators, two K or V vectors and one
-/// broadcast fit the 32 registers of AVX-512; 6 x 2 fit the 16 of AVX2.
+/// Query rows (positions x heads of one group) of an item. 12 x 2 accumulators, two K or V vectors
+/// and one broadcast fit the 32 registers of AVX-512; 6 x 2 fit the 16 of AVX2.
 inline constexpr std::size_t attention_rows_max_avx512 = 12;
 inline constexpr std::size_t attention_rows_max_avx2 = 6;
 
@@ -27,8 +26,8 @@ struct attention_cache {
   const block_index* table = nullptr;
 };
 
-/// Row r is position position_first + r / head_count, head r % head_count. All the positions lie in one
-/// segment, so that every row has at least one key in every segment of the item.
+/// Row r is position position_first + r / head_count, head r % head_count. All the positions lie in
+/// one segment, so that every row has at least one key in every segment of the item.
 struct attention_item {
   attention_cache cache;
   std::size_t head_dim = 0;
@@ -36,14 +35,15 @@ struct attention_item {
   std::size_t position_first = 0;
   std::size_t position_count = 0;
   std::size_t segment_first = 0;
-  std::size_t segment_end = 0;  ///< exclusive
+  std::size_t segment_end = 0;   ///< exclusive
   const float* query = nullptr;  ///< of row 0; heads follow each other at head_dim
   std::size_t query_stride = 0;  ///< elements between positions
   float scale = 0.0f;
   float* output = nullptr;  ///< of row 0; nullptr where partials are wanted
   std::size_t output_stride = 0;
-  /// For each segment of the item: row_count maxima, row_count sums, then row_count x head_dim weighted
-  /// sums of V. Read by attention_merge; nullptr where the item covers all of its rows' segments.
+  /// For each segment of the item: row_count maxima, row_count sums, then row_count x head_dim
+  /// weighted sums of V. Read by attention_merge; nullptr where the item covers all of its rows'
+  /// segments.
   float* partials = nullptr;
 };
 
@@ -51,8 +51,9 @@ void attention_item_ref(const attention_item& item);
 void attention_item_avx2(const attention_item& item);
 void attention_item_avx512(const attention_item& item);
 
-/// Folds the partials of segments segment_first .. segment_end - 1 in ascending order into the output. Reads
-/// the item's shape, partials (of segment_first) and output; the same bits as one item over all segments.
+/// Folds the partials of segments segment_first .. segment_end - 1 in ascending order into the
+/// output. Reads the item's shape, partials (of segment_first) and output; the same bits as one
+/// item over all segments.
 void attention_merge_ref(const attention_item& item);
 void attention_merge_avx2(const attention_item& item);
 void attention_merge_avx512(const attention_item& item);

@@ -1,6 +1,7 @@
-// The two register-blocked products of attention, written once for both vector widths: scores of some
-// query rows against tiles of 16 keys, and weighted sums of V. Each output has one accumulator, so a
-// tiling changes no bits. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp and *_avx512.cpp only.
+// The two register-blocked products of attention, written once for both vector widths: scores of
+// some query rows against tiles of 16 keys, and weighted sums of V. Each output has one
+// accumulator, so a tiling changes no bits. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp
+// and *_avx512.cpp only.
 #pragma once
 
 #include <cstddef>
@@ -11,9 +12,9 @@
 
 namespace troupe::kernels {
 
-/// Elements between rows in an item's scratch: whole vectors, and not a multiple of 4096 bytes over few rows,
-/// which would put all rows into the same cache sets.
-inline constexpr std::size_t attention_row_stride = detail::attention_head_dim_max + 16;
+/// Elements between rows in an item's scratch: whole vectors, and not a multiple of 4096 bytes over
+/// few rows, which would put all rows into the same cache sets.
+inline constexpr std::size_t attention_row_stride = attention_head_dim_max + 16;
 
 template <class Simd, kv_dtype Type>
 struct kv_elements {
@@ -49,7 +50,8 @@ struct kv_elements {
   }
 };
 
-/// scores[r][tile * 16 + lane] = scale * sum over d of query[r][d] * K[d][lane], for Rows rows and Tiles tiles.
+/// scores[r][tile * 16 + lane] = scale * sum over d of query[r][d] * K[d][lane], for Rows rows and
+/// Tiles tiles.
 template <class Simd, kv_dtype Type, int Rows, int Tiles>
 void score_tiles(const float* query, const std::byte* const* tiles, std::size_t head_dim,
                  float scale, float* scores) {
@@ -91,8 +93,8 @@ void score_tiles(const float* query, const std::byte* const* tiles, std::size_t 
   }
 }
 
-/// sums[r][column] += sum over keys first .. end - 1 (of the segment) of weights[r][key] * V[key][column], for Rows
-/// rows and Columns vectors of channels that begin at channel.
+/// sums[r][column] += sum over keys first .. end - 1 (of the segment) of weights[r][key] *
+/// V[key][column], for Rows rows and Columns vectors of channels that begin at channel.
 template <class Simd, kv_dtype Type, int Rows, int Columns>
 void weigh_values(const float* weights, const std::byte* const* tiles, std::size_t head_dim,
                   std::size_t first, std::size_t end, std::size_t channel, float* output) {
@@ -111,8 +113,8 @@ void weigh_values(const float* weights, const std::byte* const* tiles, std::size
     const std::size_t tile = key / kv_tile_tokens;
     const std::size_t tile_end =
         (tile + 1) * kv_tile_tokens < end ? (tile + 1) * kv_tile_tokens : end;
-    const element* values = reinterpret_cast<const element*>(tiles[tile]) +
-                            key % kv_tile_tokens * head_dim + channel;
+    const element* values =
+        reinterpret_cast<const element*>(tiles[tile]) + key % kv_tile_tokens * head_dim + channel;
     for (; key < tile_end; ++key, values += head_dim) {
       Simd value[Columns];
 #pragma GCC unroll 16
@@ -150,15 +152,16 @@ void weigh_value_tail(const float* weights, const std::byte* const* tiles, std::
       for (std::size_t key = first; key < end; ++key) {
         const element* value = reinterpret_cast<const element*>(tiles[key / kv_tile_tokens]) +
                                key % kv_tile_tokens * head_dim + channel;
-        sum = __builtin_fmaf(weights[r * attention_row_stride + key], elements::load_one(value),
-                             sum);
+        sum =
+            __builtin_fmaf(weights[r * attention_row_stride + key], elements::load_one(value), sum);
       }
       output[r * attention_row_stride + channel] = sum;
     }
   }
 }
 
-/// Accumulators fill the registers: few rows take more columns, also to cover the latency of an addition.
+/// Accumulators fill the registers: few rows take more columns, also to cover the latency of an
+/// addition.
 template <class Simd>
 constexpr int columns_for(int rows) {
   if (Simd::width == 16) return rows > 6 ? 2 : 4;

@@ -1,6 +1,6 @@
 // One item of attention on vectors: segments in ascending order, for each the scores, the softmax
-// numerators and the weighted values, then the merge. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp
-// and *_avx512.cpp only.
+// numerators and the weighted values, then the merge. Simd is one of kernels/base/simd_*.hpp; for
+// *_avx2.cpp and *_avx512.cpp only.
 #pragma once
 
 #include <cstring>
@@ -40,8 +40,8 @@ class attention_runner {
   }
 
  private:
-  static constexpr std::size_t rows_max = Simd::width == 16 ? detail::attention_rows_max_avx512
-                                                            : detail::attention_rows_max_avx2;
+  static constexpr std::size_t rows_max =
+      Simd::width == 16 ? detail::attention_rows_max_avx512 : detail::attention_rows_max_avx2;
   struct segment_rows {
     float maximum[rows_max];
     float sum[rows_max];
@@ -66,9 +66,8 @@ class attention_runner {
     for (std::size_t tile = 0; tile < tile_count; ++tile) {
       const std::size_t first = position + tile * kv_tile_tokens;
       const auto block = static_cast<std::size_t>(cache.table[first / cache.block_tokens]);
-      const std::byte* in_block =
-          cache.data + block * cache.block_bytes +
-          first % cache.block_tokens * item_.head_dim * cache.element_bytes;
+      const std::byte* in_block = cache.data + block * cache.block_bytes +
+                                  first % cache.block_tokens * item_.head_dim * cache.element_bytes;
       key_tiles_[tile] = in_block;
       value_tiles_[tile] = in_block + cache.values_offset;
     }
@@ -96,8 +95,9 @@ class attention_runner {
     return seen < attention_segment_tokens ? seen : attention_segment_tokens;
   }
 
-  /// Scores to e^(score - maximum), in place. Lanes past the row's last key may hold anything (a later
-  /// row's key or an unwritten one); they become -inf, which is neutral for the maximum and adds zero.
+  /// Scores to e^(score - maximum), in place. Lanes past the row's last key may hold anything (a
+  /// later row's key or an unwritten one); they become -inf, which is neutral for the maximum and
+  /// adds zero.
   static void soften(float* scores, std::size_t key_count, float& maximum, float& sum) {
     const std::size_t padded = (key_count + 15) / 16 * 16;
     for (std::size_t k = key_count; k < padded; ++k) scores[k] = -__builtin_inff();
@@ -122,8 +122,9 @@ class attention_runner {
     sum = sums.sum();
   }
 
-  /// The keys that all rows see go through all rows at once; the rest, up to the item's positions, through
-  /// the heads of one position at a time, so that no row ever touches a V behind its own position.
+  /// The keys that all rows see go through all rows at once; the rest, up to the item's positions,
+  /// through the heads of one position at a time, so that no row ever touches a V behind its own
+  /// position.
   void weigh(std::size_t first, segment_rows& out) {
     for (std::size_t row = 0; row < row_count_; ++row) {
       std::memset(out.output + row * attention_row_stride, 0,
@@ -161,8 +162,7 @@ class attention_runner {
       const float scale_state = exp_of(state_.maximum[row] - maximum);
       const float scale_next = exp_of(next_.maximum[row] - maximum);
       state_.maximum[row] = maximum;
-      state_.sum[row] =
-          __builtin_fmaf(next_.sum[row], scale_next, state_.sum[row] * scale_state);
+      state_.sum[row] = __builtin_fmaf(next_.sum[row], scale_next, state_.sum[row] * scale_state);
       const Simd state_factor = Simd::broadcast(scale_state);
       const Simd next_factor = Simd::broadcast(scale_next);
       float* state = state_.output + row * attention_row_stride;
@@ -191,8 +191,7 @@ class attention_runner {
   }
 
   [[nodiscard]] float* partial_of(std::size_t segment) const {
-    return item_.partials +
-           (segment - item_.segment_first) * row_count_ * (2 + item_.head_dim);
+    return item_.partials + (segment - item_.segment_first) * row_count_ * (2 + item_.head_dim);
   }
 
   void store_partial(std::size_t segment, const segment_rows& from) const {
@@ -211,8 +210,7 @@ class attention_runner {
     std::memcpy(to.sum, partial + row_count_, row_count_ * sizeof(float));
     for (std::size_t row = 0; row < row_count_; ++row) {
       std::memcpy(to.output + row * attention_row_stride,
-                  partial + 2 * row_count_ + row * item_.head_dim,
-                  item_.head_dim * sizeof(float));
+                  partial + 2 * row_count_ + row * item_.head_dim, item_.head_dim * sizeof(float));
     }
   }
 
@@ -237,9 +235,8 @@ void with_kv_type(kv_dtype type, const Work& work) {
 
 template <class Simd>
 void attention_item_vector(const detail::attention_item& item) {
-  with_kv_type<Simd>(item.cache.type, [&]<kv_dtype Type> {
-    attention_runner<Simd, Type>(item).run();
-  });
+  with_kv_type<Simd>(item.cache.type,
+                     [&]<kv_dtype Type> { attention_runner<Simd, Type>(item).run(); });
 }
 
 /// Partials are floats whatever the cache holds.
@@ -253,7 +250,7 @@ void write_kv_head_vector(const detail::kv_row_target& target, const float* k, c
   with_kv_type<Simd>(target.type, [&]<kv_dtype Type> {
     using elements = kv_elements<Simd, Type>;
     using element = typename elements::element;
-    element rounded[detail::attention_head_dim_max];
+    element rounded[attention_head_dim_max];
     const auto round = [&](const float* from) {
       std::size_t d = 0;
       for (; d + Simd::width <= target.head_dim; d += Simd::width) {

@@ -1,6 +1,7 @@
-// Eight floats in an AVX register, for code that is written once for several widths. Include it from
-// *_avx2.cpp only: the anonymous namespace keeps whatever is compiled with these instructions out of
-// the rest of the program, which must run without them.
+// Eight floats in an AVX register, for code that is written once for several widths. Include it
+// from
+// *_avx2.cpp only: the anonymous namespace keeps whatever is compiled with these instructions out
+// of the rest of the program, which must run without them.
 #pragma once
 
 #include <immintrin.h>
@@ -45,24 +46,16 @@ struct simd_avx2 {
     const __m256i rounded = _mm256_srli_epi32(
         _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd), 16);
     const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
-    const __m256i kept = _mm256_blendv_epi8(
-        rounded, _mm256_or_si256(top, _mm256_set1_epi32(0x40)), nan);
+    const __m256i kept =
+        _mm256_blendv_epi8(rounded, _mm256_or_si256(top, _mm256_set1_epi32(0x40)), nan);
     const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(kept, kept), 0x08);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(packed));
   }
 
-  friend simd_avx2 operator+(simd_avx2 a, simd_avx2 b) {
-    return {_mm256_add_ps(a.value, b.value)};
-  }
-  friend simd_avx2 operator-(simd_avx2 a, simd_avx2 b) {
-    return {_mm256_sub_ps(a.value, b.value)};
-  }
-  friend simd_avx2 operator*(simd_avx2 a, simd_avx2 b) {
-    return {_mm256_mul_ps(a.value, b.value)};
-  }
-  friend simd_avx2 operator/(simd_avx2 a, simd_avx2 b) {
-    return {_mm256_div_ps(a.value, b.value)};
-  }
+  friend simd_avx2 operator+(simd_avx2 a, simd_avx2 b) { return {_mm256_add_ps(a.value, b.value)}; }
+  friend simd_avx2 operator-(simd_avx2 a, simd_avx2 b) { return {_mm256_sub_ps(a.value, b.value)}; }
+  friend simd_avx2 operator*(simd_avx2 a, simd_avx2 b) { return {_mm256_mul_ps(a.value, b.value)}; }
+  friend simd_avx2 operator/(simd_avx2 a, simd_avx2 b) { return {_mm256_div_ps(a.value, b.value)}; }
   /// a * b + c, rounded once.
   static simd_avx2 fma(simd_avx2 a, simd_avx2 b, simd_avx2 c) {
     return {_mm256_fmadd_ps(a.value, b.value, c.value)};

@@ -1,6 +1,6 @@
-// Sixteen floats in an AVX-512 register, for code that is written once for several widths. Include it
-// from *_avx512.cpp only: the anonymous namespace keeps whatever is compiled with these instructions out
-// of the rest of the program, which must run without them.
+// Sixteen floats in an AVX-512 register, for code that is written once for several widths. Include
+// it from *_avx512.cpp only: the anonymous namespace keeps whatever is compiled with these
+// instructions out of the rest of the program, which must run without them.
 #pragma once
 
 // GCC 12 takes the undefined merge operands in its own header for uses of uninitialized variables
@@ -51,8 +51,7 @@ struct simd_avx512 {
     const __m512i rounded = _mm512_srli_epi32(
         _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd), 16);
     const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
-    const __m512i kept =
-        _mm512_mask_or_epi32(rounded, nan, top, _mm512_set1_epi32(0x40));
+    const __m512i kept = _mm512_mask_or_epi32(rounded, nan, top, _mm512_set1_epi32(0x40));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(kept));
   }
 
@@ -77,29 +76,24 @@ struct simd_avx512 {
     return {_mm512_fmsub_ps(a.value, b.value, c.value)};
   }
   /// a > b ? a : b, so b where either is NaN.
-  static simd_avx512 max(simd_avx512 a, simd_avx512 b) {
-    return {_mm512_max_ps(a.value, b.value)};
-  }
+  static simd_avx512 max(simd_avx512 a, simd_avx512 b) { return {_mm512_max_ps(a.value, b.value)}; }
   /// a < b ? a : b, so b where either is NaN.
-  static simd_avx512 min(simd_avx512 a, simd_avx512 b) {
-    return {_mm512_min_ps(a.value, b.value)};
-  }
+  static simd_avx512 min(simd_avx512 a, simd_avx512 b) { return {_mm512_min_ps(a.value, b.value)}; }
   /// p * 2^n for a result that is normal, infinite or NaN. n is integral, in [-126, 129].
   static simd_avx512 scale_by_power(simd_avx512 p, simd_avx512 n) {
     return {_mm512_scalef_ps(p.value, n.value)};
   }
   /// x < bound ? 0 : result.
   static simd_avx512 zero_below(simd_avx512 x, simd_avx512 bound, simd_avx512 result) {
-    return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.value, bound.value, _CMP_NLT_UQ),
-                                result.value)};
+    return {
+        _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.value, bound.value, _CMP_NLT_UQ), result.value)};
   }
 
   /// (a0, b0, a1, b1, ...) -> (b0, a0, b1, a1, ...).
   static simd_avx512 swap_pairs(simd_avx512 x) { return {_mm512_permute_ps(x.value, 0xB1)}; }
   /// width / 2 values, each twice: (c0, c0, c1, c1, ...).
   static simd_avx512 load_twice(const float* from) {
-    const __m512i order =
-        _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    const __m512i order = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
     return {_mm512_permutexvar_ps(order, _mm512_castps256_ps512(_mm256_loadu_ps(from)))};
   }
   /// Even lanes a * b - c, odd lanes a * b + c, rounded once.

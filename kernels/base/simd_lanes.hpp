@@ -1,5 +1,5 @@
-// Sixteen lanes in as many vectors as it takes, and the one order in which they are folded. For *_avx2.cpp
-// and *_avx512.cpp; Simd is one of kernels/base/simd_*.hpp.
+// Sixteen lanes in as many vectors as it takes, and the one order in which they are folded. For
+// *_avx2.cpp and *_avx512.cpp; Simd is one of kernels/base/simd_*.hpp.
 #pragma once
 
 #include <cstddef>

@@ -1,11 +1,13 @@
 // y = e^x in float, the exponential of softmax and SiLU: the same bits in every variant.
 //
-//   n = round(x * log2(e)),  r = x - n * ln 2,  e^x = 2^n * (1 + r + r^2 * (c2 + c3 r + ... + c6 r^4))
+//   n = round(x * log2(e)),  r = x - n * ln 2,  e^x = 2^n * (1 + r + r^2 * (c2 + c3 r + ... + c6
+//   r^4))
 //
-// The c are the minimax fit for the relative error on |r| <= ln(2) / 2 (Lawson's iteration, rounded to
-// float: 2^-28). ln 2 is subtracted in two parts, of which the first has 9 trailing zero bits, so that
-// n * ln2_high is exact. Measured error: below 1.1 units in the last place. x below exp_input_min gives 0 (no
-// subnormal results, -inf included), above ln(FLT_MAX) +inf, NaN stays NaN (with an unspecified payload).
+// The c are the minimax fit for the relative error on |r| <= ln(2) / 2 (Lawson's iteration, rounded
+// to float: 2^-28). ln 2 is subtracted in two parts, of which the first has 9 trailing zero bits,
+// so that n * ln2_high is exact. Measured error: below 1.1 units in the last place. x below
+// exp_input_min gives 0 (no subnormal results, -inf included), above ln(FLT_MAX) +inf, NaN stays
+// NaN (with an unspecified payload).
 #pragma once
 
 #include <cstddef>

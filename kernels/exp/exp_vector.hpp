@@ -1,4 +1,5 @@
-// The polynomial of exp.hpp on a vector, for inlining into kernels. Simd is one of kernels/base/simd_*.hpp.
+// The polynomial of exp.hpp on a vector, for inlining into kernels. Simd is one of
+// kernels/base/simd_*.hpp.
 #pragma once
 
 #include "kernels/exp/exp.hpp"

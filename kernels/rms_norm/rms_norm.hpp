@@ -1,11 +1,12 @@
-// Root-mean-square normalization of one row (Zhang and Sennrich 2019), optionally after adding a residual:
+// Root-mean-square normalization of one row (Zhang and Sennrich 2019), optionally after adding a
+// residual:
 //
 //   x += delta;   y[i] = (x[i] * s) * weight[i],   s = 1 / sqrt(sum(x^2) / count + epsilon)
 //
-// The sum of squares goes into 16 lanes (lane = i mod 16, i ascending, fused multiply-adds), which are
-// folded by halves: 16 -> 8 -> 4 -> 2 -> 1. All in float; the square root and the divisions are exactly
-// rounded, so every variant gives the same bits. Against a double-precision sum the relative error of y
-// stays below (count / 16 + 8) * 2^-24.
+// The sum of squares goes into 16 lanes (lane = i mod 16, i ascending, fused multiply-adds), which
+// are folded by halves: 16 -> 8 -> 4 -> 2 -> 1. All in float; the square root and the divisions are
+// exactly rounded, so every variant gives the same bits. Against a double-precision sum the
+// relative error of y stays below (count / 16 + 8) * 2^-24.
 #pragma once
 
 #include <cstddef>

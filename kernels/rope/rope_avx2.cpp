@@ -3,6 +3,8 @@
 
 namespace troupe::kernels::detail {
 
-void rope_avx2(const rope_row& row) { rope_vector<simd_avx2>(row); }
+void rope_avx2(const rope_row& row) {
+  rope_vector<simd_avx2>(row);
+}
 
 }  // namespace troupe::kernels::detail

@@ -3,6 +3,8 @@
 
 namespace troupe::kernels::detail {
 
-void rope_avx512(const rope_row& row) { rope_vector<simd_avx512>(row); }
+void rope_avx512(const rope_row& row) {
+  rope_vector<simd_avx512>(row);
+}
 
 }  // namespace troupe::kernels::detail

@@ -2,9 +2,9 @@
 //
 //   y[i] = (gate[i] / (1 + e^-gate[i])) * up[i]
 //
-// e^x is kernels/exp's; everything else is exactly rounded, so every variant gives the same bits. Against a
-// double-precision evaluation the relative error is below 5 * 2^-24 where the result is normal, and
-// below gate of -87.3 the result grows to -|gate| * 2^-126, which is nothing in either.
+// e^x is kernels/exp's; everything else is exactly rounded, so every variant gives the same bits.
+// Against a double-precision evaluation the relative error is below 5 * 2^-24 where the result is
+// normal, and below gate of -87.3 the result grows to -|gate| * 2^-126, which is nothing in either.
 #pragma once
 
 #include <cstddef>

@@ -1,14 +1,15 @@
-// Attention: the reference against a double-precision evaluation within the header's bound; every variant
-// against the reference bit by bit; batch invariance (any split of the rows, any threads, any physical blocks);
-// and that nothing behind a query's position is read, proved by NaN in every position that is not
-// written yet.
+// Attention: the reference against a double-precision evaluation within the header's bound; every
+// variant against the reference bit by bit; batch invariance (any split of the rows, any threads,
+// any physical blocks); and that nothing behind a query's position is read, proved by NaN in every
+// position that is not written yet.
 #include "kernels/attention/attention.hpp"
 
-#include <catch2/catch.hpp>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
+
+#include <catch2/catch.hpp>
 
 #include "canary_buffer.hpp"
 #include "kernels/base/half.hpp"
@@ -27,7 +28,8 @@ float rounded(kv_dtype type, float value) {
   return value;
 }
 
-/// One sequence with random Q, K and V in a cache whose blocks are in random order and begin as NaN.
+/// One sequence with random Q, K and V in a cache whose blocks are in random order and begin as
+/// NaN.
 struct sequence_case {
   kv_layout layout;
   std::size_t head_count = 0;
@@ -102,8 +104,8 @@ const kv_dtype types[] = {kv_dtype::f32, kv_dtype::f16, kv_dtype::bf16};
 TEST_CASE("reference attention is within its bound of double precision", "[attention]") {
   thread_pool pool({.thread_count = 1});
   for (kv_dtype type : types) {
-    const sequence_case input({.type = type, .kv_head_count = 2, .head_dim = 24, .block_tokens = 32},
-                              4, 531, 11);
+    const sequence_case input(
+        {.type = type, .kv_head_count = 2, .head_dim = 24, .block_tokens = 32}, 4, 531, 11);
     const std::vector<float> output = input.run(isa::reference, {531}, pool);
     const std::size_t dim = 24, width = 4 * dim, kv_width = 2 * dim;
     for (std::size_t position : {0ul, 1ul, 15ul, 16ul, 255ul, 256ul, 300ul, 511ul, 512ul, 530ul}) {
@@ -143,7 +145,9 @@ TEST_CASE("reference attention is within its bound of double precision", "[atten
 
 TEST_CASE("attention variants give the reference's bits", "[attention]") {
   thread_pool pool({.thread_count = 2});
-  struct shape { std::size_t heads, kv_heads, head_dim, block_tokens, tokens; };
+  struct shape {
+    std::size_t heads, kv_heads, head_dim, block_tokens, tokens;
+  };
   const shape shapes[] = {{9, 3, 64, 16, 530},  {4, 4, 24, 16, 70},  {7, 1, 8, 32, 280},
                           {14, 2, 64, 256, 65}, {2, 1, 128, 16, 40}, {26, 2, 10, 64, 33},
                           {3, 1, 2, 16, 18},    {1, 1, 256, 16, 20}, {5, 1, 80, 16, 50},
@@ -156,11 +160,14 @@ TEST_CASE("attention variants give the reference's bits", "[attention]") {
     for (const shape& s : shapes) {
       for (kv_dtype type : types) {
         CAPTURE(to_string(set), s.heads, s.kv_heads, s.head_dim, static_cast<int>(type));
-        const sequence_case input({.type = type, .kv_head_count = s.kv_heads,
-                                   .head_dim = s.head_dim, .block_tokens = s.block_tokens},
+        const sequence_case input({.type = type,
+                                   .kv_head_count = s.kv_heads,
+                                   .head_dim = s.head_dim,
+                                   .block_tokens = s.block_tokens},
                                   s.heads, s.tokens, 12);
         const std::vector<float> expected = input.run(isa::reference, {s.tokens}, pool);
-        REQUIRE(std::none_of(expected.begin(), expected.end(), [](float x) { return std::isnan(x); }));
+        REQUIRE(
+            std::none_of(expected.begin(), expected.end(), [](float x) { return std::isnan(x); }));
         const std::vector<float> actual = input.run(set, {s.tokens}, pool);
         REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
       }
@@ -172,15 +179,15 @@ TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[a
   thread_pool one({.thread_count = 1}), two({.thread_count = 2}), three({.thread_count = 3});
   for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
     if (!is_supported(set)) continue;
-    const kv_layout layout{.type = kv_dtype::f16, .kv_head_count = 2, .head_dim = 32,
-                           .block_tokens = 16};
+    const kv_layout layout{
+        .type = kv_dtype::f16, .kv_head_count = 2, .head_dim = 32, .block_tokens = 16};
     const std::size_t tokens = set == isa::reference ? 300 : 800;
     const sequence_case input(layout, 6, tokens, 13);
     const std::vector<float> expected = input.run(set, {tokens}, one);
     CAPTURE(to_string(set));
     for (thread_pool* pool : {&one, &two, &three}) {
-      for (const std::vector<std::size_t>& chunks : std::vector<std::vector<std::size_t>>{
-               {1}, {7}, {64}, {1, 5, 129, 2}, {tokens}}) {
+      for (const std::vector<std::size_t>& chunks :
+           std::vector<std::vector<std::size_t>>{{1}, {7}, {64}, {1, 5, 129, 2}, {tokens}}) {
         CAPTURE(pool->thread_count(), chunks);
         const std::vector<float> actual = input.run(set, chunks, *pool);
         REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
@@ -196,7 +203,8 @@ TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[a
 TEST_CASE("one call over many sequences equals a call for each", "[attention]") {
   thread_pool pool({.thread_count = 2});
   const isa set = best_isa();
-  const kv_layout layout{.type = kv_dtype::bf16, .kv_head_count = 1, .head_dim = 16, .block_tokens = 16};
+  const kv_layout layout{
+      .type = kv_dtype::bf16, .kv_head_count = 1, .head_dim = 16, .block_tokens = 16};
   const std::size_t lengths[] = {1, 17, 300, 5, 513};
   const std::size_t width = 3 * 16;
   std::vector<std::byte> cache;
@@ -228,8 +236,12 @@ TEST_CASE("one call over many sequences equals a call for each", "[attention]") 
   write_kv(set, layout, layer, slices, k.data(), v.data(), 16, pool);
   std::vector<float> actual(expected.size());
   paged_attention(set, layout, layer, slices,
-                  {.query = q.data(), .query_stride = width, .output = actual.data(),
-                   .output_stride = width, .head_count = 3, .scale = 0.25f},
+                  {.query = q.data(),
+                   .query_stride = width,
+                   .output = actual.data(),
+                   .output_stride = width,
+                   .head_count = 3,
+                   .scale = 0.25f},
                   pool);
   CHECK(test::same_bits(expected.data(), actual.data(), expected.size()));
 }
@@ -242,8 +254,8 @@ TEST_CASE("the cache holds exactly the rounded K and V in every variant", "[atte
       if (!is_supported(set)) continue;
       sequence_case input({.type = type, .kv_head_count = 2, .head_dim = 20, .block_tokens = 32}, 2,
                           37, 14);
-      const float special[] = {65504.0f, 65519.9f, 65520.0f, -70000.0f, 1e-8f, 6e-8f, -0.0f,
-                               inf,      -inf,     1e38f,    1e-42f,    0.1f};
+      const float special[] = {65504.0f, 65519.9f, 65520.0f, -70000.0f, 1e-8f,  6e-8f,
+                               -0.0f,    inf,      -inf,     1e38f,     1e-42f, 0.1f};
       std::copy(std::begin(special), std::end(special), input.k.begin() + 5);
       std::copy(std::begin(special), std::end(special), input.v.begin() + 9);
       std::vector<std::byte> cache = input.empty_cache();
@@ -253,9 +265,12 @@ TEST_CASE("the cache holds exactly the rounded K and V in every variant", "[atte
                input.v.data(), 40, pool);
       std::vector<std::byte> expected = before;
       const auto put = [&](std::size_t element, float value) {
-        const std::uint16_t half = type == kv_dtype::f16 ? float_to_half(value) : float_to_bfloat(value);
-        if (type == kv_dtype::f32) std::memcpy(expected.data() + element * 4, &value, 4);
-        else std::memcpy(expected.data() + element * 2, &half, 2);
+        const std::uint16_t half =
+            type == kv_dtype::f16 ? float_to_half(value) : float_to_bfloat(value);
+        if (type == kv_dtype::f32)
+          std::memcpy(expected.data() + element * 4, &value, 4);
+        else
+          std::memcpy(expected.data() + element * 2, &half, 2);
       };
       for (std::size_t p = 0; p < 37; ++p) {
         for (std::size_t h = 0; h < 2; ++h) {

@@ -1,4 +1,5 @@
-// A float buffer at a chosen misalignment between canaries, and bitwise comparison, for kernel tests.
+// A float buffer at a chosen misalignment between canaries, and bitwise comparison, for kernel
+// tests.
 #pragma once
 
 #include <cstddef>
@@ -44,9 +45,12 @@ inline bool same_bits(const float* a, const float* b, std::size_t count) {
   return count == 0 || std::memcmp(a, b, count * sizeof(float)) == 0;
 }
 
-inline std::vector<isa> vector_sets() { return {isa::avx2, isa::avx512}; }
+inline std::vector<isa> vector_sets() {
+  return {isa::avx2, isa::avx512};
+}
 
-inline void fill_normal(float* to, std::size_t count, std::mt19937& random, float deviation = 1.0f) {
+inline void fill_normal(float* to, std::size_t count, std::mt19937& random,
+                        float deviation = 1.0f) {
   std::normal_distribution<float> normal(0.0f, deviation);
   for (std::size_t i = 0; i < count; ++i) to[i] = normal(random);
 }

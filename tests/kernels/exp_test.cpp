@@ -1,10 +1,12 @@
-// exp: the error against double precision over the whole range, the special values, and that every variant gives the
-// reference's bits for every size up to two vectors, at every misalignment, writing nothing else.
+// exp: the error against double precision over the whole range, the special values, and that every
+// variant gives the reference's bits for every size up to two vectors, at every misalignment,
+// writing nothing else.
 #include "kernels/exp/exp.hpp"
 
-#include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
+
+#include <catch2/catch.hpp>
 
 #include "canary_buffer.hpp"
 
@@ -24,7 +26,8 @@ TEST_CASE("exp is within 1.1 units in the last place of the exact value", "[exp]
 TEST_CASE("exp of special values", "[exp]") {
   const float inf = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  const float inputs[] = {0.0f, -0.0f, inf, -inf, nan, 88.8f, 1e30f, -87.4f, -1e30f, 1e-40f, -1e-40f};
+  const float inputs[] = {0.0f,  -0.0f,  inf,    -inf,   nan,    88.8f,
+                          1e30f, -87.4f, -1e30f, 1e-40f, -1e-40f};
   for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
     if (!is_supported(set)) continue;
     float outputs[11];

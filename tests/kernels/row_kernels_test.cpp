@@ -1,9 +1,10 @@
-// The row kernels rms_norm, add_row, silu_mul and rope: each reference against double precision within its header's
-// tolerance, and every variant against the reference bit by bit, for sizes up to two vectors and some real
-// ones, misaligned, between canaries.
-#include <catch2/catch.hpp>
+// The row kernels rms_norm, add_row, silu_mul and rope: each reference against double precision
+// within its header's tolerance, and every variant against the reference bit by bit, for sizes up
+// to two vectors and some real ones, misaligned, between canaries.
 #include <cmath>
 #include <functional>
+
+#include <catch2/catch.hpp>
 
 #include "canary_buffer.hpp"
 #include "kernels/rms_norm/rms_norm.hpp"
@@ -47,8 +48,9 @@ TEST_CASE("rms_norm reference is close to double precision", "[rms_norm]") {
     std::vector<float> x(count), weight(count), y(count);
     test::fill_normal(x.data(), count, random);
     test::fill_normal(weight.data(), count, random);
-    kernels::rms_norm(isa::reference, {.x = x.data(), .weight = weight.data(), .epsilon = 1e-5f,
-                                       .count = count, .y = y.data()});
+    kernels::rms_norm(
+        isa::reference,
+        {.x = x.data(), .weight = weight.data(), .epsilon = 1e-5f, .count = count, .y = y.data()});
     double sum = 0.0;
     for (float value : x) sum += static_cast<double>(value) * value;
     const double scale = 1.0 / std::sqrt(sum / count + 1e-5f);
@@ -129,8 +131,12 @@ TEST_CASE("rope reference turns pairs and keeps the rest", "[rope]") {
     std::vector<float> heads(20);
     test::fill_normal(heads.data(), heads.size(), random);
     const std::vector<float> before = heads;
-    kernels::rope(isa::reference, {.heads = heads.data(), .head_count = 2, .head_stride = 10,
-                                   .pair_count = 3, .cosines = cosines, .sines = sines,
+    kernels::rope(isa::reference, {.heads = heads.data(),
+                                   .head_count = 2,
+                                   .head_stride = 10,
+                                   .pair_count = 3,
+                                   .cosines = cosines,
+                                   .sines = sines,
                                    .interleaved = interleaved});
     for (std::size_t head = 0; head < 20; head += 10) {
       for (std::size_t i = 0; i < 3; ++i) {
@@ -140,8 +146,10 @@ TEST_CASE("rope reference turns pairs and keeps the rest", "[rope]") {
         const double a = before[first], b = before[second];
         // The table's rounding (half a unit of at most 1.25) comes on top of the header's bound.
         const double tolerance = 4 * unit * 1.25 * (std::abs(a) + std::abs(b));
-        CHECK(std::abs(heads[first] - 1.25 * (a * std::cos(angle) - b * std::sin(angle))) <= tolerance);
-        CHECK(std::abs(heads[second] - 1.25 * (b * std::cos(angle) + a * std::sin(angle))) <= tolerance);
+        CHECK(std::abs(heads[first] - 1.25 * (a * std::cos(angle) - b * std::sin(angle))) <=
+              tolerance);
+        CHECK(std::abs(heads[second] - 1.25 * (b * std::cos(angle) + a * std::sin(angle))) <=
+              tolerance);
       }
       for (std::size_t i = head + 6; i < head + 10; ++i) CHECK(heads[i] == before[i]);
     }
@@ -160,8 +168,12 @@ TEST_CASE("rope variants give the reference's bits", "[rope]") {
       test::canary_buffer expected(3 * stride, misalignment);
       test::fill_normal(expected.data(), 3 * stride, random);
       test::canary_buffer actual = expected;
-      kernels::rope_row row{.heads = expected.data(), .head_count = 3, .head_stride = stride,
-                            .pair_count = pairs, .cosines = cosines.data(), .sines = sines.data(),
+      kernels::rope_row row{.heads = expected.data(),
+                            .head_count = 3,
+                            .head_stride = stride,
+                            .pair_count = pairs,
+                            .cosines = cosines.data(),
+                            .sines = sines.data(),
                             .interleaved = interleaved};
       kernels::rope(isa::reference, row);
       row.heads = actual.data();
