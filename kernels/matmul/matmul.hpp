@@ -21,6 +21,7 @@
 #include "kernels/base/dtype.hpp"
 #include "kernels/base/result.hpp"
 #include "kernels/base/thread_pool.hpp"
+#include "kernels/matmul/packed_layout.hpp"
 
 namespace troupe::kernels {
 
@@ -30,6 +31,7 @@ inline constexpr std::size_t activation_group_size = 32;
 class quantized_rows {
  public:
   /// Makes room for rows x columns; columns is padded to a multiple of the group size with zeros.
+  /// Earlier contents are lost.
   void resize(std::size_t row_count, std::size_t column_count);
   [[nodiscard]] std::size_t row_count() const noexcept { return row_count_; }
   [[nodiscard]] std::size_t column_count() const noexcept { return column_count_; }
@@ -43,15 +45,24 @@ class quantized_rows {
   std::int32_t* sums(std::size_t row) noexcept { return sums_.data() + row * group_count() * 2; }
   /// Two sums a group: of its first and of its second 16 values (Q6_K needs halves).
   const std::int32_t* sums(std::size_t row) const noexcept { return sums_.data() + row * group_count() * 2; }
+  /// The same rows once more, interleaved for the panel kernels: group_count() groups of rows
+  /// 16 * index .. 16 * index + 15.
+  const activation_group* tile(std::size_t index) const noexcept { return tiles_.data() + index * group_count(); }
 
  private:
+  friend void quantize_row(isa set, const float* x, std::size_t row, quantized_rows& out);
+
   std::size_t row_count_ = 0, column_count_ = 0;
   aligned_buffer<std::int8_t> values_;
   aligned_buffer<float> scales_;
   aligned_buffer<std::int32_t> sums_;
+  aligned_buffer<activation_group> tiles_;
 };
 
-/// Quantizes one row of column_count floats into row `row` of out (which is already sized).
+/// Quantizes one row of column_count floats into row `row` of out (which is already sized). Different
+/// rows may be quantized at the same time. A group whose max|x| is zero, below 3.8e-37 (127 / max is
+/// not finite) or not finite gets zeros for values; its scale max / 127 then carries a NaN or infinity
+/// on, so that the outputs show it.
 void quantize_row(isa set, const float* x, std::size_t row, quantized_rows& out);
 
 /// One weight matrix, repacked for an instruction set. Immutable after packing; shareable between threads.

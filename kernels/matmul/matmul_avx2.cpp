@@ -1,0 +1,356 @@
+// matmul and quantize_row for AVX2 with FMA and F16C. A panel's 16 outputs are two halves of 8
+// lanes; a group's weights are unpacked once into 8 registers for up to 4 rows. Everything has
+// internal linkage (see packed_layout.hpp).
+#include <immintrin.h>
+
+#include <cfloat>
+
+#include "kernels/matmul/packed_layout.hpp"
+
+namespace troupe::kernels {
+
+namespace {
+
+#define TROUPE_INLINE inline __attribute__((always_inline))
+
+constexpr std::size_t half_outputs = 8;
+
+TROUPE_INLINE __m256i load_256(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+TROUPE_INLINE __m256i broadcast_quad(const std::int8_t* values) {
+  std::int32_t quad;
+  __builtin_memcpy(&quad, values, sizeof quad);
+  return _mm256_set1_epi32(quad);
+}
+
+// maddubs multiplies unsigned weights with signed activations and adds pairs in 16 bits, saturating
+// at 32767. With |x| <= 127 a pair is at most 2 * 127 * q_max, so that many quads fit in one 16-bit
+// sum:
+//   4 bits: 8 * 2 * 127 * 15 = 30480    5 bits: 4 * 2 * 127 * 31 = 31496    6 bits: 2 * 2 * 127 *
+//   63 = 32004
+// 8 bits fit only as magnitudes with the sign moved to the activation: 2 * 127 * 128 = 32512.
+enum class width : int { four = 8, five = 4, six = 2, eight = 1 };
+
+template <packing Format>
+constexpr bool nibbles = Format == packing::nibbles_minimum || Format == packing::nibbles_offset;
+template <packing Format>
+constexpr bool minimum = Format == packing::nibbles_minimum || Format == packing::bytes_minimum;
+template <packing Format>
+constexpr bool halves = Format == packing::bytes_halves;
+template <packing Format>
+constexpr std::size_t group_bytes = nibbles<Format> ? 256 : 512;
+template <packing Format>
+constexpr std::size_t scale_parts = minimum<Format> || halves<Format> ? 2 : 1;
+
+// The quads of one group for 8 outputs: as they are, or for 8 bits magnitudes and signed values.
+struct group_weights {
+  __m256i q[8];
+  __m256i with_sign[8];
+};
+
+template <packing Format, width Width>
+TROUPE_INLINE void load_weights(const std::uint8_t* q, group_weights& w) {
+  if constexpr (nibbles<Format>) {
+    const __m256i low = _mm256_set1_epi8(0x0F);
+    for (int i = 0; i < 4; ++i) {
+      const __m256i both = load_256(q + 64 * i);
+      w.q[i] = _mm256_and_si256(both, low);
+      w.q[i + 4] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+    }
+  } else {
+    for (int i = 0; i < 8; ++i) w.q[i] = load_256(q + 64 * i);
+  }
+  if constexpr (Width == width::eight) {
+    for (int i = 0; i < 8; ++i) {
+      w.with_sign[i] = _mm256_xor_si256(w.q[i], _mm256_set1_epi8(static_cast<char>(0x80)));
+      w.q[i] = _mm256_abs_epi8(w.with_sign[i]);
+    }
+  }
+}
+
+// Half 0 or 1 of scale vector `index`.
+TROUPE_INLINE __m256 load_scales(const std::uint8_t* scales, std::size_t index, std::size_t half,
+                                 bool wide) {
+  if (wide) return _mm256_loadu_ps(reinterpret_cast<const float*>(scales + index * 64 + half * 32));
+  return _mm256_cvtph_ps(
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(scales + index * 32 + half * 16)));
+}
+
+// The exact int32 dot products of quads Begin .. End - 1 with one row.
+template <width Width, int Begin, int End>
+TROUPE_INLINE __m256i dot_quads(const group_weights& w, const std::int8_t* x) {
+  constexpr int quads_per_sum = static_cast<int>(Width);
+  __m256i dot = _mm256_setzero_si256();
+  for (int first = Begin; first < End; first += quads_per_sum) {
+    __m256i sum = _mm256_setzero_si256();
+    for (int j = first; j < first + quads_per_sum && j < End; ++j) {
+      __m256i quad = broadcast_quad(x + 4 * j);
+      if constexpr (Width == width::eight) quad = _mm256_sign_epi8(quad, w.with_sign[j]);
+      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w.q[j], quad));
+    }
+    dot = _mm256_add_epi32(dot, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
+  }
+  return dot;
+}
+
+template <packing Format, width Width, int Begin, int End, int Rows>
+TROUPE_INLINE void multiply_group(const activation_group& x, std::size_t first_row,
+                                  const group_weights& w, __m256 scale, __m128i shift,
+                                  __m256 (&acc)[Rows]) {
+  for (int b = 0; b < Rows; ++b) {
+    const std::size_t r = first_row + static_cast<std::size_t>(b);
+    __m256i dot = dot_quads<Width, Begin, End>(w, x.values[r]);
+    // Signed 8-bit weights have no offset left to take off.
+    if constexpr (!minimum<Format> && Width != width::eight) {
+      const std::int32_t sum = Begin == 4 ? x.total[r] - x.first_half[r]
+                               : End == 4 ? x.first_half[r]
+                                          : x.total[r];
+      dot = _mm256_sub_epi32(dot, _mm256_sll_epi32(_mm256_set1_epi32(sum), shift));
+    }
+    const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(x.scale[r]));
+    acc[b] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, acc[b]);
+  }
+}
+
+template <int Rows>
+TROUPE_INLINE void accumulate_minima(const quantized_tile& tile, const std::uint8_t* scales,
+                                     std::size_t first_row, std::size_t half, __m256 (&acc)[Rows]) {
+  const activation_group* x = tile.activations;
+  for (int b = 0; b < Rows; ++b) acc[b] = _mm256_setzero_ps();
+  for (std::size_t g = 0; g < tile.group_count; ++g, ++x) {
+    const __m256 minima = load_scales(scales, 2 * g + 1, half, tile.wide_scales);
+    for (int b = 0; b < Rows; ++b) {
+      const float sum = x->scaled_sum[first_row + static_cast<std::size_t>(b)];
+      acc[b] = _mm256_fmadd_ps(minima, _mm256_set1_ps(sum), acc[b]);
+    }
+  }
+}
+
+// Writes Rows rows of 8 outputs from output `first_output` of the block.
+template <int Rows>
+TROUPE_INLINE void store_outputs(const output_block& out, std::size_t first_row,
+                                 std::size_t first_output, const __m256 (&y)[Rows]) {
+  if (first_output >= out.output_count) return;
+  const std::size_t left = out.output_count - first_output;
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i mask = _mm256_cmpgt_epi32(
+      _mm256_set1_epi32(left < half_outputs ? static_cast<int>(left) : 8), lanes);
+  const __m256 bias =
+      out.bias != nullptr ? _mm256_maskload_ps(out.bias + first_output, mask) : _mm256_setzero_ps();
+  float* row = out.first + first_row * out.stride + first_output;
+  for (int b = 0; b < Rows; ++b) {
+    // Without a bias nothing is added: -0 + 0 would not be -0.
+    const __m256 value = out.bias != nullptr ? _mm256_add_ps(y[b], bias) : y[b];
+    if (left >= half_outputs) {
+      _mm256_storeu_ps(row, value);
+    } else {
+      _mm256_maskstore_ps(row, mask, value);
+    }
+    row += out.stride;
+  }
+}
+
+template <packing Format, width Width, int Rows>
+TROUPE_INLINE void multiply_half(const quantized_tile& tile, std::size_t index,
+                                 std::size_t first_row, std::size_t half) {
+  const std::uint8_t* panel = tile.panels + index * tile.panel_bytes;
+  const std::uint8_t* scales = panel + tile.group_count * group_bytes<Format>;
+  const __m128i shift = _mm_cvtsi32_si128(tile.offset_shift);
+  const std::size_t prefetch_bytes = tile.panel_bytes / tile.group_count / 64 * 64 + 64;
+  const std::uint8_t* prefetched = panel + tile.panel_bytes;
+  __m256 y[Rows];
+  for (int b = 0; b < Rows; ++b) y[b] = _mm256_setzero_ps();
+  const activation_group* x = tile.activations;
+  for (std::size_t g = 0; g < tile.group_count; ++g, ++x) {
+    if (half == 0 && first_row == 0) {  // the next panel, once
+      for (std::size_t i = 0; i < prefetch_bytes; i += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(prefetched + i), _MM_HINT_T0);
+      }
+      prefetched += prefetch_bytes;
+    }
+    group_weights w;
+    load_weights<Format, Width>(panel + g * group_bytes<Format> + half * 32, w);
+    const __m256 scale = load_scales(scales, g * scale_parts<Format>, half, tile.wide_scales);
+    if constexpr (halves<Format>) {
+      multiply_group<Format, Width, 0, 4>(*x, first_row, w, scale, shift, y);
+      const __m256 second = load_scales(scales, 2 * g + 1, half, tile.wide_scales);
+      multiply_group<Format, Width, 4, 8>(*x, first_row, w, second, shift, y);
+    } else {
+      multiply_group<Format, Width, 0, 8>(*x, first_row, w, scale, shift, y);
+    }
+  }
+  if constexpr (minimum<Format>) {
+    __m256 minima[Rows];
+    accumulate_minima(tile, scales, first_row, half, minima);
+    for (int b = 0; b < Rows; ++b) y[b] = _mm256_add_ps(y[b], minima[b]);
+  }
+  store_outputs(tile.output, first_row, index * panel_outputs + half * half_outputs, y);
+}
+
+template <packing Format, width Width, int Rows>
+void multiply_panel(const quantized_tile& tile, std::size_t index, std::size_t first_row) {
+  for (std::size_t half = 0; half < 2; ++half) {
+    multiply_half<Format, Width, Rows>(tile, index, first_row, half);
+  }
+}
+
+template <packing Format, width Width>
+void multiply_tile(const quantized_tile& tile) {
+  for (std::size_t index = 0; index < tile.panel_count; ++index) {
+    std::size_t row = 0;
+    for (; row + 4 <= tile.row_count; row += 4) multiply_panel<Format, Width, 4>(tile, index, row);
+    switch (tile.row_count - row) {
+      case 3: multiply_panel<Format, Width, 3>(tile, index, row); break;
+      case 2: multiply_panel<Format, Width, 2>(tile, index, row); break;
+      case 1: multiply_panel<Format, Width, 1>(tile, index, row); break;
+      default: break;
+    }
+  }
+}
+
+void quantized(const quantized_tile& tile) {
+  using enum packing;
+  switch (tile.format) {
+    case nibbles_minimum: return multiply_tile<nibbles_minimum, width::four>(tile);
+    case nibbles_offset: return multiply_tile<nibbles_offset, width::four>(tile);
+    case bytes_minimum: return multiply_tile<bytes_minimum, width::five>(tile);
+    case bytes_offset:
+      return tile.offset_shift == 7 ? multiply_tile<bytes_offset, width::eight>(tile)
+                                    : multiply_tile<bytes_offset, width::five>(tile);
+    case bytes_halves: return multiply_tile<bytes_halves, width::six>(tile);
+    default: return;
+  }
+}
+
+constexpr std::size_t element_bytes(packing format) {
+  return format == packing::f32 ? 4 : format == packing::f8 ? 1 : 2;
+}
+
+template <packing Format>
+TROUPE_INLINE __m256 load_elements(const std::uint8_t* p) {
+  if constexpr (Format == packing::f32) {
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+  } else if constexpr (Format == packing::f16) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  } else if constexpr (Format == packing::bf16) {
+    const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
+  } else {
+    // E4M3's fields, put into an f16, give the value times 2^-8 (the biases are 7 and 15).
+    const __m128i bytes = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    const __m128i magnitude = _mm_and_si128(bytes, _mm_set1_epi16(0x7F));
+    const __m128i sign = _mm_slli_epi16(_mm_andnot_si128(_mm_set1_epi16(0x7F), bytes), 8);
+    const __m128i half = _mm_or_si128(_mm_slli_epi16(magnitude, 7), sign);
+    const __m256 value = _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0f));
+    const __m256i nan = _mm256_cvtepi16_epi32(_mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x7F)));
+    return _mm256_blendv_ps(value, _mm256_set1_ps(__builtin_nanf("")), _mm256_castsi256_ps(nan));
+  }
+}
+
+// Rows x 16 outputs.
+template <packing Format, int Rows>
+void multiply_floats(const float_tile& tile, std::size_t first_row, std::size_t index) {
+  const std::uint8_t* elements = tile.panels + index * tile.panel_bytes;
+  const float* x = tile.rows + first_row * tile.row_stride;
+  __m256 low[Rows], high[Rows];
+  for (int r = 0; r < Rows; ++r) low[r] = high[r] = _mm256_setzero_ps();
+  for (std::size_t k = 0; k < tile.column_count; ++k, ++x) {
+    const __m256 w_low = load_elements<Format>(elements);
+    const __m256 w_high = load_elements<Format>(elements + half_outputs * element_bytes(Format));
+    elements += panel_outputs * element_bytes(Format);
+    for (int r = 0; r < Rows; ++r) {
+      const __m256 value = _mm256_broadcast_ss(x + static_cast<std::size_t>(r) * tile.row_stride);
+      low[r] = _mm256_fmadd_ps(w_low, value, low[r]);
+      high[r] = _mm256_fmadd_ps(w_high, value, high[r]);
+    }
+  }
+  store_outputs(tile.output, first_row, index * panel_outputs, low);
+  store_outputs(tile.output, first_row, index * panel_outputs + half_outputs, high);
+}
+
+template <packing Format>
+void multiply_float_tile(const float_tile& tile) {
+  for (std::size_t index = 0; index < tile.panel_count; ++index) {
+    std::size_t row = 0;
+    for (; row + 6 <= tile.row_count; row += 6) multiply_floats<Format, 6>(tile, row, index);
+    for (; row + 2 <= tile.row_count; row += 2) multiply_floats<Format, 2>(tile, row, index);
+    if (row < tile.row_count) multiply_floats<Format, 1>(tile, row, index);
+  }
+}
+
+void floats(const float_tile& tile) {
+  switch (tile.format) {
+    case packing::f32: return multiply_float_tile<packing::f32>(tile);
+    case packing::f16: return multiply_float_tile<packing::f16>(tile);
+    case packing::bf16: return multiply_float_tile<packing::bf16>(tile);
+    case packing::f8: return multiply_float_tile<packing::f8>(tile);
+    default: return;
+  }
+}
+
+float largest_magnitude(const __m256 (&x)[4]) {
+  // As integers, so that a NaN is the largest magnitude of all.
+  const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
+  __m256i larger = _mm256_setzero_si256();
+  for (const __m256 part : x) {
+    larger = _mm256_max_epi32(larger, _mm256_and_si256(_mm256_castps_si256(part), magnitude));
+  }
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(larger), _mm256_extracti128_si256(larger, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1));
+  return _mm_cvtss_f32(_mm_castsi128_ps(four));
+}
+
+void quantize(const float* x, std::size_t column_count, const row_target& target) {
+  const std::size_t group_count = (column_count + 31) / 32, r = target.row_in_tile;
+  for (std::size_t g = 0; g < group_count; ++g) {
+    const std::size_t left = column_count - g * 32;
+    float tail[32] = {};
+    const float* source = x + g * 32;
+    if (left < 32) {
+      __builtin_memcpy(tail, source, left * sizeof(float));
+      source = tail;
+    }
+    __m256 part[4];
+    for (int i = 0; i < 4; ++i) part[i] = _mm256_loadu_ps(source + 8 * i);
+    const float max = largest_magnitude(part);
+    const float scale = max / 127.0f;
+    const float inverse = 127.0f / max;
+    __m256i q = _mm256_setzero_si256();
+    if (inverse > 0.0f && inverse <= FLT_MAX) {
+      const __m256 factor = _mm256_set1_ps(inverse);
+      __m256i rounded[4];
+      for (int i = 0; i < 4; ++i) rounded[i] = _mm256_cvtps_epi32(_mm256_mul_ps(part[i], factor));
+      // The packs work within 128-bit lanes; the permutation restores the order of the quads.
+      q = _mm256_packs_epi16(_mm256_packs_epi32(rounded[0], rounded[1]),
+                             _mm256_packs_epi32(rounded[2], rounded[3]));
+      q = _mm256_permutevar8x32_epi32(q, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    }
+    // Sums of 16 bytes by vpsadbw, which is unsigned: offset by 128 each.
+    const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80));
+    const __m256i sad = _mm256_sad_epu8(_mm256_xor_si256(q, flip), _mm256_setzero_si256());
+    const std::int32_t first =
+        _mm256_extract_epi32(sad, 0) + _mm256_extract_epi32(sad, 2) - 16 * 128;
+    const std::int32_t second =
+        _mm256_extract_epi32(sad, 4) + _mm256_extract_epi32(sad, 6) - 16 * 128;
+
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(target.values + g * 32), q);
+    target.scales[g] = scale;
+    target.sums[2 * g] = first;
+    target.sums[2 * g + 1] = second;
+    activation_group& group = target.tile[g];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(group.values[r]), q);
+    group.scale[r] = scale;
+    group.scaled_sum[r] = scale * static_cast<float>(first + second);
+    group.total[r] = first + second;
+    group.first_half[r] = first;
+  }
+}
+
+}  // namespace
+
+const matmul_kernels matmul_avx2{quantize, quantized, floats};
+
+}  // namespace troupe::kernels

@@ -1,0 +1,161 @@
+// The specification of matmul and quantize_row in plain loops: see matmul.hpp for the numerics.
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/base/half.hpp"
+#include "kernels/dequantize/float8.hpp"
+#include "kernels/matmul/packed_layout.hpp"
+
+namespace troupe::kernels {
+
+namespace {
+
+void quantize(const float* x, std::size_t column_count, const row_target& target) {
+  const std::size_t group_count = (column_count + 31) / 32;
+  for (std::size_t g = 0; g < group_count; ++g) {
+    const std::size_t count = column_count - g * 32 < 32 ? column_count - g * 32 : 32;
+    // Magnitudes compare as integers, so that a NaN is the largest of all and shows in the scale.
+    std::uint32_t max_bits = 0;
+    for (std::size_t k = 0; k < count; ++k) {
+      const std::uint32_t bits = std::bit_cast<std::uint32_t>(x[g * 32 + k]) & 0x7FFFFFFFu;
+      max_bits = bits > max_bits ? bits : max_bits;
+    }
+    const float max = std::bit_cast<float>(max_bits);
+    const float scale = max / 127.0f;
+    // Zero, too small for a finite inverse, infinite or NaN: all values are zero.
+    const float inverse = 127.0f / max;
+    const bool usable = inverse > 0.0f && inverse <= std::numeric_limits<float>::max();
+    std::int8_t q[32] = {};
+    if (usable) {
+      for (std::size_t k = 0; k < count; ++k) {
+        q[k] = static_cast<std::int8_t>(std::nearbyint(x[g * 32 + k] * inverse));
+      }
+    }
+    std::int32_t first = 0, second = 0;
+    for (std::size_t k = 0; k < 16; ++k) first += q[k];
+    for (std::size_t k = 16; k < 32; ++k) second += q[k];
+
+    std::memcpy(target.values + g * 32, q, sizeof q);
+    target.scales[g] = scale;
+    target.sums[2 * g] = first;
+    target.sums[2 * g + 1] = second;
+    activation_group& group = target.tile[g];
+    const std::size_t r = target.row_in_tile;
+    std::memcpy(group.values[r], q, sizeof q);
+    group.scale[r] = scale;
+    group.scaled_sum[r] = scale * static_cast<float>(first + second);
+    group.total[r] = first + second;
+    group.first_half[r] = first;
+  }
+}
+
+bool is_nibbles(packing format) {
+  return format == packing::nibbles_minimum || format == packing::nibbles_offset;
+}
+
+bool has_minimum(packing format) {
+  return format == packing::nibbles_minimum || format == packing::bytes_minimum;
+}
+
+std::size_t group_bytes(packing format) {
+  return is_nibbles(format) ? 256 : 512;
+}
+
+int weight_at(const quantized_tile& tile, const std::uint8_t* panel, std::size_t group,
+              std::size_t k, std::size_t lane) {
+  const std::uint8_t* q = panel + group * group_bytes(tile.format);
+  const std::size_t quad = k / 4, byte = 4 * lane + k % 4;
+  if (!is_nibbles(tile.format)) return q[64 * quad + byte];
+  return quad < 4 ? q[64 * quad + byte] & 0x0F : q[64 * (quad - 4) + byte] >> 4;
+}
+
+// part 0: scales; part 1: minima or the scales of second halves.
+float scale_at(const quantized_tile& tile, const std::uint8_t* panel, std::size_t group,
+               std::size_t part, std::size_t lane) {
+  const std::size_t parts =
+      has_minimum(tile.format) || tile.format == packing::bytes_halves ? 2 : 1;
+  const std::uint8_t* scales = panel + tile.group_count * group_bytes(tile.format);
+  const std::size_t index = (group * parts + part) * panel_outputs + lane;
+  if (tile.wide_scales) {
+    float value;
+    std::memcpy(&value, scales + index * sizeof value, sizeof value);
+    return value;
+  }
+  std::uint16_t half;
+  std::memcpy(&half, scales + index * sizeof half, sizeof half);
+  return half_to_float(half);
+}
+
+float quantized_output(const quantized_tile& tile, const std::uint8_t* panel, std::size_t lane,
+                       std::size_t row) {
+  const int offset = has_minimum(tile.format) ? 0 : 1 << tile.offset_shift;
+  const std::size_t parts = tile.format == packing::bytes_halves ? 2 : 1;
+  float acc = 0.0f, acc_min = 0.0f;
+  for (std::size_t g = 0; g < tile.group_count; ++g) {
+    const activation_group& x = tile.activations[g];
+    for (std::size_t part = 0; part < parts; ++part) {
+      const std::size_t begin = part * 16, end = parts == 2 ? begin + 16 : 32;
+      std::int32_t dot = 0;
+      for (std::size_t k = begin; k < end; ++k) {
+        dot += (weight_at(tile, panel, g, k, lane) - offset) * x.values[row][k];
+      }
+      const float factor = scale_at(tile, panel, g, part, lane) * x.scale[row];
+      acc = std::fma(static_cast<float>(dot), factor, acc);
+    }
+    if (has_minimum(tile.format)) {
+      acc_min = std::fma(scale_at(tile, panel, g, 1, lane), x.scaled_sum[row], acc_min);
+    }
+  }
+  return has_minimum(tile.format) ? acc + acc_min : acc;
+}
+
+template <class Output>
+void for_each_output(const output_block& block, std::size_t row_count, Output output) {
+  for (std::size_t row = 0; row < row_count; ++row) {
+    for (std::size_t n = 0; n < block.output_count; ++n) {
+      float y = output(row, n / panel_outputs, n % panel_outputs);
+      if (block.bias != nullptr) y += block.bias[n];
+      block.first[row * block.stride + n] = y;
+    }
+  }
+}
+
+void quantized(const quantized_tile& tile) {
+  for_each_output(
+      tile.output, tile.row_count, [&tile](std::size_t row, std::size_t panel, std::size_t lane) {
+        return quantized_output(tile, tile.panels + panel * tile.panel_bytes, lane, row);
+      });
+}
+
+float element_at(packing format, const std::uint8_t* panel, std::size_t index) {
+  if (format == packing::f32) {
+    float value;
+    std::memcpy(&value, panel + index * sizeof value, sizeof value);
+    return value;
+  }
+  if (format == packing::f8) return f8_e4m3_to_float(panel[index]);
+  std::uint16_t word;
+  std::memcpy(&word, panel + index * sizeof word, sizeof word);
+  return format == packing::f16 ? half_to_float(word) : bfloat_to_float(word);
+}
+
+void floats(const float_tile& tile) {
+  for_each_output(
+      tile.output, tile.row_count, [&tile](std::size_t row, std::size_t panel, std::size_t lane) {
+        const std::uint8_t* elements = tile.panels + panel * tile.panel_bytes;
+        const float* x = tile.rows + row * tile.row_stride;
+        float acc = 0.0f;
+        for (std::size_t k = 0; k < tile.column_count; ++k) {
+          acc = std::fma(element_at(tile.format, elements, k * panel_outputs + lane), x[k], acc);
+        }
+        return acc;
+      });
+}
+
+}  // namespace
+
+const matmul_kernels matmul_reference{quantize, quantized, floats};
+
+}  // namespace troupe::kernels

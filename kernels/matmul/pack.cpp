@@ -1,0 +1,187 @@
+// Repacks GGUF rows into panels of 16 outputs (packed_layout.hpp). All variants read the same
+// layout.
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "kernels/base/half.hpp"
+#include "kernels/dequantize/quantized_group.hpp"
+#include "kernels/matmul/packed_state.hpp"
+
+namespace troupe::kernels {
+
+namespace {
+
+packing packing_of(dtype type) {
+  switch (type) {
+    case dtype::f32: return packing::f32;
+    case dtype::f16: return packing::f16;
+    case dtype::bf16: return packing::bf16;
+    case dtype::f8_e4m3: return packing::f8;
+    case dtype::q4_0: return packing::nibbles_offset;
+    case dtype::q4_1:
+    case dtype::q4_k: return packing::nibbles_minimum;
+    case dtype::q5_1:
+    case dtype::q5_k: return packing::bytes_minimum;
+    case dtype::q6_k: return packing::bytes_halves;
+    case dtype::q5_0:
+    case dtype::q8_0: return packing::bytes_offset;
+  }
+  TROUPE_CHECK(false);
+}
+
+bool is_nibbles(packing format) {
+  return format == packing::nibbles_minimum || format == packing::nibbles_offset;
+}
+
+// Scale vectors in a group: scales, and minima or second scales.
+std::size_t scale_parts(packing format) {
+  return format == packing::nibbles_offset || format == packing::bytes_offset ? 1 : 2;
+}
+
+std::size_t group_bytes(packing format) {
+  return is_nibbles(format) ? 256 : 512;
+}
+
+void put_scale(const packed_matrix::state& packed, float value, std::uint8_t* scales,
+               std::size_t index) {
+  if (packed.wide_scales) {
+    std::memcpy(scales + index * sizeof value, &value, sizeof value);
+  } else {  // came from an f16, so this is exact
+    const std::uint16_t half = float_to_half(value);
+    std::memcpy(scales + index * sizeof half, &half, sizeof half);
+  }
+}
+
+void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
+                        std::uint8_t* panel) {
+  const bool nibbles = is_nibbles(packed.format);
+  const std::size_t parts = scale_parts(packed.format);
+  std::uint8_t* scales = panel + packed.group_count() * group_bytes(packed.format);
+  quantized_group group;
+  for (std::size_t g = 0; g < packed.group_count(); ++g) {
+    read_group(packed.type, row, g, group);
+    std::uint8_t* q = panel + g * group_bytes(packed.format) + 4 * lane;
+    for (std::size_t k = 0; k < 32; ++k) {
+      const std::size_t quad = k / 4;
+      if (!nibbles) {
+        q[64 * quad + k % 4] = group.q[k];
+      } else if (quad < 4) {
+        std::uint8_t& byte = q[64 * quad + k % 4];
+        byte = static_cast<std::uint8_t>((byte & 0xF0) | group.q[k]);
+      } else {
+        std::uint8_t& byte = q[64 * (quad - 4) + k % 4];
+        byte = static_cast<std::uint8_t>((byte & 0x0F) | (group.q[k] << 4));
+      }
+    }
+    put_scale(packed, group.scale[0], scales, g * parts * panel_outputs + lane);
+    if (parts == 2) {
+      const float second = packed.format == packing::bytes_halves ? group.scale[1] : group.minimum;
+      put_scale(packed, second, scales, (g * parts + 1) * panel_outputs + lane);
+    }
+  }
+}
+
+void pack_float_row(const packed_matrix::state& packed, const std::byte* row,
+                    std::size_t element_bytes, std::size_t lane, std::uint8_t* panel) {
+  for (std::size_t k = 0; k < packed.column_count; ++k) {
+    std::memcpy(panel + (k * panel_outputs + lane) * element_bytes, row + k * element_bytes,
+                element_bytes);
+  }
+}
+
+}  // namespace
+
+packed_matrix::packed_matrix(std::unique_ptr<state> owned) : state_(std::move(owned)) {}
+packed_matrix::packed_matrix(packed_matrix&&) noexcept = default;
+packed_matrix& packed_matrix::operator=(packed_matrix&&) noexcept = default;
+packed_matrix::~packed_matrix() = default;
+
+std::size_t packed_matrix::row_count() const noexcept {
+  return state_->row_count;
+}
+std::size_t packed_matrix::column_count() const noexcept {
+  return state_->column_count;
+}
+dtype packed_matrix::type() const noexcept {
+  return state_->type;
+}
+isa packed_matrix::instruction_set() const noexcept {
+  return state_->set;
+}
+bool packed_matrix::wants_quantized() const noexcept {
+  return state_->quantized;
+}
+std::size_t packed_matrix::size_bytes() const noexcept {
+  return state_->panels.size();
+}
+
+result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const std::byte> rows,
+                                          std::size_t row_count, std::size_t column_count,
+                                          thread_pool& pool) {
+  const auto layout = layout_of(type);
+  if (!layout) {
+    return error{errc::unsupported, fmt::format("cannot multiply by tensor type code {}",
+                                                static_cast<std::uint32_t>(type))};
+  }
+  if (!is_supported(set)) {
+    return error{errc::unsupported,
+                 fmt::format("this machine cannot run the instruction set '{}'", to_string(set))};
+  }
+  if (row_count == 0 || column_count == 0 || column_count % layout->block_elements != 0) {
+    return error{errc::invalid_argument,
+                 fmt::format("a {} x {} matrix is not rows of whole {} blocks of {}", row_count,
+                             column_count, layout->name, layout->block_elements)};
+  }
+  // The counts come from a file: they are compared by division, which cannot overflow. No packed
+  // format takes more than twice the bytes of the file's.
+  const std::size_t row_blocks = column_count / layout->block_elements;
+  if (rows.size() % layout->block_bytes != 0 ||
+      rows.size() / layout->block_bytes / row_blocks != row_count ||
+      rows.size() / layout->block_bytes % row_blocks != 0) {
+    return error{errc::invalid_argument,
+                 fmt::format("{} bytes are not {} x {} elements of {}", rows.size(), row_count,
+                             column_count, layout->name)};
+  }
+  auto packed = std::make_unique<state>();
+  packed->type = type;
+  packed->set = set;
+  packed->format = packing_of(type);
+  packed->quantized = is_quantized(type);
+  packed->wide_scales = type == dtype::q4_k || type == dtype::q5_k || type == dtype::q6_k;
+  if (const int offset = quantized_offset(type); offset != 0) {
+    packed->offset_shift = std::countr_zero(static_cast<unsigned>(offset));
+  }
+  packed->row_count = row_count;
+  packed->column_count = column_count;
+  std::size_t panel_bytes = column_count * panel_outputs * layout->block_bytes;  // float types
+  if (packed->quantized) {
+    const std::size_t scale_bytes = packed->wide_scales ? sizeof(float) : sizeof(std::uint16_t);
+    panel_bytes =
+        packed->group_count() *
+        (group_bytes(packed->format) + scale_parts(packed->format) * panel_outputs * scale_bytes);
+  }
+  packed->panel_bytes =
+      (panel_bytes + buffer_alignment_bytes - 1) / buffer_alignment_bytes * buffer_alignment_bytes;
+  packed->panels = aligned_buffer<std::uint8_t>(packed->panel_count() * packed->panel_bytes);
+
+  const std::size_t row_bytes = row_blocks * layout->block_bytes;
+  pool.parallel_for(packed->panel_count(), [&](std::size_t index, std::size_t) {
+    std::uint8_t* panel = packed->panels.data() + index * packed->panel_bytes;
+    for (std::size_t lane = 0; lane < panel_outputs; ++lane) {
+      const std::size_t row = index * panel_outputs + lane;
+      if (row >= row_count) break;
+      const std::byte* source = rows.data() + row * row_bytes;
+      if (packed->quantized) {
+        pack_quantized_row(*packed, source, lane, panel);
+      } else {
+        pack_float_row(*packed, source, layout->block_bytes, lane, panel);
+      }
+    }
+  });
+  return packed_matrix(std::move(packed));
+}
+
+}  // namespace troupe::kernels

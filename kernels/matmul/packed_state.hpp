@@ -1,0 +1,29 @@
+// What a packed_matrix holds. Private to packing and dispatch.
+#pragma once
+
+#include "kernels/matmul/matmul.hpp"
+#include "kernels/matmul/packed_layout.hpp"
+
+namespace troupe::kernels {
+
+struct packed_matrix::state {
+  dtype type = dtype::f32;
+  isa set = isa::reference;
+  packing format = packing::f32;
+  bool quantized = false;
+  bool wide_scales = false;
+  int offset_shift = 0;
+  std::size_t row_count = 0;
+  std::size_t column_count = 0;
+  std::size_t panel_bytes = 0;
+  aligned_buffer<std::uint8_t> panels;
+
+  [[nodiscard]] std::size_t panel_count() const noexcept {
+    return (row_count + panel_outputs - 1) / panel_outputs;
+  }
+  [[nodiscard]] std::size_t group_count() const noexcept {
+    return (column_count + activation_group_size - 1) / activation_group_size;
+  }
+};
+
+}  // namespace troupe::kernels

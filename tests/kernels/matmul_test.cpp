@@ -1,0 +1,411 @@
+// Proves that every variant of quantize_row and matmul that this machine runs gives the reference's
+// bits, for every type, shape, batch size and number of threads, writes nothing outside its output,
+// and treats a row alone as in any batch; and that the reference itself is right, against a
+// double-precision product of dequantized weights and activations within a derived bound.
+#include "kernels/matmul/matmul.hpp"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "kernels/base/half.hpp"
+#include "kernels/dequantize/dequantize.hpp"
+
+namespace {
+
+using troupe::dtype;
+using troupe::isa;
+using troupe::layout_of;
+using troupe::thread_pool;
+using troupe::kernels::activation_group_size;
+using troupe::kernels::dequantize_row;
+using troupe::kernels::matmul_job;
+using troupe::kernels::packed_matrix;
+using troupe::kernels::quantize_row;
+using troupe::kernels::quantized_rows;
+
+constexpr std::uint32_t seed = 20240611;
+constexpr float canary = -12345.5f;
+
+const std::vector<dtype> quantized_types{dtype::q4_0, dtype::q4_1, dtype::q5_0, dtype::q5_1,
+                                         dtype::q8_0, dtype::q4_k, dtype::q5_k, dtype::q6_k};
+const std::vector<dtype> float_types{dtype::f32, dtype::f16, dtype::bf16, dtype::f8_e4m3};
+
+std::vector<dtype> all_types() {
+  std::vector<dtype> all = quantized_types;
+  all.insert(all.end(), float_types.begin(), float_types.end());
+  return all;
+}
+
+std::vector<isa> runnable_variants() {
+  std::vector<isa> found;
+  for (const isa set : {isa::avx2, isa::avx512}) {
+    if (troupe::is_supported(set)) {
+      found.push_back(set);
+    } else {
+      WARN("skipped: this machine cannot run " << troupe::to_string(set));
+    }
+  }
+  return found;
+}
+
+// Random blocks with scales of ordinary size, as a real file has; about one in 16 of them negative.
+std::vector<std::byte> random_weights(dtype type, std::size_t rows, std::size_t columns,
+                                      std::mt19937& random) {
+  const auto layout = *layout_of(type);
+  const std::size_t blocks = rows * columns / layout.block_elements;
+  std::vector<std::byte> bytes(blocks * layout.block_bytes);
+  std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+  for (auto& byte : bytes) byte = static_cast<std::byte>(random() & 0xFF);
+  const auto put_half = [&](std::size_t at) {
+    const float magnitude = 0.001f + 0.01f * std::abs(uniform(random));
+    const std::uint16_t half = troupe::float_to_half(random() % 16 == 0 ? -magnitude : magnitude);
+    std::memcpy(bytes.data() + at, &half, sizeof half);
+  };
+  for (std::size_t block = 0; block < blocks; ++block) {
+    const std::size_t at = block * layout.block_bytes;
+    switch (type) {
+      case dtype::f32: {
+        const float value = uniform(random);
+        std::memcpy(bytes.data() + at, &value, sizeof value);
+        break;
+      }
+      case dtype::f16:
+      case dtype::bf16: {
+        const float value = uniform(random);
+        const std::uint16_t word =
+            type == dtype::f16 ? troupe::float_to_half(value) : troupe::float_to_bfloat(value);
+        std::memcpy(bytes.data() + at, &word, sizeof word);
+        break;
+      }
+      case dtype::f8_e4m3:
+        if ((bytes[at] & std::byte{0x7F}) == std::byte{0x7F}) bytes[at] = std::byte{0x38};
+        break;
+      case dtype::q6_k: put_half(at + 208); break;
+      case dtype::q4_1:
+      case dtype::q5_1:
+      case dtype::q4_k:
+      case dtype::q5_k:
+        put_half(at);
+        put_half(at + 2);
+        break;
+      default: put_half(at); break;
+    }
+  }
+  return bytes;
+}
+
+// Activations of widely different sizes from group to group; some groups all zero.
+std::vector<float> random_activations(std::size_t rows, std::size_t columns, std::mt19937& random) {
+  std::normal_distribution<float> normal(0.0f, 1.0f);
+  std::vector<float> x(rows * columns);
+  float size = 1.0f;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (i % 32 == 0) {
+      size = random() % 8 == 0 ? 0.0f : std::ldexp(1.0f, static_cast<int>(random() % 12) - 6);
+    }
+    x[i] = size * normal(random);
+  }
+  return x;
+}
+
+packed_matrix pack(isa set, dtype type, const std::vector<std::byte>& weights, std::size_t n,
+                   std::size_t k, thread_pool& pool) {
+  auto packed = packed_matrix::pack(set, type, weights, n, k, pool);
+  if (!packed) FAIL(packed.failure().message);
+  return std::move(packed).value();
+}
+
+quantized_rows quantize_all(isa set, const std::vector<float>& x, std::size_t m, std::size_t k) {
+  quantized_rows out;
+  out.resize(m, k);
+  for (std::size_t row = 0; row < m; ++row) quantize_row(set, x.data() + row * k, row, out);
+  return out;
+}
+
+struct problem {
+  const packed_matrix& weight;
+  const std::vector<float>& x;
+  std::size_t m;
+  const float* bias = nullptr;
+};
+
+// The output with its row stride of N + 3, canaries in the gap and around it.
+std::vector<float> multiply(const problem& p, thread_pool& pool) {
+  const std::size_t n = p.weight.row_count(), k = p.weight.column_count();
+  const std::size_t stride = n + 3, margin = 32;
+  std::vector<float> out(2 * margin + p.m * stride, canary);
+  // Floats at an address that is not even a multiple of 8 bytes.
+  std::vector<float> shifted(p.x.size() + 1);
+  std::copy(p.x.begin(), p.x.end(), shifted.begin() + 1);
+  quantized_rows quantized;
+  matmul_job job;
+  job.weight = &p.weight;
+  if (p.weight.wants_quantized()) {
+    quantized = quantize_all(p.weight.instruction_set(), p.x, p.m, k);
+    job.quantized = &quantized;
+  } else {
+    job.floats = shifted.data() + 1;
+    job.floats_stride = k;
+  }
+  job.bias = p.bias;
+  job.output = out.data() + margin;
+  job.output_stride = stride;
+  troupe::kernels::matmul({&job, 1}, p.m, pool);
+  std::size_t overwritten = 0;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const bool inside = i >= margin && i < margin + p.m * stride && (i - margin) % stride < n;
+    overwritten += !inside && out[i] != canary;
+  }
+  CHECK(overwritten == 0);
+  std::vector<float> y(p.m * n);
+  for (std::size_t row = 0; row < p.m; ++row) {
+    std::copy_n(out.begin() + static_cast<std::ptrdiff_t>(margin + row * stride), n,
+                y.begin() + static_cast<std::ptrdiff_t>(row * n));
+  }
+  return y;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+std::size_t columns_of(dtype type, std::size_t groups) {
+  const auto layout = *layout_of(type);
+  return layout.block_elements == 1 ? groups * 7 + 1 : groups * layout.block_elements;
+}
+
+thread_pool& single() {
+  static thread_pool pool({.thread_count = 1, .nice = 0, .spin_us = 20});
+  return pool;
+}
+
+thread_pool& several() {
+  static thread_pool pool({.thread_count = 4, .nice = 0, .spin_us = 20});
+  return pool;
+}
+
+}  // namespace
+
+TEST_CASE("quantize_row: every variant gives the reference's bits") {
+  INFO("seed " << seed);
+  std::mt19937 random(seed);
+  std::vector<float> x = random_activations(40, 200, random);
+  x[5] = 1e-38f;  // alone in a group: 127 / max overflows
+  for (std::size_t i = 0; i < 32; ++i) x[i] = i == 5 ? 1e-38f : 0.0f;
+  for (std::size_t i = 32; i < 64; ++i) x[i] = static_cast<float>(i) - 47.5f;  // ties
+  x[64] = 3.0e38f;
+  x[97] = std::numeric_limits<float>::infinity();
+  x[130] = std::numeric_limits<float>::quiet_NaN();
+  for (const isa set : runnable_variants()) {
+    for (const std::size_t columns : {1u, 15u, 16u, 17u, 31u, 32u, 33u, 96u, 163u, 200u}) {
+      INFO(troupe::to_string(set) << ", columns " << columns);
+      const auto expected = quantize_all(isa::reference, x, 37, columns);
+      const auto found = quantize_all(set, x, 37, columns);
+      const std::size_t groups = expected.group_count();
+      bool same = true;
+      for (std::size_t row = 0; row < 37; ++row) {
+        same = same && std::memcmp(expected.values(row), found.values(row), groups * 32) == 0;
+        same = same && std::memcmp(expected.scales(row), found.scales(row), groups * 4) == 0;
+        same = same && std::memcmp(expected.sums(row), found.sums(row), groups * 8) == 0;
+        for (std::size_t g = 0; g < groups; ++g) {
+          const auto& a = expected.tile(row / 16)[g];
+          const auto& b = found.tile(row / 16)[g];
+          const std::size_t r = row % 16;
+          same = same && std::memcmp(a.values[r], b.values[r], 32) == 0 &&
+                 std::memcmp(&a.scale[r], &b.scale[r], 4) == 0 &&
+                 std::memcmp(&a.scaled_sum[r], &b.scaled_sum[r], 4) == 0 &&
+                 a.total[r] == b.total[r] && a.first_half[r] == b.first_half[r];
+        }
+      }
+      CHECK(same);
+    }
+  }
+}
+
+TEST_CASE("quantize_row: the reference is nearest-even with scale max/127") {
+  const std::vector<float> x{127.0f, 0.5f, 1.5f, -2.5f, -127.0f, 63.49f, 0.0f, -0.5f};
+  const auto out = quantize_all(isa::reference, x, 1, x.size());
+  CHECK(out.scales(0)[0] == 1.0f);
+  const std::vector<int> expected{127, 0, 2, -2, -127, 63, 0, 0};
+  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(out.values(0)[i] == expected[i]);
+  for (std::size_t i = expected.size(); i < 32; ++i) CHECK(out.values(0)[i] == 0);
+  CHECK(out.sums(0)[0] == 63);
+  CHECK(out.sums(0)[1] == 0);
+}
+
+TEST_CASE("matmul: every variant gives the reference's bits for every N and M") {
+  INFO("seed " << seed);
+  std::mt19937 random(seed);
+  const auto variants = runnable_variants();
+  const std::vector<std::size_t> row_counts{1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 37, 64, 130};
+  const std::size_t m_max = row_counts.back();
+  std::vector<std::size_t> outputs;
+  for (std::size_t n = 1; n <= 40; ++n) outputs.push_back(n);
+  outputs.insert(outputs.end(), {79, 192, 257});
+  std::size_t turn = 0;
+  for (const dtype type : all_types()) {
+    for (const std::size_t n : outputs) {
+      const std::size_t groups_cycle[] = {1, 2, 3, 6};
+      const std::size_t k = columns_of(type, groups_cycle[turn++ % 4]);
+      const auto weights = random_weights(type, n, k, random);
+      const auto x = random_activations(m_max, k, random);
+      const auto bias = random_activations(1, n, random);
+      const float* chosen_bias = turn % 2 == 0 ? bias.data() : nullptr;
+      const auto plain = pack(isa::reference, type, weights, n, k, single());
+      const auto expected = multiply({plain, x, m_max, chosen_bias}, single());
+      for (const isa set : variants) {
+        const auto packed = pack(set, type, weights, n, k, several());
+        for (const std::size_t m : row_counts) {
+          INFO(troupe::to_string(set)
+               << " " << layout_of(type)->name << " M " << m << " N " << n << " K " << k);
+          const std::vector<float> some(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(m * k));
+          const auto found = multiply({packed, some, m, chosen_bias}, single());
+          const std::vector<float> wanted(expected.begin(),
+                                          expected.begin() + static_cast<std::ptrdiff_t>(m * n));
+          CHECK(same_bits(found, wanted));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("matmul: extreme weights and activations stay exact") {
+  // All weights at the ends of their range against all activations at +-127: the largest sums.
+  for (const dtype type : quantized_types) {
+    const auto layout = *layout_of(type);
+    const std::size_t n = 16, k = 512, m = 5;
+    for (const int fill : {0x00, 0xFF, 0x80, 0x7F}) {
+      std::mt19937 random(seed);
+      auto weights = random_weights(type, n, k, random);
+      for (std::size_t i = 0; i < weights.size(); ++i) {
+        const std::size_t at = i % layout.block_bytes;
+        const bool scale = type == dtype::q6_k ? at >= 208 : at < 4;
+        if (!scale) weights[i] = static_cast<std::byte>(fill);
+      }
+      std::vector<float> x(m * k);
+      for (std::size_t i = 0; i < x.size(); ++i)
+        x[i] = (i / k) % 2 == 0 || i % 3 == 0 ? 2.0f : -2.0f;
+      const auto plain = pack(isa::reference, type, weights, n, k, single());
+      const auto expected = multiply({plain, x, m}, single());
+      for (const isa set : runnable_variants()) {
+        INFO(troupe::to_string(set) << " " << layout.name << " fill " << fill);
+        const auto packed = pack(set, type, weights, n, k, single());
+        CHECK(same_bits(multiply({packed, x, m}, single()), expected));
+      }
+    }
+  }
+}
+
+TEST_CASE("matmul: a row alone gives the bits it gives in a batch, on any number of threads") {
+  INFO("seed " << seed);
+  std::mt19937 random(seed + 1);
+  const std::size_t n = 211, m = 37;
+  auto variants = runnable_variants();
+  variants.push_back(isa::reference);
+  for (const dtype type : all_types()) {
+    const std::size_t k = columns_of(type, 9);
+    const auto weights = random_weights(type, n, k, random);
+    const auto x = random_activations(m, k, random);
+    for (const isa set : variants) {
+      INFO(troupe::to_string(set) << " " << layout_of(type)->name);
+      const auto packed = pack(set, type, weights, n, k, several());
+      const auto batch = multiply({packed, x, m}, several());
+      CHECK(same_bits(multiply({packed, x, m}, single()), batch));
+      for (std::size_t row = 0; row < m; ++row) {
+        const auto begin = x.begin() + static_cast<std::ptrdiff_t>(row * k);
+        const std::vector<float> one(begin, begin + static_cast<std::ptrdiff_t>(k));
+        const auto alone = multiply({packed, one, 1}, several());
+        CHECK(std::memcmp(alone.data(), batch.data() + row * n, n * sizeof(float)) == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("matmul: several jobs in one region equal the jobs one by one") {
+  INFO("seed " << seed);
+  std::mt19937 random(seed + 2);
+  const std::size_t k = 256, m = 19;
+  const auto x = random_activations(m, k, random);
+  const isa set = troupe::best_isa();
+  const auto quantized = quantize_all(set, x, m, k);
+  std::vector<packed_matrix> weights;
+  std::vector<std::vector<float>> outputs;
+  for (std::size_t i = 0; i < 20; ++i) {  // more than one region's worth
+    const dtype type = all_types()[i % all_types().size()];
+    const std::size_t n = 20 + 37 * i;
+    weights.push_back(pack(set, type, random_weights(type, n, k, random), n, k, several()));
+    outputs.emplace_back(m * n);
+  }
+  std::vector<matmul_job> jobs(weights.size());
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    jobs[i].weight = &weights[i];
+    jobs[i].quantized = &quantized;
+    jobs[i].floats = x.data();
+    jobs[i].floats_stride = k;
+    jobs[i].output = outputs[i].data();
+    jobs[i].output_stride = weights[i].row_count();
+  }
+  troupe::kernels::matmul(jobs, m, several());
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    CHECK(same_bits(outputs[i], multiply({weights[i], x, m}, single())));
+  }
+}
+
+TEST_CASE("matmul: the reference is the product of dequantized weights and activations") {
+  INFO("seed " << seed);
+  std::mt19937 random(seed + 3);
+  const std::size_t n = 33, m = 3;
+  for (const dtype type : all_types()) {
+    const auto layout = *layout_of(type);
+    const std::size_t k = columns_of(type, 5);
+    const auto weights = random_weights(type, n, k, random);
+    const auto x = random_activations(m, k, random);
+    const auto packed = pack(isa::reference, type, weights, n, k, single());
+    const auto y = multiply({packed, x, m}, single());
+    const auto quantized = quantize_all(isa::reference, x, m, k);
+    const std::size_t row_bytes = k / layout.block_elements * layout.block_bytes;
+    std::vector<float> w(k);
+    for (std::size_t output = 0; output < n; ++output) {
+      REQUIRE(dequantize_row(type, std::span(weights).subspan(output * row_bytes, row_bytes), w));
+      for (std::size_t row = 0; row < m; ++row) {
+        double exact = 0.0, magnitude = 0.0;
+        for (std::size_t i = 0; i < k; ++i) {
+          const double value =
+              packed.wants_quantized()
+                  ? static_cast<double>(quantized.values(row)[i]) * quantized.scales(row)[i / 32]
+                  : x[row * k + i];
+          exact += w[i] * value;
+          // Rounding errors are relative to d * q and m apart, which may cancel in w = d * q + m.
+          // With |m| < 1 (63 * 0.011), |w| + 2 is at least |d * q| + |m|.
+          magnitude += (std::abs(w[i]) + (packed.wants_quantized() ? 2.0 : 0.0)) * std::abs(value);
+        }
+        // Each of k or k/16 fma steps errs by at most half an ulp of a partial sum, each product d
+        // * a by half an ulp, w itself (dequantized) by one: (steps + 4) * 2^-24 * magnitude.
+        const double steps =
+            packed.wants_quantized() ? static_cast<double>(k) / 16 : static_cast<double>(k);
+        const double bound = (steps + 4) * 0x1p-24 * magnitude + 1e-30;
+        INFO(layout.name << " row " << row << " output " << output);
+        CHECK(std::abs(y[row * n + output] - exact) <= bound);
+      }
+    }
+  }
+}
+
+TEST_CASE("pack refuses what does not fit") {
+  std::vector<std::byte> bytes(20 * 4);
+  const auto code = [&](dtype type, std::size_t n, std::size_t k) {
+    return packed_matrix::pack(isa::reference, type, bytes, n, k, single()).failure().code;
+  };
+  CHECK(packed_matrix::pack(isa::reference, dtype::q4_1, bytes, 2, 64, single()));
+  CHECK(code(dtype::q4_1, 2, 63) == troupe::errc::invalid_argument);
+  CHECK(code(dtype::q4_1, 3, 64) == troupe::errc::invalid_argument);
+  CHECK(code(dtype::q4_1, 0, 64) == troupe::errc::invalid_argument);
+  CHECK(code(dtype::q4_1, SIZE_MAX / 2 + 3, 64) == troupe::errc::invalid_argument);
+  CHECK(code(static_cast<dtype>(99), 2, 64) == troupe::errc::unsupported);
+}
