@@ -1,17 +1,27 @@
 // Paged grouped-query attention, and the KV cache layout that it reads.
 //
-// Cache layout, one layer: for each physical block, for each KV head, K as tiles of 16 tokens stored
-// transposed ([tile][head_dim][16 tokens]: SIMD lanes are keys) and V as [token][head_dim] (lanes are
-// channels). Unwritten positions are zero.
+// Cache layout, one layer: for each physical block, for each KV head, K as tiles of 16 tokens
+// stored transposed ([tile][head_dim][16 tokens]: SIMD lanes are keys) and V as [token][head_dim]
+// (lanes are channels). Positions that were never written, or that a reused block still holds from
+// another sequence, are never part of a result: a loop over V ends at the query's position, and the
+// scores of such keys are replaced before use.
 //
 // Numerics (batch invariance; every variant gives the same bits as the reference):
-//  - score[k] = (sum over d ascending of fma(q[d], K[d][k])) * scale, one accumulator per (query, key).
-//  - Keys are taken in segments of 256 at absolute positions. Per segment: m = max of scores; p = exp(score - m);
-//    l = 16 lane sums (lane = key mod 16, ascending) folded by a fixed tree; o[d] = sum over keys ascending of
-//    fma(p[k], V[k][d]).
-//  - Segments merge in ascending order: with M = max(m1, m2), o = o1 * exp(m1 - M) + o2 * exp(m2 - M), l alike; the
+//  - score[k] = (sum over d ascending of fma(q[d], K[d][k])) * scale, one accumulator per (query,
+//  key).
+//  - Keys are taken in segments of 256 at absolute positions. Per segment: m = max of scores; p =
+//  exp(score - m);
+//    l = 16 lane sums (lane = key mod 16, ascending) folded by a fixed tree; o[d] = sum over keys
+//    ascending of fma(p[k], V[k][d]).
+//  - Segments merge in ascending order: with M = max(m1, m2), o = fma(o2, exp(m2 - M), o1 * exp(m1
+//  - M)), l alike; the
 //    result is o / l. A query sees exactly the keys at positions <= its own.
 //  - exp is the polynomial of kernels/exp, the same bits in every variant.
+//  - Against exact attention over the rounded K and V: a score is off by at most (head_dim + 2) u
+//  s, where u = 2^-24 and
+//    s = scale * sum |q K|; so a weight by a factor of 1 + 2 (head_dim + 2) u s + 4 u, and an
+//    output by (2 (head_dim + 2) s + 300 + 4 * segments) u * max |V|. 300 is the longest sum (256
+//    products) and its rounding.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +36,11 @@ namespace troupe::kernels {
 
 enum class kv_dtype : std::uint8_t { f32, f16, bf16 };
 
-inline constexpr std::size_t kv_tile_tokens = 16;            ///< block_size is a multiple of this
-inline constexpr std::size_t attention_segment_tokens = 256;  ///< fixed for ever: part of the numerics
+inline constexpr std::size_t kv_tile_tokens = 16;  ///< block_size is a multiple of this
+inline constexpr std::size_t attention_segment_tokens =
+    256;  ///< fixed for ever: part of the numerics
+
+inline constexpr std::size_t attention_head_dim_max = 256;
 
 struct kv_layout {
   kv_dtype type = kv_dtype::f16;
@@ -36,7 +49,9 @@ struct kv_layout {
   std::size_t block_tokens = 16;  ///< divides attention_segment_tokens, multiple of kv_tile_tokens
   [[nodiscard]] std::size_t element_bytes() const { return type == kv_dtype::f32 ? 4 : 2; }
   /// K or V of one block and one head.
-  [[nodiscard]] std::size_t head_block_bytes() const { return block_tokens * head_dim * element_bytes(); }
+  [[nodiscard]] std::size_t head_block_bytes() const {
+    return block_tokens * head_dim * element_bytes();
+  }
   /// One block of one layer: for each head, K then V.
   [[nodiscard]] std::size_t block_bytes() const { return 2 * kv_head_count * head_block_bytes(); }
 };
@@ -49,27 +64,38 @@ struct kv_layer {
 
 /// Rows of one sequence in the flat batch: consecutive positions.
 struct attention_slice {
-  std::size_t row_first = 0;       ///< in the flat batch
+  std::size_t row_first = 0;  ///< in the flat batch
   std::size_t row_count = 0;
-  std::size_t position_first = 0;  ///< absolute position of the first row
+  std::size_t position_first = 0;            ///< absolute position of the first row
   std::span<const block_index> block_table;  ///< covers position_first + row_count positions
 };
 
 /// Rounds K and V rows ([row][kv_head][head_dim] floats, k already rotated) to the cache dtype and
 /// stores them at their positions.
-void write_kv(isa set, const kv_layout& layout, kv_layer layer, std::span<const attention_slice> slices,
-              const float* k, const float* v, std::size_t row_stride, thread_pool& pool);
+void write_kv(isa set, const kv_layout& layout, kv_layer layer,
+              std::span<const attention_slice> slices, const float* k, const float* v,
+              std::size_t row_stride, thread_pool& pool);
+
+/// One row of the above at an absolute position, for callers that fuse it with what made k and v
+/// ([kv_head][head_dim] floats each).
+void write_kv_row(isa set, const kv_layout& layout, kv_layer layer,
+                  std::span<const block_index> block_table, std::size_t position, const float* k,
+                  const float* v);
 
 struct attention_arguments {
-  const float* query = nullptr;  ///< [row][head][head_dim], rotated; head h reads KV head h / (heads / kv_heads)
+  const float* query =
+      nullptr;  ///< [row][head][head_dim], rotated; head h reads KV head h / (heads / kv_heads)
   std::size_t query_stride = 0;  ///< elements between rows
   float* output = nullptr;       ///< [row][head][head_dim]
   std::size_t output_stride = 0;
   std::size_t head_count = 0;
-  float scale = 0.0f;            ///< usually 1 / sqrt(head_dim)
+  float scale = 0.0f;  ///< usually 1 / sqrt(head_dim)
 };
 
-/// Attention of every row over its own sequence's cached keys, its own included (write_kv comes first).
+/// Attention of every row over its own sequence's cached keys, its own included (write_kv comes
+/// first). head_dim is even and at most 256; heads are a multiple of KV heads. Work is split over
+/// (slice, positions, heads of a KV head) and, where that gives too few tasks for the threads, over
+/// segments too, whose partial results a second region merges in ascending order: the same bits.
 void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
                      std::span<const attention_slice> slices, const attention_arguments& arguments,
                      thread_pool& pool);

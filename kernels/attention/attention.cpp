@@ -1,0 +1,194 @@
+#include "kernels/attention/attention.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/attention/attention_item.hpp"
+#include "kernels/base/aligned_buffer.hpp"
+#include "kernels/base/check.hpp"
+
+namespace troupe::kernels {
+
+namespace {
+
+using detail::attention_item;
+
+/// Tasks per thread below which segments become tasks of their own.
+constexpr std::size_t tasks_per_thread_min = 4;
+
+struct variant {
+  void (*run)(const attention_item&);
+  void (*merge)(const attention_item&);
+  void (*write)(const detail::kv_row_target&, const float*, const float*);
+  std::size_t rows_max;
+};
+
+variant variant_of(isa set) {
+  switch (set) {
+    case isa::reference: break;
+    case isa::avx2:
+      return {detail::attention_item_avx2, detail::attention_merge_avx2, detail::write_kv_head_avx2,
+              detail::attention_rows_max_avx2};
+    case isa::avx512:
+      return {detail::attention_item_avx512, detail::attention_merge_avx512,
+              detail::write_kv_head_avx512, detail::attention_rows_max_avx512};
+  }
+  return {detail::attention_item_ref, detail::attention_merge_ref, detail::write_kv_head_ref,
+          detail::attention_rows_max_avx512};
+}
+
+/// Capacity that calls reuse; it carries nothing from one call to the next.
+struct workspace {
+  std::vector<attention_item> items;
+  std::vector<attention_item> segments;
+  aligned_buffer<float> partials;
+};
+
+void check_layout(const kv_layout& layout) {
+  TROUPE_CHECK(layout.head_dim > 0 && layout.head_dim % 2 == 0);
+  TROUPE_CHECK(layout.head_dim <= attention_head_dim_max);
+  TROUPE_CHECK(layout.block_tokens > 0 && layout.block_tokens % kv_tile_tokens == 0);
+  TROUPE_CHECK(attention_segment_tokens % layout.block_tokens == 0);
+}
+
+std::size_t segment_count(const attention_item& item) {
+  return item.segment_end - item.segment_first;
+}
+
+std::size_t partial_count(const attention_item& item) {
+  return item.position_count * item.head_count * (2 + item.head_dim);
+}
+
+/// The items of one slice, each over all of its segments.
+void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& slice,
+               const attention_arguments& arguments, std::size_t rows_max,
+               std::vector<attention_item>& items) {
+  const std::size_t group = arguments.head_count / layout.kv_head_count;
+  const std::size_t heads_max = std::min(group, rows_max);
+  const std::size_t positions_max = rows_max / heads_max;
+  const std::size_t end = slice.position_first + slice.row_count;
+  TROUPE_CHECK(slice.block_table.size() * layout.block_tokens >= end);
+  for (std::size_t kv_head = 0; kv_head < layout.kv_head_count; ++kv_head) {
+    for (std::size_t head = 0; head < group; head += heads_max) {
+      std::size_t position = slice.position_first;
+      while (position < end) {
+        const std::size_t segment_left =
+            attention_segment_tokens - position % attention_segment_tokens;
+        attention_item item;
+        item.cache = {.data = layer.data + 2 * kv_head * layout.head_block_bytes(),
+                      .block_bytes = layout.block_bytes(),
+                      .values_offset = layout.head_block_bytes(),
+                      .block_tokens = layout.block_tokens,
+                      .element_bytes = layout.element_bytes(),
+                      .type = layout.type,
+                      .table = slice.block_table.data()};
+        item.head_dim = layout.head_dim;
+        item.head_count = std::min(heads_max, group - head);
+        item.position_first = position;
+        item.position_count = std::min({positions_max, end - position, segment_left});
+        item.segment_end = position / attention_segment_tokens + 1;
+        const std::size_t row = slice.row_first + position - slice.position_first;
+        const std::size_t column = (kv_head * group + head) * layout.head_dim;
+        item.query = arguments.query + row * arguments.query_stride + column;
+        item.query_stride = arguments.query_stride;
+        item.scale = arguments.scale;
+        item.output = arguments.output + row * arguments.output_stride + column;
+        item.output_stride = arguments.output_stride;
+        items.push_back(item);
+        position += item.position_count;
+      }
+    }
+  }
+}
+
+/// Every segment as a task of its own, then a merge for each item.
+void run_split(const variant& chosen, workspace& space, thread_pool& pool) {
+  std::size_t float_count = 0;
+  for (const attention_item& item : space.items) {
+    float_count += segment_count(item) * partial_count(item);
+  }
+  space.partials.reserve_discarding(float_count);
+  space.segments.clear();
+  float* partials = space.partials.data();
+  for (attention_item& item : space.items) {
+    item.partials = partials;
+    for (std::size_t segment = item.segment_first; segment < item.segment_end; ++segment) {
+      attention_item part = item;
+      part.segment_first = segment;
+      part.segment_end = segment + 1;
+      part.partials = partials;
+      space.segments.push_back(part);
+      partials += partial_count(item);
+    }
+  }
+  pool.parallel_for(space.segments.size(),
+                    [&](std::size_t task, std::size_t) { chosen.run(space.segments[task]); });
+  pool.parallel_for(space.items.size(),
+                    [&](std::size_t task, std::size_t) { chosen.merge(space.items[task]); });
+}
+
+}  // namespace
+
+void write_kv_row(isa set, const kv_layout& layout, kv_layer layer,
+                  std::span<const block_index> block_table, std::size_t position, const float* k,
+                  const float* v) {
+  const auto write = variant_of(set).write;
+  const std::size_t block = to_index(block_table[position / layout.block_tokens]);
+  TROUPE_CHECK(block < layer.block_count);
+  const std::size_t in_block = position % layout.block_tokens;
+  const std::size_t tile = in_block / kv_tile_tokens;
+  const std::size_t lane = in_block % kv_tile_tokens;
+  std::byte* head_data = layer.data + block * layout.block_bytes();
+  for (std::size_t head = 0; head < layout.kv_head_count; ++head) {
+    detail::kv_row_target target;
+    target.keys =
+        head_data + (tile * layout.head_dim * kv_tile_tokens + lane) * layout.element_bytes();
+    target.values =
+        head_data + layout.head_block_bytes() + in_block * layout.head_dim * layout.element_bytes();
+    target.head_dim = layout.head_dim;
+    target.type = layout.type;
+    write(target, k + head * layout.head_dim, v + head * layout.head_dim);
+    head_data += 2 * layout.head_block_bytes();
+  }
+}
+
+void write_kv(isa set, const kv_layout& layout, kv_layer layer,
+              std::span<const attention_slice> slices, const float* k, const float* v,
+              std::size_t row_stride, thread_pool& pool) {
+  check_layout(layout);
+  pool.parallel_for(slices.size(), [&](std::size_t task, std::size_t) {
+    const attention_slice& slice = slices[task];
+    for (std::size_t i = 0; i < slice.row_count; ++i) {
+      const std::size_t offset = (slice.row_first + i) * row_stride;
+      write_kv_row(set, layout, layer, slice.block_table, slice.position_first + i, k + offset,
+                   v + offset);
+    }
+  });
+}
+
+void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
+                     std::span<const attention_slice> slices, const attention_arguments& arguments,
+                     thread_pool& pool) {
+  check_layout(layout);
+  TROUPE_CHECK(layout.kv_head_count > 0 && arguments.head_count % layout.kv_head_count == 0);
+  thread_local workspace space;
+  const variant chosen = variant_of(set);
+  space.items.clear();
+  std::size_t segments_max = 0;
+  for (const attention_slice& slice : slices) {
+    add_items(layout, layer, slice, arguments, chosen.rows_max, space.items);
+    if (slice.row_count > 0)
+      segments_max = std::max(segments_max, segment_count(space.items.back()));
+  }
+  const std::size_t wanted = tasks_per_thread_min * pool.thread_count();
+  if (pool.thread_count() > 1 && segments_max > 1 && space.items.size() < wanted) {
+    run_split(chosen, space, pool);
+    return;
+  }
+  // Captured by pointer: in another thread the name would mean that thread's own.
+  const std::vector<attention_item>* items = &space.items;
+  pool.parallel_for(items->size(),
+                    [&, items](std::size_t task, std::size_t) { chosen.run((*items)[task]); });
+}
+
+}  // namespace troupe::kernels

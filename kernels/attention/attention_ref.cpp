@@ -1,0 +1,168 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/attention/attention_item.hpp"
+#include "kernels/base/half.hpp"
+#include "kernels/exp/exp.hpp"
+
+namespace troupe::kernels::detail {
+
+namespace {
+
+float read_element(kv_dtype type, const std::byte* from) {
+  if (type == kv_dtype::f32) {
+    float value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+  }
+  std::uint16_t bits;
+  std::memcpy(&bits, from, sizeof bits);
+  return type == kv_dtype::f16 ? half_to_float(bits) : bfloat_to_float(bits);
+}
+
+void write_element(kv_dtype type, float value, std::byte* to) {
+  if (type == kv_dtype::f32) {
+    std::memcpy(to, &value, sizeof value);
+    return;
+  }
+  const std::uint16_t bits = type == kv_dtype::f16 ? float_to_half(value) : float_to_bfloat(value);
+  std::memcpy(to, &bits, sizeof bits);
+}
+
+struct row_state {
+  float maximum = 0.0f;
+  float sum = 0.0f;
+  float output[attention_head_dim_max] = {};
+};
+
+const std::byte* block_of(const attention_cache& cache, std::size_t position) {
+  return cache.data + to_index(cache.table[position / cache.block_tokens]) * cache.block_bytes;
+}
+
+float key_element(const attention_item& item, std::size_t position, std::size_t d) {
+  const std::size_t in_block = position % item.cache.block_tokens;
+  const std::size_t tile = in_block / kv_tile_tokens;
+  const std::size_t lane = in_block % kv_tile_tokens;
+  const std::size_t element = (tile * item.head_dim + d) * kv_tile_tokens + lane;
+  return read_element(item.cache.type,
+                      block_of(item.cache, position) + element * item.cache.element_bytes);
+}
+
+float value_element(const attention_item& item, std::size_t position, std::size_t d) {
+  const std::size_t element = position % item.cache.block_tokens * item.head_dim + d;
+  return read_element(item.cache.type, block_of(item.cache, position) + item.cache.values_offset +
+                                           element * item.cache.element_bytes);
+}
+
+/// Softmax numerators and weighted values of one row over keys first .. end - 1 of one segment.
+row_state run_segment(const attention_item& item, const float* query, std::size_t first,
+                      std::size_t end) {
+  float scores[attention_segment_tokens];
+  row_state out;
+  out.maximum = -std::numeric_limits<float>::infinity();
+  for (std::size_t k = first; k < end; ++k) {
+    float dot = 0.0f;
+    for (std::size_t d = 0; d < item.head_dim; ++d) {
+      dot = std::fma(query[d], key_element(item, k, d), dot);
+    }
+    const float score = dot * item.scale;
+    scores[k - first] = score;
+    out.maximum = score > out.maximum ? score : out.maximum;
+  }
+  float lanes[16] = {};
+  for (std::size_t k = 0; k < end - first; ++k) {
+    scores[k] = exp_ref(scores[k] - out.maximum);
+    lanes[k % 16] += scores[k];
+  }
+  for (std::size_t half = 8; half >= 1; half /= 2) {
+    for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  out.sum = lanes[0];
+  for (std::size_t d = 0; d < item.head_dim; ++d) {
+    float sum = 0.0f;
+    for (std::size_t k = first; k < end; ++k) {
+      sum = std::fma(scores[k - first], value_element(item, k, d), sum);
+    }
+    out.output[d] = sum;
+  }
+  return out;
+}
+
+void merge_segment(row_state& state, const row_state& next, std::size_t head_dim) {
+  const float maximum = next.maximum > state.maximum ? next.maximum : state.maximum;
+  const float scale_state = exp_ref(state.maximum - maximum);
+  const float scale_next = exp_ref(next.maximum - maximum);
+  state.maximum = maximum;
+  state.sum = std::fma(next.sum, scale_next, state.sum * scale_state);
+  for (std::size_t d = 0; d < head_dim; ++d) {
+    state.output[d] = std::fma(next.output[d], scale_next, state.output[d] * scale_state);
+  }
+}
+
+void finish(const attention_item& item, std::size_t row, const row_state& state) {
+  float* output = item.output + row / item.head_count * item.output_stride +
+                  row % item.head_count * item.head_dim;
+  for (std::size_t d = 0; d < item.head_dim; ++d) output[d] = state.output[d] / state.sum;
+}
+
+}  // namespace
+
+void attention_item_ref(const attention_item& item) {
+  const std::size_t rows = item.position_count * item.head_count;
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::size_t position = item.position_first + row / item.head_count;
+    const float* query = item.query + row / item.head_count * item.query_stride +
+                         row % item.head_count * item.head_dim;
+    row_state state{};
+    for (std::size_t segment = item.segment_first; segment < item.segment_end; ++segment) {
+      const std::size_t first = segment * attention_segment_tokens;
+      const std::size_t end = std::min(first + attention_segment_tokens, position + 1);
+      const row_state next = run_segment(item, query, first, end);
+      if (item.partials != nullptr) {
+        float* partial =
+            item.partials + (segment - item.segment_first) * rows * (2 + item.head_dim);
+        partial[row] = next.maximum;
+        partial[rows + row] = next.sum;
+        std::copy_n(next.output, item.head_dim, partial + 2 * rows + row * item.head_dim);
+      } else if (segment == item.segment_first) {
+        state = next;
+      } else {
+        merge_segment(state, next, item.head_dim);
+      }
+    }
+    if (item.partials == nullptr) finish(item, row, state);
+  }
+}
+
+void attention_merge_ref(const attention_item& item) {
+  const std::size_t rows = item.position_count * item.head_count;
+  for (std::size_t row = 0; row < rows; ++row) {
+    row_state state{};
+    for (std::size_t segment = item.segment_first; segment < item.segment_end; ++segment) {
+      const float* partial =
+          item.partials + (segment - item.segment_first) * rows * (2 + item.head_dim);
+      row_state next;
+      next.maximum = partial[row];
+      next.sum = partial[rows + row];
+      std::copy_n(partial + 2 * rows + row * item.head_dim, item.head_dim, next.output);
+      if (segment == item.segment_first) {
+        state = next;
+      } else {
+        merge_segment(state, next, item.head_dim);
+      }
+    }
+    finish(item, row, state);
+  }
+}
+
+void write_kv_head_ref(const kv_row_target& target, const float* k, const float* v) {
+  const std::size_t element_bytes = target.type == kv_dtype::f32 ? 4 : 2;
+  for (std::size_t d = 0; d < target.head_dim; ++d) {
+    write_element(target.type, k[d], target.keys + d * kv_tile_tokens * element_bytes);
+    write_element(target.type, v[d], target.values + d * element_bytes);
+  }
+}
+
+}  // namespace troupe::kernels::detail

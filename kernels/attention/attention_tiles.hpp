@@ -1,0 +1,242 @@
+// The two register-blocked products of attention, written once for both vector widths: scores of
+// some query rows against tiles of 16 keys, and weighted sums of V. Each output has one
+// accumulator, so a tiling changes no bits. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp
+// and *_avx512.cpp only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/attention/attention_item.hpp"
+
+namespace troupe::kernels {
+
+/// Elements between rows in an item's scratch: whole vectors, and not a multiple of 4096 bytes over
+/// few rows, which would put all rows into the same cache sets.
+inline constexpr std::size_t attention_row_stride = attention_head_dim_max + 16;
+
+template <class Simd, kv_dtype Type>
+struct kv_elements {
+  using element = std::conditional_t<Type == kv_dtype::f32, float, std::uint16_t>;
+
+  static Simd load(const element* from) {
+    if constexpr (Type == kv_dtype::f32) {
+      return Simd::load(from);
+    } else if constexpr (Type == kv_dtype::f16) {
+      return Simd::load_f16(from);
+    } else {
+      return Simd::load_bf16(from);
+    }
+  }
+  /// One element; reads nothing behind it.
+  static float load_one(const element* from) {
+    if constexpr (Type == kv_dtype::f32) {
+      return *from;
+    } else if constexpr (Type == kv_dtype::f16) {
+      return _cvtsh_ss(*from);
+    } else {
+      return __builtin_bit_cast(float, static_cast<std::uint32_t>(*from) << 16);
+    }
+  }
+  static void store(Simd value, element* to) {
+    if constexpr (Type == kv_dtype::f32) {
+      value.store(to);
+    } else if constexpr (Type == kv_dtype::f16) {
+      value.store_f16(to);
+    } else {
+      value.store_bf16(to);
+    }
+  }
+};
+
+/// scores[r][tile * 16 + lane] = scale * sum over d of query[r][d] * K[d][lane], for Rows rows and
+/// Tiles tiles.
+template <class Simd, kv_dtype Type, int Rows, int Tiles>
+void score_tiles(const float* query, const std::byte* const* tiles, std::size_t head_dim,
+                 float scale, float* scores) {
+  using elements = kv_elements<Simd, Type>;
+  using element = typename elements::element;
+  constexpr int parts = 16 / static_cast<int>(Simd::width);
+  constexpr int columns = Tiles * parts;
+  const element* keys[Tiles];
+  for (int t = 0; t < Tiles; ++t) keys[t] = reinterpret_cast<const element*>(tiles[t]);
+  Simd sums[Rows][columns];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; ++c) sums[r][c] = Simd::zero();
+  }
+  for (std::size_t d = 0; d < head_dim; ++d) {
+    Simd key[columns];
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; ++c) {
+      key[c] = elements::load(keys[c / parts] + d * kv_tile_tokens +
+                              static_cast<std::size_t>(c % parts) * Simd::width);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const Simd q = Simd::broadcast(query[static_cast<std::size_t>(r) * attention_row_stride + d]);
+#pragma GCC unroll 16
+      for (int c = 0; c < columns; ++c) sums[r][c] = Simd::fma(q, key[c], sums[r][c]);
+    }
+  }
+  const Simd factor = Simd::broadcast(scale);
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; ++c) {
+      (sums[r][c] * factor)
+          .store(scores + static_cast<std::size_t>(r) * attention_row_stride +
+                 static_cast<std::size_t>(c) * Simd::width);
+    }
+  }
+}
+
+/// sums[r][column] += sum over keys first .. end - 1 (of the segment) of weights[r][key] *
+/// V[key][column], for Rows rows and Columns vectors of channels that begin at channel.
+template <class Simd, kv_dtype Type, int Rows, int Columns>
+void weigh_values(const float* weights, const std::byte* const* tiles, std::size_t head_dim,
+                  std::size_t first, std::size_t end, std::size_t channel, float* output) {
+  using elements = kv_elements<Simd, Type>;
+  using element = typename elements::element;
+  Simd sums[Rows][Columns];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+      sums[r][c] = Simd::load(output + static_cast<std::size_t>(r) * attention_row_stride +
+                              channel + static_cast<std::size_t>(c) * Simd::width);
+    }
+  }
+  for (std::size_t key = first; key < end;) {
+    const std::size_t tile = key / kv_tile_tokens;
+    const std::size_t tile_end =
+        (tile + 1) * kv_tile_tokens < end ? (tile + 1) * kv_tile_tokens : end;
+    const element* values =
+        reinterpret_cast<const element*>(tiles[tile]) + key % kv_tile_tokens * head_dim + channel;
+    for (; key < tile_end; ++key, values += head_dim) {
+      Simd value[Columns];
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) {
+        value[c] = elements::load(values + static_cast<std::size_t>(c) * Simd::width);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) {
+        const Simd weight =
+            Simd::broadcast(weights[static_cast<std::size_t>(r) * attention_row_stride + key]);
+#pragma GCC unroll 16
+        for (int c = 0; c < Columns; ++c) sums[r][c] = Simd::fma(weight, value[c], sums[r][c]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+      sums[r][c].store(output + static_cast<std::size_t>(r) * attention_row_stride + channel +
+                       static_cast<std::size_t>(c) * Simd::width);
+    }
+  }
+}
+
+/// The channels behind the last whole vector, one by one.
+template <class Simd, kv_dtype Type>
+void weigh_value_tail(const float* weights, const std::byte* const* tiles, std::size_t head_dim,
+                      std::size_t first, std::size_t end, std::size_t rows, float* output) {
+  using elements = kv_elements<Simd, Type>;
+  using element = typename elements::element;
+  for (std::size_t channel = head_dim / Simd::width * Simd::width; channel < head_dim; ++channel) {
+    for (std::size_t r = 0; r < rows; ++r) {
+      float sum = output[r * attention_row_stride + channel];
+      for (std::size_t key = first; key < end; ++key) {
+        const element* value = reinterpret_cast<const element*>(tiles[key / kv_tile_tokens]) +
+                               key % kv_tile_tokens * head_dim + channel;
+        sum =
+            __builtin_fmaf(weights[r * attention_row_stride + key], elements::load_one(value), sum);
+      }
+      output[r * attention_row_stride + channel] = sum;
+    }
+  }
+}
+
+/// Accumulators fill the registers: few rows take more columns, also to cover the latency of an
+/// addition.
+template <class Simd>
+constexpr int columns_for(int rows) {
+  if (Simd::width == 16) return rows > 6 ? 2 : 4;
+  return rows > 3 ? 2 : 4;
+}
+
+/// Rows rows against all tiles of a segment.
+template <class Simd, kv_dtype Type, int Rows>
+void score_rows(const float* query, const std::byte* const* tiles, std::size_t tile_count,
+                std::size_t head_dim, float scale, float* scores) {
+  constexpr int parts = 16 / static_cast<int>(Simd::width);
+  constexpr int step = columns_for<Simd>(Rows) / parts;
+  std::size_t tile = 0;
+  for (; tile + step <= tile_count; tile += step) {
+    score_tiles<Simd, Type, Rows, step>(query, tiles + tile, head_dim, scale,
+                                        scores + tile * kv_tile_tokens);
+  }
+  if constexpr (step > 1) {
+    for (; tile < tile_count; ++tile) {
+      score_tiles<Simd, Type, Rows, 1>(query, tiles + tile, head_dim, scale,
+                                       scores + tile * kv_tile_tokens);
+    }
+  }
+}
+
+/// Rows rows over all channels.
+template <class Simd, kv_dtype Type, int Rows>
+void weigh_rows(const float* weights, const std::byte* const* tiles, std::size_t head_dim,
+                std::size_t first, std::size_t end, float* output) {
+  constexpr int step = columns_for<Simd>(Rows);
+  const std::size_t whole = head_dim / Simd::width * Simd::width;
+  std::size_t channel = 0;
+  for (; channel + step * Simd::width <= whole; channel += step * Simd::width) {
+    weigh_values<Simd, Type, Rows, step>(weights, tiles, head_dim, first, end, channel, output);
+  }
+  for (; channel < whole; channel += Simd::width) {
+    weigh_values<Simd, Type, Rows, 1>(weights, tiles, head_dim, first, end, channel, output);
+  }
+  if (whole < head_dim) {
+    weigh_value_tail<Simd, Type>(weights, tiles, head_dim, first, end, Rows, output);
+  }
+}
+
+/// Calls work.template operator()<Rows>(row_first) for blocks of rows that cover row_count exactly.
+template <class Simd, class Work>
+void for_row_blocks(std::size_t row_count, const Work& work) {
+  std::size_t row = 0;
+  while (row < row_count) {
+    const std::size_t left = row_count - row;
+    const auto run = [&]<int Rows>(std::integral_constant<int, Rows>) {
+      work.template operator()<Rows>(row);
+      row += Rows;
+    };
+    if constexpr (Simd::width == 16) {
+      if (left >= 12) {
+        run(std::integral_constant<int, 12>{});
+        continue;
+      }
+      if (left >= 8) {
+        run(std::integral_constant<int, 8>{});
+        continue;
+      }
+    }
+    if (left >= 6) {
+      run(std::integral_constant<int, 6>{});
+    } else if (left >= 4) {
+      run(std::integral_constant<int, 4>{});
+    } else if (left == 3) {
+      run(std::integral_constant<int, 3>{});
+    } else if (left == 2) {
+      run(std::integral_constant<int, 2>{});
+    } else {
+      run(std::integral_constant<int, 1>{});
+    }
+  }
+}
+
+}  // namespace troupe::kernels

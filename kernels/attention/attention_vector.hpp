@@ -1,0 +1,271 @@
+// One item of attention on vectors: segments in ascending order, for each the scores, the softmax
+// numerators and the weighted values, then the merge. Simd is one of kernels/base/simd_*.hpp; for
+// *_avx2.cpp and *_avx512.cpp only.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/attention/attention_tiles.hpp"
+#include "kernels/base/simd_lanes.hpp"
+#include "kernels/exp/exp_vector.hpp"
+
+namespace troupe::kernels {
+
+template <class Simd, kv_dtype Type>
+class attention_runner {
+ public:
+  explicit attention_runner(const detail::attention_item& item)
+      : item_(item), row_count_(item.position_count * item.head_count) {}
+
+  void run() {
+    pack_query();
+    for (std::size_t segment = item_.segment_first; segment < item_.segment_end; ++segment) {
+      segment_rows& target = segment == item_.segment_first ? state_ : next_;
+      run_segment(segment, target);
+      if (item_.partials != nullptr) {
+        store_partial(segment, target);
+      } else if (segment != item_.segment_first) {
+        merge_next();
+      }
+    }
+    if (item_.partials == nullptr) finish();
+  }
+
+  void merge() {
+    for (std::size_t segment = item_.segment_first; segment < item_.segment_end; ++segment) {
+      load_partial(segment, segment == item_.segment_first ? state_ : next_);
+      if (segment != item_.segment_first) merge_next();
+    }
+    finish();
+  }
+
+ private:
+  static constexpr std::size_t rows_max =
+      Simd::width == 16 ? detail::attention_rows_max_avx512 : detail::attention_rows_max_avx2;
+  struct segment_rows {
+    float maximum[rows_max];
+    float sum[rows_max];
+    alignas(64) float output[rows_max * attention_row_stride];
+  };
+
+  [[nodiscard]] std::size_t position_of(std::size_t row) const {
+    return item_.position_first + row / item_.head_count;
+  }
+
+  void pack_query() {
+    for (std::size_t row = 0; row < row_count_; ++row) {
+      const float* from = item_.query + row / item_.head_count * item_.query_stride +
+                          row % item_.head_count * item_.head_dim;
+      std::memcpy(query_ + row * attention_row_stride, from, item_.head_dim * sizeof(float));
+    }
+  }
+
+  /// Addresses of the segment's tiles; a tile that no row sees is never looked up.
+  void find_tiles(std::size_t position, std::size_t tile_count) {
+    const detail::attention_cache& cache = item_.cache;
+    for (std::size_t tile = 0; tile < tile_count; ++tile) {
+      const std::size_t first = position + tile * kv_tile_tokens;
+      const auto block = static_cast<std::size_t>(cache.table[first / cache.block_tokens]);
+      const std::byte* in_block = cache.data + block * cache.block_bytes +
+                                  first % cache.block_tokens * item_.head_dim * cache.element_bytes;
+      key_tiles_[tile] = in_block;
+      value_tiles_[tile] = in_block + cache.values_offset;
+    }
+  }
+
+  void run_segment(std::size_t segment, segment_rows& out) {
+    const std::size_t first = segment * attention_segment_tokens;
+    const std::size_t last_row_keys = keys_in_segment(row_count_ - 1, first);
+    const std::size_t tile_count = (last_row_keys + kv_tile_tokens - 1) / kv_tile_tokens;
+    find_tiles(first, tile_count);
+    for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
+      score_rows<Simd, Type, Rows>(query_ + row * attention_row_stride, key_tiles_, tile_count,
+                                   item_.head_dim, item_.scale,
+                                   scores_ + row * attention_row_stride);
+    });
+    for (std::size_t row = 0; row < row_count_; ++row) {
+      soften(scores_ + row * attention_row_stride, keys_in_segment(row, first), out.maximum[row],
+             out.sum[row]);
+    }
+    weigh(first, out);
+  }
+
+  [[nodiscard]] std::size_t keys_in_segment(std::size_t row, std::size_t first) const {
+    const std::size_t seen = position_of(row) + 1 - first;
+    return seen < attention_segment_tokens ? seen : attention_segment_tokens;
+  }
+
+  /// Scores to e^(score - maximum), in place. Lanes past the row's last key may hold anything (a
+  /// later row's key or an unwritten one); they become -inf, which is neutral for the maximum and
+  /// adds zero.
+  static void soften(float* scores, std::size_t key_count, float& maximum, float& sum) {
+    const std::size_t padded = (key_count + 15) / 16 * 16;
+    for (std::size_t k = key_count; k < padded; ++k) scores[k] = -__builtin_inff();
+    auto highest = sixteen_lanes<Simd>::broadcast(-__builtin_inff());
+    for (std::size_t k = 0; k < padded; k += 16) {
+      for (std::size_t part = 0; part < highest.part_count; ++part) {
+        highest.parts[part] =
+            Simd::max(Simd::load(scores + k + part * Simd::width), highest.parts[part]);
+      }
+    }
+    maximum = highest.max();
+    const Simd shift = Simd::broadcast(maximum);
+    auto sums = sixteen_lanes<Simd>::broadcast(0.0f);
+    for (std::size_t k = 0; k < padded; k += 16) {
+      for (std::size_t part = 0; part < sums.part_count; ++part) {
+        float* at = scores + k + part * Simd::width;
+        const Simd weight = exp_vector(Simd::load(at) - shift);
+        weight.store(at);
+        sums.parts[part] = sums.parts[part] + weight;
+      }
+    }
+    sum = sums.sum();
+  }
+
+  /// The keys that all rows see go through all rows at once; the rest, up to the item's positions,
+  /// through the heads of one position at a time, so that no row ever touches a V behind its own
+  /// position.
+  void weigh(std::size_t first, segment_rows& out) {
+    for (std::size_t row = 0; row < row_count_; ++row) {
+      std::memset(out.output + row * attention_row_stride, 0,
+                  (item_.head_dim + 15) / 16 * 16 * sizeof(float));
+    }
+    const std::size_t common = keys_in_segment(0, first);
+    for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
+      weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, value_tiles_,
+                                   item_.head_dim, 0, common,
+                                   out.output + row * attention_row_stride);
+    });
+    for (std::size_t row_first = item_.head_count; row_first < row_count_;
+         row_first += item_.head_count) {
+      const std::size_t end = keys_in_segment(row_first, first);
+      if (end == common) continue;
+      for_row_blocks<Simd>(item_.head_count, [&]<int Rows>(std::size_t head) {
+        const std::size_t row = row_first + head;
+        weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, value_tiles_,
+                                     item_.head_dim, common, end,
+                                     out.output + row * attention_row_stride);
+      });
+    }
+  }
+
+  static float exp_of(float x) {
+    float lanes[Simd::width];
+    exp_vector(Simd::broadcast(x)).store(lanes);
+    return lanes[0];
+  }
+
+  void merge_next() {
+    for (std::size_t row = 0; row < row_count_; ++row) {
+      const float maximum =
+          next_.maximum[row] > state_.maximum[row] ? next_.maximum[row] : state_.maximum[row];
+      const float scale_state = exp_of(state_.maximum[row] - maximum);
+      const float scale_next = exp_of(next_.maximum[row] - maximum);
+      state_.maximum[row] = maximum;
+      state_.sum[row] = __builtin_fmaf(next_.sum[row], scale_next, state_.sum[row] * scale_state);
+      const Simd state_factor = Simd::broadcast(scale_state);
+      const Simd next_factor = Simd::broadcast(scale_next);
+      float* state = state_.output + row * attention_row_stride;
+      const float* next = next_.output + row * attention_row_stride;
+      for (std::size_t d = 0; d < item_.head_dim; d += Simd::width) {
+        Simd::fma(Simd::load(next + d), next_factor, Simd::load(state + d) * state_factor)
+            .store(state + d);
+      }
+    }
+  }
+
+  void finish() const {
+    for (std::size_t row = 0; row < row_count_; ++row) {
+      float* to = item_.output + row / item_.head_count * item_.output_stride +
+                  row % item_.head_count * item_.head_dim;
+      const float* from = state_.output + row * attention_row_stride;
+      const Simd divisor = Simd::broadcast(state_.sum[row]);
+      std::size_t d = 0;
+      for (; d + Simd::width <= item_.head_dim; d += Simd::width) {
+        (Simd::load(from + d) / divisor).store(to + d);
+      }
+      if (const std::size_t left = item_.head_dim - d; left != 0) {
+        (Simd::load_first(from + d, left) / divisor).store_first(to + d, left);
+      }
+    }
+  }
+
+  [[nodiscard]] float* partial_of(std::size_t segment) const {
+    return item_.partials + (segment - item_.segment_first) * row_count_ * (2 + item_.head_dim);
+  }
+
+  void store_partial(std::size_t segment, const segment_rows& from) const {
+    float* partial = partial_of(segment);
+    std::memcpy(partial, from.maximum, row_count_ * sizeof(float));
+    std::memcpy(partial + row_count_, from.sum, row_count_ * sizeof(float));
+    for (std::size_t row = 0; row < row_count_; ++row) {
+      std::memcpy(partial + 2 * row_count_ + row * item_.head_dim,
+                  from.output + row * attention_row_stride, item_.head_dim * sizeof(float));
+    }
+  }
+
+  void load_partial(std::size_t segment, segment_rows& to) const {
+    const float* partial = partial_of(segment);
+    std::memcpy(to.maximum, partial, row_count_ * sizeof(float));
+    std::memcpy(to.sum, partial + row_count_, row_count_ * sizeof(float));
+    for (std::size_t row = 0; row < row_count_; ++row) {
+      std::memcpy(to.output + row * attention_row_stride,
+                  partial + 2 * row_count_ + row * item_.head_dim, item_.head_dim * sizeof(float));
+    }
+  }
+
+  const detail::attention_item& item_;
+  const std::size_t row_count_;
+  const std::byte* key_tiles_[detail::attention_segment_tiles];
+  const std::byte* value_tiles_[detail::attention_segment_tiles];
+  alignas(64) float query_[rows_max * attention_row_stride];
+  alignas(64) float scores_[rows_max * attention_row_stride];
+  segment_rows state_;
+  segment_rows next_;
+};
+
+template <class Simd, class Work>
+void with_kv_type(kv_dtype type, const Work& work) {
+  switch (type) {
+    case kv_dtype::f32: return work.template operator()<kv_dtype::f32>();
+    case kv_dtype::f16: return work.template operator()<kv_dtype::f16>();
+    case kv_dtype::bf16: return work.template operator()<kv_dtype::bf16>();
+  }
+}
+
+template <class Simd>
+void attention_item_vector(const detail::attention_item& item) {
+  with_kv_type<Simd>(item.cache.type,
+                     [&]<kv_dtype Type> { attention_runner<Simd, Type>(item).run(); });
+}
+
+/// Partials are floats whatever the cache holds.
+template <class Simd>
+void attention_merge_vector(const detail::attention_item& item) {
+  attention_runner<Simd, kv_dtype::f32>(item).merge();
+}
+
+template <class Simd>
+void write_kv_head_vector(const detail::kv_row_target& target, const float* k, const float* v) {
+  with_kv_type<Simd>(target.type, [&]<kv_dtype Type> {
+    using elements = kv_elements<Simd, Type>;
+    using element = typename elements::element;
+    element rounded[attention_head_dim_max];
+    const auto round = [&](const float* from) {
+      std::size_t d = 0;
+      for (; d + Simd::width <= target.head_dim; d += Simd::width) {
+        elements::store(Simd::load(from + d), rounded + d);
+      }
+      if (d < target.head_dim) {
+        elements::store(Simd::load_first(from + d, target.head_dim - d), rounded + d);
+      }
+    };
+    round(k);
+    auto* keys = reinterpret_cast<element*>(target.keys);
+    for (std::size_t d = 0; d < target.head_dim; ++d) keys[d * kv_tile_tokens] = rounded[d];
+    round(v);
+    std::memcpy(target.values, rounded, target.head_dim * sizeof(element));
+  });
+}
+
+}  // namespace troupe::kernels

@@ -1,0 +1,107 @@
+// Eight floats in an AVX register, for code that is written once for several widths. Include it
+// from
+// *_avx2.cpp only: the anonymous namespace keeps whatever is compiled with these instructions out
+// of the rest of the program, which must run without them.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace troupe::kernels {
+namespace {
+
+struct simd_avx2 {
+  static constexpr std::size_t width = 8;
+  __m256 value;
+
+  static simd_avx2 zero() { return {_mm256_setzero_ps()}; }
+  static simd_avx2 broadcast(float x) { return {_mm256_set1_ps(x)}; }
+  static simd_avx2 load(const float* from) { return {_mm256_loadu_ps(from)}; }
+  /// The first count lanes, zero in the others; reads nothing behind them.
+  static simd_avx2 load_first(const float* from, std::size_t count) {
+    return {_mm256_maskload_ps(from, first_lanes(count))};
+  }
+  static simd_avx2 load_f16(const std::uint16_t* from) {
+    return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)))};
+  }
+  static simd_avx2 load_bf16(const std::uint16_t* from) {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16))};
+  }
+  void store(float* to) const { _mm256_storeu_ps(to, value); }
+  void store_first(float* to, std::size_t count) const {
+    _mm256_maskstore_ps(to, first_lanes(count), value);
+  }
+  void store_f16(std::uint16_t* to) const {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                     _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+  /// Round to nearest even in integers, as float_to_bfloat does it; NaN is kept quiet.
+  void store_bf16(std::uint16_t* to) const {
+    const __m256i bits = _mm256_castps_si256(value);
+    const __m256i top = _mm256_srli_epi32(bits, 16);
+    const __m256i odd = _mm256_and_si256(top, _mm256_set1_epi32(1));
+    const __m256i rounded = _mm256_srli_epi32(
+        _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd), 16);
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(value, value, _CMP_UNORD_Q));
+    const __m256i kept =
+        _mm256_blendv_epi8(rounded, _mm256_or_si256(top, _mm256_set1_epi32(0x40)), nan);
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(kept, kept), 0x08);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(packed));
+  }
+
+  friend simd_avx2 operator+(simd_avx2 a, simd_avx2 b) { return {_mm256_add_ps(a.value, b.value)}; }
+  friend simd_avx2 operator-(simd_avx2 a, simd_avx2 b) { return {_mm256_sub_ps(a.value, b.value)}; }
+  friend simd_avx2 operator*(simd_avx2 a, simd_avx2 b) { return {_mm256_mul_ps(a.value, b.value)}; }
+  friend simd_avx2 operator/(simd_avx2 a, simd_avx2 b) { return {_mm256_div_ps(a.value, b.value)}; }
+  /// a * b + c, rounded once.
+  static simd_avx2 fma(simd_avx2 a, simd_avx2 b, simd_avx2 c) {
+    return {_mm256_fmadd_ps(a.value, b.value, c.value)};
+  }
+  /// a * b - c, rounded once.
+  static simd_avx2 fms(simd_avx2 a, simd_avx2 b, simd_avx2 c) {
+    return {_mm256_fmsub_ps(a.value, b.value, c.value)};
+  }
+  /// a > b ? a : b, so b where either is NaN.
+  static simd_avx2 max(simd_avx2 a, simd_avx2 b) { return {_mm256_max_ps(a.value, b.value)}; }
+  /// a < b ? a : b, so b where either is NaN.
+  static simd_avx2 min(simd_avx2 a, simd_avx2 b) { return {_mm256_min_ps(a.value, b.value)}; }
+  /// p * 2^n for a result that is normal, infinite or NaN. n is integral, in [-126, 129]. In two
+  /// factors, because 2^129 is no float; the first product is exact.
+  static simd_avx2 scale_by_power(simd_avx2 p, simd_avx2 n) {
+    const __m256i power = _mm256_cvtps_epi32(n.value);
+    const __m256i half = _mm256_srai_epi32(power, 1);
+    return p * power_of_two(half) * power_of_two(_mm256_sub_epi32(power, half));
+  }
+  /// x < bound ? 0 : result.
+  static simd_avx2 zero_below(simd_avx2 x, simd_avx2 bound, simd_avx2 result) {
+    return {_mm256_andnot_ps(_mm256_cmp_ps(x.value, bound.value, _CMP_LT_OQ), result.value)};
+  }
+
+  /// (a0, b0, a1, b1, ...) -> (b0, a0, b1, a1, ...).
+  static simd_avx2 swap_pairs(simd_avx2 x) { return {_mm256_permute_ps(x.value, 0xB1)}; }
+  /// width / 2 values, each twice: (c0, c0, c1, c1, ...).
+  static simd_avx2 load_twice(const float* from) {
+    const __m256i order = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+    return {_mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)), order)};
+  }
+  /// Even lanes a * b - c, odd lanes a * b + c, rounded once.
+  static simd_avx2 fma_sub_add(simd_avx2 a, simd_avx2 b, simd_avx2 c) {
+    return {_mm256_fmaddsub_ps(a.value, b.value, c.value)};
+  }
+
+ private:
+  static __m256i first_lanes(std::size_t count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static simd_avx2 power_of_two(__m256i power) {
+    return {_mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_add_epi32(power, _mm256_set1_epi32(127)), 23))};
+  }
+};
+
+}  // namespace
+}  // namespace troupe::kernels

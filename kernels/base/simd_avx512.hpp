@@ -1,0 +1,111 @@
+// Sixteen floats in an AVX-512 register, for code that is written once for several widths. Include
+// it from *_avx512.cpp only: the anonymous namespace keeps whatever is compiled with these
+// instructions out of the rest of the program, which must run without them.
+#pragma once
+
+// GCC 12 takes the undefined merge operands in its own header for uses of uninitialized variables
+// (its bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+#include <cstddef>
+#include <cstdint>
+
+namespace troupe::kernels {
+namespace {
+
+struct simd_avx512 {
+  static constexpr std::size_t width = 16;
+  __m512 value;
+
+  static simd_avx512 zero() { return {_mm512_setzero_ps()}; }
+  static simd_avx512 broadcast(float x) { return {_mm512_set1_ps(x)}; }
+  static simd_avx512 load(const float* from) { return {_mm512_loadu_ps(from)}; }
+  /// The first count lanes, zero in the others; reads nothing behind them.
+  static simd_avx512 load_first(const float* from, std::size_t count) {
+    return {_mm512_maskz_loadu_ps(first_lanes(count), from)};
+  }
+  static simd_avx512 load_f16(const std::uint16_t* from) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))};
+  }
+  static simd_avx512 load_bf16(const std::uint16_t* from) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+  }
+  void store(float* to) const { _mm512_storeu_ps(to, value); }
+  void store_first(float* to, std::size_t count) const {
+    _mm512_mask_storeu_ps(to, first_lanes(count), value);
+  }
+  void store_f16(std::uint16_t* to) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+  /// Round to nearest even in integers, as float_to_bfloat does it; NaN is kept quiet.
+  void store_bf16(std::uint16_t* to) const {
+    const __m512i bits = _mm512_castps_si512(value);
+    const __m512i top = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_srli_epi32(
+        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+    const __m512i kept = _mm512_mask_or_epi32(rounded, nan, top, _mm512_set1_epi32(0x40));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(kept));
+  }
+
+  friend simd_avx512 operator+(simd_avx512 a, simd_avx512 b) {
+    return {_mm512_add_ps(a.value, b.value)};
+  }
+  friend simd_avx512 operator-(simd_avx512 a, simd_avx512 b) {
+    return {_mm512_sub_ps(a.value, b.value)};
+  }
+  friend simd_avx512 operator*(simd_avx512 a, simd_avx512 b) {
+    return {_mm512_mul_ps(a.value, b.value)};
+  }
+  friend simd_avx512 operator/(simd_avx512 a, simd_avx512 b) {
+    return {_mm512_div_ps(a.value, b.value)};
+  }
+  /// a * b + c, rounded once.
+  static simd_avx512 fma(simd_avx512 a, simd_avx512 b, simd_avx512 c) {
+    return {_mm512_fmadd_ps(a.value, b.value, c.value)};
+  }
+  /// a * b - c, rounded once.
+  static simd_avx512 fms(simd_avx512 a, simd_avx512 b, simd_avx512 c) {
+    return {_mm512_fmsub_ps(a.value, b.value, c.value)};
+  }
+  /// a > b ? a : b, so b where either is NaN.
+  static simd_avx512 max(simd_avx512 a, simd_avx512 b) { return {_mm512_max_ps(a.value, b.value)}; }
+  /// a < b ? a : b, so b where either is NaN.
+  static simd_avx512 min(simd_avx512 a, simd_avx512 b) { return {_mm512_min_ps(a.value, b.value)}; }
+  /// p * 2^n for a result that is normal, infinite or NaN. n is integral, in [-126, 129].
+  static simd_avx512 scale_by_power(simd_avx512 p, simd_avx512 n) {
+    return {_mm512_scalef_ps(p.value, n.value)};
+  }
+  /// x < bound ? 0 : result.
+  static simd_avx512 zero_below(simd_avx512 x, simd_avx512 bound, simd_avx512 result) {
+    return {
+        _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.value, bound.value, _CMP_NLT_UQ), result.value)};
+  }
+
+  /// (a0, b0, a1, b1, ...) -> (b0, a0, b1, a1, ...).
+  static simd_avx512 swap_pairs(simd_avx512 x) { return {_mm512_permute_ps(x.value, 0xB1)}; }
+  /// width / 2 values, each twice: (c0, c0, c1, c1, ...).
+  static simd_avx512 load_twice(const float* from) {
+    const __m512i order = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    return {_mm512_permutexvar_ps(order, _mm512_castps256_ps512(_mm256_loadu_ps(from)))};
+  }
+  /// Even lanes a * b - c, odd lanes a * b + c, rounded once.
+  static simd_avx512 fma_sub_add(simd_avx512 a, simd_avx512 b, simd_avx512 c) {
+    return {_mm512_fmaddsub_ps(a.value, b.value, c.value)};
+  }
+
+ private:
+  static __mmask16 first_lanes(std::size_t count) {
+    return static_cast<__mmask16>((1u << count) - 1u);
+  }
+};
+
+}  // namespace
+}  // namespace troupe::kernels

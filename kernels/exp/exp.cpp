@@ -1,0 +1,13 @@
+#include "kernels/exp/exp.hpp"
+
+namespace troupe::kernels {
+
+void exp_row(isa set, const float* x, std::size_t count, float* y) {
+  switch (set) {
+    case isa::reference: return detail::exp_row_ref(x, count, y);
+    case isa::avx2: return detail::exp_row_avx2(x, count, y);
+    case isa::avx512: return detail::exp_row_avx512(x, count, y);
+  }
+}
+
+}  // namespace troupe::kernels

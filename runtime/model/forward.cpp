@@ -1,0 +1,351 @@
+#include "runtime/model/forward.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "kernels/rms_norm/rms_norm.hpp"
+#include "kernels/rope/rope.hpp"
+#include "kernels/silu_mul/silu_mul.hpp"
+
+namespace troupe {
+
+namespace {
+
+/// Rows of activations as a linear layer reads them: floats always, int8 where a weight wants it.
+struct activations {
+  aligned_buffer<float> floats;
+  kernels::quantized_rows quantized;
+  std::size_t width = 0;
+  bool wants_quantized = false;
+
+  void resize(std::size_t row_count) {
+    floats.reserve_discarding(row_count * width);
+    if (wants_quantized) quantized.resize(row_count, width);
+  }
+  float* row(std::size_t index) { return floats.data() + index * width; }
+  void quantize(isa set, std::size_t index) {
+    if (wants_quantized) kernels::quantize_row(set, row(index), index, quantized);
+  }
+};
+
+/// A row's place in its sequence.
+struct row_place {
+  const forward_slice* slice = nullptr;
+  std::size_t position = 0;
+};
+
+}  // namespace
+
+struct forward_pass::state {
+  const model_description& model;
+  const model_weights& weights;
+  kv_cache& cache;
+  thread_pool& pool;
+  isa set;
+  std::size_t tokens_max;
+
+  std::size_t query_width;
+  std::size_t kv_width;
+  std::size_t qkv_width;
+
+  std::vector<row_place> places;                 // of every row of the step
+  std::vector<std::size_t> wanted;               // rows whose logits are asked for, ascending
+  std::vector<kernels::attention_slice> slices;  // all rows
+  std::vector<kernels::attention_slice> wanted_slices;  // the wanted rows only
+  aligned_buffer<float> hidden;                         // [row][hidden_size], the residual stream
+  aligned_buffer<float> projected;       // [row][hidden_size], to be added to it by the next norm
+  aligned_buffer<float> qkv;             // [row][Q heads, K heads, V heads]
+  aligned_buffer<float> up;              // [row][intermediate_size]
+  aligned_buffer<float> cosines, sines;  // [row][pair]
+  aligned_buffer<float> logits;          // [wanted row][vocab_size]
+  activations normed;                    // input of Q, K, V; of gate and up; of the head
+  activations attended;                  // input of the output projection
+  activations gated;                     // gate, then input of down
+
+  state(const model_description& m, const model_weights& w, kv_cache& c, thread_pool& p, isa s,
+        std::size_t tokens);
+  void place_rows(std::span<const forward_slice> step);
+  void make_room(std::size_t row_count);
+  template <class Body>
+  void for_rows(std::size_t row_count, const Body& body);
+  void embed(std::size_t row_count);
+  void norm_rows(std::size_t row_count, std::span<const float> weight, bool add_projected);
+  void make_qkv(const layer_weights& layer, kernels::kv_layer kv, std::size_t row_count);
+  void attend(kernels::kv_layer kv, bool wanted_only);
+  void keep_wanted_rows();
+  void finish_layer(const layer_weights& layer, std::size_t row_count);
+  std::span<const float> make_logits();
+};
+
+namespace {
+
+kernels::matmul_job job_of(const kernels::packed_matrix& weight, const activations& input,
+                           float* output, std::size_t output_stride,
+                           const aligned_buffer<float>* bias = nullptr) {
+  return {.weight = &weight,
+          .quantized = &input.quantized,
+          .floats = input.floats.data(),
+          .floats_stride = input.width,
+          .bias = bias != nullptr && bias->size() != 0 ? bias->data() : nullptr,
+          .output = output,
+          .output_stride = output_stride};
+}
+
+}  // namespace
+
+forward_pass::state::state(const model_description& m, const model_weights& w, kv_cache& c,
+                           thread_pool& p, isa s, std::size_t tokens)
+    : model(m), weights(w), cache(c), pool(p), set(s), tokens_max(tokens) {
+  TROUPE_CHECK(weights.instruction_set() == set);
+  TROUPE_CHECK(weights.layer_count() == model.layer_count);
+  TROUPE_CHECK(cache.layer_count() == model.layer_count);
+  TROUPE_CHECK(cache.layout().kv_head_count == model.kv_head_count);
+  TROUPE_CHECK(cache.layout().head_dim == model.head_dim);
+  TROUPE_CHECK(model.rope.frequencies.size() * 2 <= model.head_dim);
+  query_width = model.head_count * model.head_dim;
+  kv_width = model.kv_head_count * model.head_dim;
+  qkv_width = query_width + 2 * kv_width;
+  normed.width = model.hidden_size;
+  attended.width = query_width;
+  gated.width = model.intermediate_size;
+  normed.wants_quantized = weights.head().wants_quantized();
+  for (std::size_t i = 0; i < weights.layer_count(); ++i) {
+    const layer_weights& layer = weights.layer(i);
+    for (const auto* matrix : {&layer.query, &layer.key, &layer.value, &layer.gate, &layer.up}) {
+      normed.wants_quantized |= matrix->wants_quantized();
+    }
+    attended.wants_quantized |= layer.output.wants_quantized();
+    gated.wants_quantized |= layer.down.wants_quantized();
+  }
+}
+
+/// Lists the step's rows, and those whose logits are wanted, and checks everything that kernels
+/// rely on.
+void forward_pass::state::place_rows(std::span<const forward_slice> step) {
+  const std::size_t block_tokens = cache.layout().block_tokens;
+  places.clear();
+  wanted.clear();
+  slices.clear();
+  wanted_slices.clear();
+  for (const forward_slice& slice : step) {
+    const std::size_t count = slice.tokens.size();
+    const std::size_t end = slice.position_first + count;
+    const std::size_t blocks = (end + block_tokens - 1) / block_tokens;
+    TROUPE_CHECK(count > 0 && blocks <= slice.block_table.size());
+    for (block_index block : slice.block_table.first(blocks)) {
+      TROUPE_CHECK(to_index(block) < cache.block_count());
+    }
+    kernels::attention_slice rows{.row_first = places.size(),
+                                  .row_count = count,
+                                  .position_first = slice.position_first,
+                                  .block_table = slice.block_table};
+    slices.push_back(rows);
+    for (std::size_t i = 0; i < count; ++i) places.push_back({&slice, slice.position_first + i});
+    if (slice.want == forward_slice::logits::none) continue;
+    if (slice.want == forward_slice::logits::last) {
+      rows.row_first += count - 1;
+      rows.position_first += count - 1;
+      rows.row_count = 1;
+    }
+    wanted_slices.push_back(rows);
+    for (std::size_t i = 0; i < rows.row_count; ++i) wanted.push_back(rows.row_first + i);
+  }
+  TROUPE_CHECK_MESSAGE(places.size() <= tokens_max,
+                       fmt::format("a step of {} tokens; at most {}", places.size(), tokens_max));
+}
+
+void forward_pass::state::make_room(std::size_t row_count) {
+  hidden.reserve_discarding(row_count * model.hidden_size);
+  projected.reserve_discarding(row_count * model.hidden_size);
+  qkv.reserve_discarding(row_count * qkv_width);
+  up.reserve_discarding(row_count * model.intermediate_size);
+  cosines.reserve_discarding(row_count * model.rope.frequencies.size());
+  sines.reserve_discarding(row_count * model.rope.frequencies.size());
+  logits.reserve_discarding(wanted.size() * model.vocab_size);
+  normed.resize(row_count);
+  attended.resize(row_count);
+  gated.resize(row_count);
+}
+
+/// Some rows to a task: a task should outweigh claiming it (a row takes some 0.3 us), and few
+/// rows are not worth waking a thread.
+template <class Body>
+void forward_pass::state::for_rows(std::size_t row_count, const Body& body) {
+  const std::size_t share = (row_count + 4 * pool.thread_count() - 1) / (4 * pool.thread_count());
+  const std::size_t rows_per_task = std::clamp<std::size_t>(share, 4, 16);
+  const std::size_t tasks = (row_count + rows_per_task - 1) / rows_per_task;
+  pool.parallel_for(tasks, [&](std::size_t task, std::size_t) {
+    const std::size_t end = std::min(row_count, (task + 1) * rows_per_task);
+    for (std::size_t row = task * rows_per_task; row < end; ++row) body(row);
+  });
+}
+
+void forward_pass::state::embed(std::size_t row_count) {
+  const std::size_t pairs = model.rope.frequencies.size();
+  for_rows(row_count, [&](std::size_t row) {
+    const row_place& place = places[row];
+    const token_id token = place.slice->tokens[place.position - place.slice->position_first];
+    weights.read_embedding(token, {hidden.data() + row * model.hidden_size, model.hidden_size});
+    kernels::rope_table_row(model.rope.frequencies, place.position,
+                            static_cast<double>(model.rope.attention_factor),
+                            cosines.data() + row * pairs, sines.data() + row * pairs);
+  });
+}
+
+void forward_pass::state::norm_rows(std::size_t row_count, std::span<const float> weight,
+                                    bool add_projected) {
+  const std::size_t width = model.hidden_size;
+  for_rows(row_count, [&](std::size_t row) {
+    kernels::rms_norm(set, {.x = hidden.data() + row * width,
+                            .delta = add_projected ? projected.data() + row * width : nullptr,
+                            .weight = weight.data(),
+                            .epsilon = model.rms_epsilon,
+                            .count = width,
+                            .y = normed.row(row)});
+    normed.quantize(set, row);
+  });
+}
+
+void forward_pass::state::make_qkv(const layer_weights& layer, kernels::kv_layer kv,
+                                   std::size_t row_count) {
+  float* const key = qkv.data() + query_width;
+  float* const value = key + kv_width;
+  const kernels::matmul_job jobs[] = {
+      job_of(layer.query, normed, qkv.data(), qkv_width, &layer.query_bias),
+      job_of(layer.key, normed, key, qkv_width, &layer.key_bias),
+      job_of(layer.value, normed, value, qkv_width, &layer.value_bias)};
+  kernels::matmul(jobs, row_count, pool);
+  const std::size_t pairs = model.rope.frequencies.size();
+  for_rows(row_count, [&](std::size_t row) {
+    float* const heads = qkv.data() + row * qkv_width;
+    if (model.has_qk_norm) {
+      for (std::size_t head = 0; head < model.head_count + model.kv_head_count; ++head) {
+        float* const elements = heads + head * model.head_dim;
+        const auto& weight = head < model.head_count ? layer.query_norm : layer.key_norm;
+        kernels::rms_norm(set, {.x = elements,
+                                .weight = weight.data(),
+                                .epsilon = model.rms_epsilon,
+                                .count = model.head_dim,
+                                .y = elements});
+      }
+    }
+    kernels::rope(set, {.heads = heads,
+                        .head_count = model.head_count + model.kv_head_count,
+                        .head_stride = model.head_dim,
+                        .pair_count = pairs,
+                        .cosines = cosines.data() + row * pairs,
+                        .sines = sines.data() + row * pairs,
+                        .interleaved = model.rope.pairing == rope_pairing::interleaved});
+    kernels::write_kv_row(set, cache.layout(), kv, places[row].slice->block_table,
+                          places[row].position, heads + query_width,
+                          heads + query_width + kv_width);
+  });
+}
+
+void forward_pass::state::attend(kernels::kv_layer kv, bool wanted_only) {
+  kernels::paged_attention(set, cache.layout(), kv, wanted_only ? wanted_slices : slices,
+                           {.query = qkv.data(),
+                            .query_stride = qkv_width,
+                            .output = attended.floats.data(),
+                            .output_stride = query_width,
+                            .head_count = model.head_count,
+                            .scale = 1.0f / std::sqrt(static_cast<float>(model.head_dim))},
+                           pool);
+}
+
+/// Moves the wanted rows to the front; they ascend, so none is overwritten before it has moved.
+void forward_pass::state::keep_wanted_rows() {
+  for (std::size_t to = 0; to < wanted.size(); ++to) {
+    if (wanted[to] == to) continue;
+    std::copy_n(hidden.data() + wanted[to] * model.hidden_size, model.hidden_size,
+                hidden.data() + to * model.hidden_size);
+    std::copy_n(attended.row(wanted[to]), query_width, attended.row(to));
+  }
+}
+
+/// From the attended rows to the next layer; the last addition is left to its norm.
+void forward_pass::state::finish_layer(const layer_weights& layer, std::size_t row_count) {
+  if (attended.wants_quantized) {
+    for_rows(row_count, [&](std::size_t row) { attended.quantize(set, row); });
+  }
+  const auto output = job_of(layer.output, attended, projected.data(), model.hidden_size);
+  kernels::matmul({&output, 1}, row_count, pool);
+  norm_rows(row_count, layer.feed_forward_norm.span(), true);
+  const std::size_t inner = model.intermediate_size;
+  const kernels::matmul_job jobs[] = {job_of(layer.gate, normed, gated.floats.data(), inner),
+                                      job_of(layer.up, normed, up.data(), inner)};
+  kernels::matmul(jobs, row_count, pool);
+  for_rows(row_count, [&](std::size_t row) {
+    kernels::silu_mul(set, gated.row(row), up.data() + row * inner, inner, gated.row(row));
+    gated.quantize(set, row);
+  });
+  const auto down = job_of(layer.down, gated, projected.data(), model.hidden_size);
+  kernels::matmul({&down, 1}, row_count, pool);
+}
+
+std::span<const float> forward_pass::state::make_logits() {
+  norm_rows(wanted.size(), weights.output_norm(), true);
+  const auto head = job_of(weights.head(), normed, logits.data(), model.vocab_size);
+  kernels::matmul({&head, 1}, wanted.size(), pool);
+  return {logits.data(), wanted.size() * model.vocab_size};
+}
+
+forward_pass::forward_pass(const model_description& description, const model_weights& weights,
+                           kv_cache& cache, thread_pool& pool, isa set,
+                           std::size_t max_tokens_per_step)
+    : state_(std::make_unique<state>(description, weights, cache, pool, set, max_tokens_per_step)) {
+}
+
+forward_pass::forward_pass(forward_pass&&) noexcept = default;
+forward_pass& forward_pass::operator=(forward_pass&&) noexcept = default;
+forward_pass::~forward_pass() = default;
+
+std::span<const float> forward_pass::run(std::span<const forward_slice> slices) {
+  state& s = *state_;
+  s.place_rows(slices);
+  std::size_t row_count = s.places.size();
+  if (row_count == 0) return {};
+  s.make_room(row_count);
+  s.embed(row_count);
+  for (std::size_t index = 0; index < s.model.layer_count; ++index) {
+    const layer_weights& layer = s.weights.layer(index);
+    const kernels::kv_layer kv = s.cache.layer(index);
+    const bool is_last = index + 1 == s.model.layer_count;
+    s.norm_rows(row_count, layer.attention_norm.span(), index > 0);
+    s.make_qkv(layer, kv, row_count);
+    if (is_last && s.wanted.empty()) return {};
+    s.attend(kv, is_last);
+    if (is_last) {
+      s.keep_wanted_rows();
+      row_count = s.wanted.size();
+    }
+    s.finish_layer(layer, row_count);
+  }
+  return s.make_logits();
+}
+
+result<kernels::kv_layout> kv_layout_for(const model_description& description,
+                                         kernels::kv_dtype type, std::size_t block_tokens) {
+  if (description.head_dim % 2 != 0 || description.head_dim > kernels::attention_head_dim_max) {
+    return error{
+        errc::unsupported,
+        fmt::format("attention heads of {} elements; this build takes even numbers up to {}",
+                    description.head_dim, kernels::attention_head_dim_max)};
+  }
+  if (block_tokens == 0 || block_tokens % kernels::kv_tile_tokens != 0 ||
+      kernels::attention_segment_tokens % block_tokens != 0) {
+    return error{
+        errc::invalid_argument,
+        fmt::format("KV blocks of {} tokens; a block holds 16, 32, 64, 128 or 256", block_tokens)};
+  }
+  return kernels::kv_layout{.type = type,
+                            .kv_head_count = description.kv_head_count,
+                            .head_dim = description.head_dim,
+                            .block_tokens = block_tokens};
+}
+
+}  // namespace troupe

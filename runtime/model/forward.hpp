@@ -1,0 +1,60 @@
+// One forward pass over a flat batch: some prefill chunks, some decode tokens. A slice's logits are
+// the same bits whatever else is in the batch and however its tokens are cut into steps (design:
+// batch invariance).
+//
+// A step, for each layer:   norm -> Q, K, V -> (Q/K norm) -> RoPE -> KV write -> attention ->
+// output projection
+//                           -> add, norm -> gate, up -> SwiGLU -> down -> add
+// After the last layer's KV write only the rows whose logits are wanted go on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "kernels/base/cpu_features.hpp"
+#include "kernels/base/index_types.hpp"
+#include "kernels/base/thread_pool.hpp"
+#include "runtime/model/kv_cache.hpp"
+#include "runtime/model/model_description.hpp"
+#include "runtime/model/weights.hpp"
+
+namespace troupe {
+
+/// Consecutive tokens of one sequence.
+struct forward_slice {
+  enum class logits : std::uint8_t { none, last, all };
+
+  std::span<const token_id> tokens;          ///< at least one, each below vocab_size
+  std::size_t position_first = 0;            ///< of tokens[0]; what comes before is in the cache
+  std::span<const block_index> block_table;  ///< covers position_first + tokens.size() positions
+  logits want = logits::last;
+};
+
+class forward_pass {
+ public:
+  /// Everything handed in must outlive the pass. set must be what the weights are packed for; cache
+  /// has the model's layer count and head shape.
+  forward_pass(const model_description& description, const model_weights& weights, kv_cache& cache,
+               thread_pool& pool, isa set, std::size_t max_tokens_per_step);
+  forward_pass(forward_pass&&) noexcept;
+  forward_pass& operator=(forward_pass&&) noexcept;
+  ~forward_pass();
+
+  /// Runs one step of at most max_tokens_per_step tokens. Two slices must not write the same block.
+  /// The result has a row of vocab_size floats for each wanted position, in slice order, and is
+  /// valid until the next call.
+  std::span<const float> run(std::span<const forward_slice> slices);
+
+ private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+/// The layout that a model's cache needs. Error: unsupported for a head shape that attention does
+/// not take.
+result<kernels::kv_layout> kv_layout_for(const model_description& description,
+                                         kernels::kv_dtype type, std::size_t block_tokens);
+
+}  // namespace troupe

@@ -1,0 +1,75 @@
+#include "runtime/model/kv_cache.hpp"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "kernels/base/check.hpp"
+
+namespace troupe {
+
+result<kv_cache> kv_cache::create(const kernels::kv_layout& layout, std::size_t layer_count,
+                                  std::size_t block_count) {
+  TROUPE_CHECK(layer_count > 0 && layout.block_bytes() > 0);
+  std::size_t bytes = 0;
+  if (block_count == 0 || __builtin_mul_overflow(layout.block_bytes(), block_count, &bytes) ||
+      __builtin_mul_overflow(bytes, layer_count, &bytes)) {
+    return error{errc::invalid_argument,
+                 fmt::format("a KV cache of {} blocks x {} layers x {} bytes is not possible",
+                             block_count, layer_count, layout.block_bytes())};
+  }
+  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) {
+    return error{
+        errc::out_of_memory,
+        fmt::format(
+            "the KV cache needs {} MiB ({} blocks of {} tokens x {} layers), which the system "
+            "refused: {}; configure fewer blocks or a 16-bit KV dtype",
+            (bytes + 1048575) / 1048576, block_count, layout.block_tokens, layer_count,
+            std::strerror(errno))};
+  }
+  ::madvise(data, bytes, MADV_HUGEPAGE);  // a refusal costs speed only
+  return kv_cache(layout, layer_count, block_count, static_cast<std::byte*>(data));
+}
+
+kv_cache::kv_cache(const kernels::kv_layout& layout, std::size_t layer_count,
+                   std::size_t block_count, std::byte* data) noexcept
+    : layout_(layout), layer_count_(layer_count), block_count_(block_count), data_(data) {}
+
+kv_cache::kv_cache(kv_cache&& other) noexcept
+    : layout_(other.layout_),
+      layer_count_(other.layer_count_),
+      block_count_(other.block_count_),
+      data_(std::exchange(other.data_, nullptr)) {}
+
+kv_cache& kv_cache::operator=(kv_cache&& other) noexcept {
+  std::swap(layout_, other.layout_);
+  std::swap(layer_count_, other.layer_count_);
+  std::swap(block_count_, other.block_count_);
+  std::swap(data_, other.data_);
+  return *this;
+}
+
+kv_cache::~kv_cache() {
+  if (data_ != nullptr) ::munmap(data_, size_bytes());
+}
+
+kernels::kv_layer kv_cache::layer(std::size_t index) const noexcept {
+  TROUPE_CHECK(index < layer_count_);
+  return {.data = data_ + index * layer_bytes(), .block_count = block_count_};
+}
+
+void kv_cache::copy_block(block_index from, block_index to) {
+  TROUPE_CHECK(to_index(from) < block_count_ && to_index(to) < block_count_ && from != to);
+  const std::size_t bytes = layout_.block_bytes();
+  for (std::size_t index = 0; index < layer_count_; ++index) {
+    std::byte* layer = data_ + index * layer_bytes();
+    std::memcpy(layer + to_index(to) * bytes, layer + to_index(from) * bytes, bytes);
+  }
+}
+
+}  // namespace troupe

@@ -1,0 +1,47 @@
+// The memory of the paged KV cache: layer_count x block_count blocks of kernels::kv_layout. Which
+// block belongs to whom is the block pool's business (runtime/memory). A block that is used again
+// may hold anything: attention ends its loops at a query's position, so nothing is cleared between
+// uses.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/attention/attention.hpp"
+#include "kernels/base/index_types.hpp"
+#include "kernels/base/result.hpp"
+
+namespace troupe {
+
+class kv_cache {
+ public:
+  /// Reserves zero pages, huge where the system grants them; the system hands them out at first
+  /// touch. Error: out_of_memory, with the size.
+  static result<kv_cache> create(const kernels::kv_layout& layout, std::size_t layer_count,
+                                 std::size_t block_count);
+  kv_cache(kv_cache&& other) noexcept;
+  kv_cache& operator=(kv_cache&& other) noexcept;
+  ~kv_cache();
+
+  [[nodiscard]] const kernels::kv_layout& layout() const noexcept { return layout_; }
+  [[nodiscard]] std::size_t layer_count() const noexcept { return layer_count_; }
+  [[nodiscard]] std::size_t block_count() const noexcept { return block_count_; }
+  [[nodiscard]] std::size_t size_bytes() const noexcept { return layer_bytes() * layer_count_; }
+  [[nodiscard]] kernels::kv_layer layer(std::size_t index) const noexcept;
+
+  /// Copies a block's contents in every layer, for copy on write.
+  void copy_block(block_index from, block_index to);
+
+ private:
+  kv_cache(const kernels::kv_layout& layout, std::size_t layer_count, std::size_t block_count,
+           std::byte* data) noexcept;
+  [[nodiscard]] std::size_t layer_bytes() const noexcept {
+    return block_count_ * layout_.block_bytes();
+  }
+
+  kernels::kv_layout layout_;
+  std::size_t layer_count_ = 0;
+  std::size_t block_count_ = 0;
+  std::byte* data_ = nullptr;
+};
+
+}  // namespace troupe

@@ -1,0 +1,289 @@
+// Attention: the reference against a double-precision evaluation within the header's bound; every
+// variant against the reference bit by bit; batch invariance (any split of the rows, any threads,
+// any physical blocks); and that nothing behind a query's position is read, proved by NaN in every
+// position that is not written yet.
+#include "kernels/attention/attention.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include <catch2/catch.hpp>
+
+#include "canary_buffer.hpp"
+#include "kernels/base/half.hpp"
+
+using namespace troupe;
+using namespace troupe::kernels;
+
+namespace {
+
+float rounded(kv_dtype type, float value) {
+  switch (type) {
+    case kv_dtype::f32: return value;
+    case kv_dtype::f16: return half_to_float(float_to_half(value));
+    case kv_dtype::bf16: return bfloat_to_float(float_to_bfloat(value));
+  }
+  return value;
+}
+
+/// One sequence with random Q, K and V in a cache whose blocks are in random order and begin as
+/// NaN.
+struct sequence_case {
+  kv_layout layout;
+  std::size_t head_count = 0;
+  std::size_t token_count = 0;
+  std::vector<float> q, k, v;
+  std::vector<block_index> table;
+  std::size_t block_count = 0;
+
+  sequence_case(kv_layout chosen, std::size_t heads, std::size_t tokens, unsigned seed)
+      : layout(chosen), head_count(heads), token_count(tokens) {
+    std::mt19937 random(seed);
+    q.resize(tokens * heads * layout.head_dim);
+    k.resize(tokens * layout.kv_head_count * layout.head_dim);
+    v.resize(k.size());
+    test::fill_normal(q.data(), q.size(), random);
+    test::fill_normal(k.data(), k.size(), random, 2.0f);
+    test::fill_normal(v.data(), v.size(), random);
+    const std::size_t needed = (tokens + layout.block_tokens - 1) / layout.block_tokens;
+    block_count = needed + 3;
+    std::vector<int> order(block_count);
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), random);
+    for (std::size_t i = 0; i < needed; ++i) table.push_back(static_cast<block_index>(order[i]));
+  }
+
+  [[nodiscard]] std::vector<std::byte> empty_cache() const {
+    std::vector<std::byte> cache(block_count * layout.block_bytes());
+    if (layout.type == kv_dtype::f32) {
+      const float nan = std::numeric_limits<float>::quiet_NaN();
+      for (std::size_t i = 0; i < cache.size(); i += 4) std::memcpy(cache.data() + i, &nan, 4);
+    } else {
+      std::fill(cache.begin(), cache.end(), std::byte{0xFF});  // NaN in both 16-bit formats
+    }
+    return cache;
+  }
+
+  /// Runs the tokens in chunks of the given sizes (repeated), each written and then attended.
+  std::vector<float> run(isa set, const std::vector<std::size_t>& chunks, thread_pool& pool) const {
+    std::vector<std::byte> cache = empty_cache();
+    const kv_layer layer{cache.data(), block_count};
+    const std::size_t width = head_count * layout.head_dim;
+    const std::size_t kv_width = layout.kv_head_count * layout.head_dim;
+    test::canary_buffer output(token_count * width, 3);
+    std::size_t position = 0;
+    for (std::size_t i = 0; position < token_count; ++i) {
+      const std::size_t count = std::min(chunks[i % chunks.size()], token_count - position);
+      const attention_slice slice{0, count, position, table};
+      write_kv(set, layout, layer, {&slice, 1}, k.data() + position * kv_width,
+               v.data() + position * kv_width, kv_width, pool);
+      const attention_arguments arguments{.query = q.data() + position * width,
+                                          .query_stride = width,
+                                          .output = output.data() + position * width,
+                                          .output_stride = width,
+                                          .head_count = head_count,
+                                          .scale = scale()};
+      paged_attention(set, layout, layer, {&slice, 1}, arguments, pool);
+      position += count;
+    }
+    REQUIRE(output.canaries_intact());
+    return {output.data(), output.data() + output.size()};
+  }
+
+  [[nodiscard]] float scale() const {
+    return 1.0f / std::sqrt(static_cast<float>(layout.head_dim));
+  }
+};
+
+const kv_dtype types[] = {kv_dtype::f32, kv_dtype::f16, kv_dtype::bf16};
+
+}  // namespace
+
+TEST_CASE("reference attention is within its bound of double precision", "[attention]") {
+  thread_pool pool({.thread_count = 1});
+  for (kv_dtype type : types) {
+    const sequence_case input(
+        {.type = type, .kv_head_count = 2, .head_dim = 24, .block_tokens = 32}, 4, 531, 11);
+    const std::vector<float> output = input.run(isa::reference, {531}, pool);
+    const std::size_t dim = 24, width = 4 * dim, kv_width = 2 * dim;
+    for (std::size_t position : {0ul, 1ul, 15ul, 16ul, 255ul, 256ul, 300ul, 511ul, 512ul, 530ul}) {
+      for (std::size_t head = 0; head < 4; ++head) {
+        const std::size_t kv_head = head / 2;
+        std::vector<double> scores(position + 1);
+        double absolute_max = 0.0, value_max = 0.0;
+        for (std::size_t key = 0; key <= position; ++key) {
+          double sum = 0.0, absolute = 0.0;
+          for (std::size_t d = 0; d < dim; ++d) {
+            const double product = static_cast<double>(input.q[position * width + head * dim + d]) *
+                                   rounded(type, input.k[key * kv_width + kv_head * dim + d]);
+            sum += product;
+            absolute += std::abs(product);
+          }
+          scores[key] = sum * input.scale();
+          absolute_max = std::max(absolute_max, absolute * input.scale());
+        }
+        const double maximum = *std::max_element(scores.begin(), scores.end());
+        double total = 0.0;
+        for (double& score : scores) total += score = std::exp(score - maximum);
+        for (std::size_t d = 0; d < dim; ++d) {
+          double exact = 0.0;
+          for (std::size_t key = 0; key <= position; ++key) {
+            const double value = rounded(type, input.v[key * kv_width + kv_head * dim + d]);
+            exact += scores[key] / total * value;
+            value_max = std::max(value_max, std::abs(value));
+          }
+          const double bound = (2 * (dim + 2) * absolute_max + 300 + 4 * 3) * 0x1p-24 * value_max;
+          CAPTURE(position, head, d);
+          REQUIRE(std::abs(output[position * width + head * dim + d] - exact) <= bound);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("attention variants give the reference's bits", "[attention]") {
+  thread_pool pool({.thread_count = 2});
+  struct shape {
+    std::size_t heads, kv_heads, head_dim, block_tokens, tokens;
+  };
+  const shape shapes[] = {{9, 3, 64, 16, 530},  {4, 4, 24, 16, 70},  {7, 1, 8, 32, 280},
+                          {14, 2, 64, 256, 65}, {2, 1, 128, 16, 40}, {26, 2, 10, 64, 33},
+                          {3, 1, 2, 16, 18},    {1, 1, 256, 16, 20}, {5, 1, 80, 16, 50},
+                          {10, 1, 96, 16, 30}};
+  for (isa set : test::vector_sets()) {
+    if (!is_supported(set)) {
+      WARN("skipped: this machine cannot run " << to_string(set));
+      continue;
+    }
+    for (const shape& s : shapes) {
+      for (kv_dtype type : types) {
+        CAPTURE(to_string(set), s.heads, s.kv_heads, s.head_dim, static_cast<int>(type));
+        const sequence_case input({.type = type,
+                                   .kv_head_count = s.kv_heads,
+                                   .head_dim = s.head_dim,
+                                   .block_tokens = s.block_tokens},
+                                  s.heads, s.tokens, 12);
+        const std::vector<float> expected = input.run(isa::reference, {s.tokens}, pool);
+        REQUIRE(
+            std::none_of(expected.begin(), expected.end(), [](float x) { return std::isnan(x); }));
+        const std::vector<float> actual = input.run(set, {s.tokens}, pool);
+        REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
+      }
+    }
+  }
+}
+
+TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[attention]") {
+  thread_pool one({.thread_count = 1}), two({.thread_count = 2}), three({.thread_count = 3});
+  for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
+    if (!is_supported(set)) continue;
+    const kv_layout layout{
+        .type = kv_dtype::f16, .kv_head_count = 2, .head_dim = 32, .block_tokens = 16};
+    const std::size_t tokens = set == isa::reference ? 300 : 800;
+    const sequence_case input(layout, 6, tokens, 13);
+    const std::vector<float> expected = input.run(set, {tokens}, one);
+    CAPTURE(to_string(set));
+    for (thread_pool* pool : {&one, &two, &three}) {
+      for (const std::vector<std::size_t>& chunks :
+           std::vector<std::vector<std::size_t>>{{1}, {7}, {64}, {1, 5, 129, 2}, {tokens}}) {
+        CAPTURE(pool->thread_count(), chunks);
+        const std::vector<float> actual = input.run(set, chunks, *pool);
+        REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
+      }
+    }
+    sequence_case moved = input;
+    std::reverse(moved.table.begin(), moved.table.end());
+    const std::vector<float> actual = moved.run(set, {100}, two);
+    REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
+  }
+}
+
+TEST_CASE("one call over many sequences equals a call for each", "[attention]") {
+  thread_pool pool({.thread_count = 2});
+  const isa set = best_isa();
+  const kv_layout layout{
+      .type = kv_dtype::bf16, .kv_head_count = 1, .head_dim = 16, .block_tokens = 16};
+  const std::size_t lengths[] = {1, 17, 300, 5, 513};
+  const std::size_t width = 3 * 16;
+  std::vector<std::byte> cache;
+  std::vector<std::vector<block_index>> tables;
+  std::vector<attention_slice> slices;
+  std::vector<float> q, k, v, expected;
+  int next_block = 0;
+  std::size_t row = 0;
+  for (std::size_t length : lengths) {
+    const sequence_case input(layout, 3, length, static_cast<unsigned>(length));
+    const std::vector<float> alone = input.run(set, {length}, pool);
+    expected.insert(expected.end(), alone.begin(), alone.end());
+    q.insert(q.end(), input.q.begin(), input.q.end());
+    k.insert(k.end(), input.k.begin(), input.k.end());
+    v.insert(v.end(), input.v.begin(), input.v.end());
+    tables.emplace_back();
+    for (std::size_t i = 0; i < (length + 15) / 16; ++i) {
+      tables.back().push_back(static_cast<block_index>(next_block++));
+    }
+    row += length;
+  }
+  row = 0;
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    slices.push_back({row, lengths[i], 0, tables[i]});
+    row += lengths[i];
+  }
+  cache.resize(next_block * layout.block_bytes(), std::byte{0xFF});
+  const kv_layer layer{cache.data(), static_cast<std::size_t>(next_block)};
+  write_kv(set, layout, layer, slices, k.data(), v.data(), 16, pool);
+  std::vector<float> actual(expected.size());
+  paged_attention(set, layout, layer, slices,
+                  {.query = q.data(),
+                   .query_stride = width,
+                   .output = actual.data(),
+                   .output_stride = width,
+                   .head_count = 3,
+                   .scale = 0.25f},
+                  pool);
+  CHECK(test::same_bits(expected.data(), actual.data(), expected.size()));
+}
+
+TEST_CASE("the cache holds exactly the rounded K and V in every variant", "[attention]") {
+  thread_pool pool({.thread_count = 1});
+  const float inf = std::numeric_limits<float>::infinity();
+  for (kv_dtype type : types) {
+    for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
+      if (!is_supported(set)) continue;
+      sequence_case input({.type = type, .kv_head_count = 2, .head_dim = 20, .block_tokens = 32}, 2,
+                          37, 14);
+      const float special[] = {65504.0f, 65519.9f, 65520.0f, -70000.0f, 1e-8f,  6e-8f,
+                               -0.0f,    inf,      -inf,     1e38f,     1e-42f, 0.1f};
+      std::copy(std::begin(special), std::end(special), input.k.begin() + 5);
+      std::copy(std::begin(special), std::end(special), input.v.begin() + 9);
+      std::vector<std::byte> cache = input.empty_cache();
+      const std::vector<std::byte> before = cache;
+      const attention_slice slice{0, 37, 0, input.table};
+      write_kv(set, input.layout, {cache.data(), input.block_count}, {&slice, 1}, input.k.data(),
+               input.v.data(), 40, pool);
+      std::vector<std::byte> expected = before;
+      const auto put = [&](std::size_t element, float value) {
+        const std::uint16_t half =
+            type == kv_dtype::f16 ? float_to_half(value) : float_to_bfloat(value);
+        if (type == kv_dtype::f32)
+          std::memcpy(expected.data() + element * 4, &value, 4);
+        else
+          std::memcpy(expected.data() + element * 2, &half, 2);
+      };
+      for (std::size_t p = 0; p < 37; ++p) {
+        for (std::size_t h = 0; h < 2; ++h) {
+          for (std::size_t d = 0; d < 20; ++d) {
+            const std::size_t base = (to_index(input.table[p / 32]) * 2 + h) * 2 * 32 * 20;
+            const std::size_t t = p % 32;
+            put(base + (t / 16 * 20 + d) * 16 + t % 16, input.k[p * 40 + h * 20 + d]);
+            put(base + 32 * 20 + t * 20 + d, input.v[p * 40 + h * 20 + d]);
+          }
+        }
+      }
+      CAPTURE(to_string(set), static_cast<int>(type));
+      CHECK(cache == expected);
+    }
+  }
+}

@@ -1,0 +1,201 @@
+// Batch invariance of the whole forward pass: a sequence's logits are the same bits alone, among 36
+// others, in chunks of any size, after a shared prefix, with any number of threads, in any physical
+// blocks; and they never depend on what an unwritten position holds. On the tiny models, and on a
+// real one where TROUPE_TEST_MODEL names it.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+#include <random>
+
+#include <catch2/catch.hpp>
+
+#include "loaded_model.hpp"
+
+using namespace troupe;
+using wanted = forward_slice::logits;
+
+namespace {
+
+constexpr std::size_t block_tokens = 16;
+
+/// Hands out blocks of a poisoned cache in random order.
+class block_source {
+ public:
+  block_source(std::size_t count, unsigned seed) : order_(count) {
+    std::iota(order_.begin(), order_.end(), 0);
+    std::shuffle(order_.begin(), order_.end(), std::mt19937(seed));
+  }
+  std::vector<block_index> take(std::size_t token_count) {
+    std::vector<block_index> out;
+    for (std::size_t i = 0; i < (token_count + block_tokens - 1) / block_tokens; ++i) {
+      out.push_back(static_cast<block_index>(order_.at(next_++)));
+    }
+    return out;
+  }
+
+ private:
+  std::vector<int> order_;
+  std::size_t next_ = 0;
+};
+
+using rows = std::vector<float>;
+
+/// All logits of one sequence, alone, in chunks.
+rows run_alone(const test::loaded_model& model, const std::vector<token_id>& tokens,
+               std::size_t chunk, std::size_t threads, unsigned seed) {
+  thread_pool pool({.thread_count = threads});
+  kv_cache cache = model.make_cache(tokens.size() / block_tokens + 5);
+  test::poison(cache);
+  const auto table = block_source(cache.block_count(), seed).take(tokens.size());
+  forward_pass pass(model.description, model.weights, cache, pool, model.set, tokens.size());
+  rows out;
+  for (std::size_t at = 0; at < tokens.size(); at += chunk) {
+    const std::size_t count = std::min(chunk, tokens.size() - at);
+    const forward_slice slice{std::span(tokens).subspan(at, count), at, table, wanted::all};
+    const auto logits = pass.run({&slice, 1});
+    out.insert(out.end(), logits.begin(), logits.end());
+  }
+  return out;
+}
+
+bool same(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+/// 37 sequences, each at its own place: some prefill in chunks, some decode, in every step.
+void check_batch(const test::loaded_model& model, const std::vector<token_id>& tokens,
+                 const rows& expected, std::size_t probe_chunk) {
+  const std::size_t vocab = model.description.vocab_size;
+  thread_pool pool({.thread_count = 2});
+  kv_cache cache = model.make_cache(37 * (tokens.size() / block_tokens + 2));
+  test::poison(cache);
+  block_source blocks(cache.block_count(), 7);
+  struct member {
+    std::vector<token_id> tokens;
+    std::vector<block_index> table;
+    std::size_t chunk = 1;
+    std::size_t done = 0;
+  };
+  std::vector<member> members;
+  for (unsigned i = 0; i < 37; ++i) {
+    member added;
+    added.tokens = i == 20 ? tokens : test::random_tokens(1 + i * tokens.size() / 37, vocab, i);
+    added.chunk = i == 20 ? probe_chunk : 1 + i % 9;
+    added.table = blocks.take(added.tokens.size());
+    members.push_back(std::move(added));
+  }
+  forward_pass pass(model.description, model.weights, cache, pool, model.set,
+                    37 * 9 + tokens.size());
+  rows actual;
+  while (members[20].done < tokens.size()) {
+    std::vector<forward_slice> step;
+    std::size_t rows_before = 0;
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      member& m = members[i];
+      const std::size_t count = std::min(m.chunk, m.tokens.size() - m.done);
+      if (count == 0) continue;
+      const wanted want = i == 20 ? wanted::all : static_cast<wanted>(i % 3);
+      step.push_back({std::span(m.tokens).subspan(m.done, count), m.done, m.table, want});
+      m.done += count;
+      if (i < 20) rows_before += want == wanted::none ? 0 : want == wanted::last ? 1 : count;
+    }
+    const std::size_t before = actual.size() / vocab;
+    const auto logits = pass.run(step);
+    const auto own = logits.subspan(rows_before * vocab, (members[20].done - before) * vocab);
+    actual.insert(actual.end(), own.begin(), own.end());
+  }
+  CAPTURE(probe_chunk);
+  CHECK(same(expected, actual));
+}
+
+/// A second sequence which starts in the blocks of the first.
+void check_prefix(const test::loaded_model& model, const std::vector<token_id>& tokens,
+                  const rows& expected) {
+  const std::size_t vocab = model.description.vocab_size;
+  const std::size_t shared = tokens.size() / 2 / block_tokens * block_tokens;
+  thread_pool pool({.thread_count = 2});
+  kv_cache cache = model.make_cache(2 * (tokens.size() / block_tokens + 2));
+  test::poison(cache);
+  block_source blocks(cache.block_count(), 8);
+  // The first owner goes another way after the prefix, and shares a block that is only half of it.
+  std::vector<token_id> first = tokens;
+  for (std::size_t i = shared + 3; i < first.size(); ++i)
+    first[i] = static_cast<token_id>(i % vocab);
+  const auto first_table = blocks.take(first.size());
+  forward_pass pass(model.description, model.weights, cache, pool, model.set, tokens.size());
+  const forward_slice first_slice{first, 0, first_table, wanted::none};
+  CHECK(pass.run({&first_slice, 1}).empty());
+  const auto own = blocks.take(tokens.size() - shared);
+  std::vector<block_index> table(first_table.begin(), first_table.begin() + shared / block_tokens);
+  table.insert(table.end(), own.begin(), own.end());
+  cache.copy_block(first_table[shared / block_tokens], own[0]);  // its first 3 positions are valid
+  const forward_slice slice{std::span(tokens).subspan(shared + 3), shared + 3, table, wanted::all};
+  const auto logits = pass.run({&slice, 1});
+  CHECK(same(std::span(expected).subspan((shared + 3) * vocab), logits));
+}
+
+void check_invariance(const test::loaded_model& model, std::size_t token_count) {
+  const auto tokens = test::random_tokens(token_count, model.description.vocab_size, 99);
+  const rows expected = run_alone(model, tokens, token_count, 1, 1);
+  REQUIRE(std::none_of(expected.begin(), expected.end(), [](float x) { return std::isnan(x); }));
+  for (std::size_t chunk : {std::size_t{1}, std::size_t{7}, std::size_t{64}, token_count}) {
+    CAPTURE(chunk);
+    CHECK(same(expected, run_alone(model, tokens, chunk, 1 + chunk % 3, 2 + chunk)));
+  }
+  for (std::size_t threads : {1, 2, 3}) {
+    CAPTURE(threads);
+    CHECK(same(expected, run_alone(model, tokens, token_count, threads, 3)));
+  }
+  check_batch(model, tokens, expected, 1);
+  check_batch(model, tokens, expected, 50);
+  check_prefix(model, tokens, expected);
+}
+
+}  // namespace
+
+TEST_CASE("the forward pass is batch invariant on tiny models", "[forward]") {
+  for (const char* name : {"tiny-llama", "tiny-qwen2", "tiny-qwen3"}) {
+    for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
+      if (!is_supported(set)) {
+        WARN("skipped: this machine cannot run " << to_string(set));
+        continue;
+      }
+      CAPTURE(name, to_string(set));
+      const auto path = std::filesystem::path(TROUPE_SOURCE_DIR) / "tests/models" / name;
+      check_invariance(test::loaded_model::open(path.string() + ".gguf", set), 290);
+    }
+  }
+}
+
+TEST_CASE("all instruction sets give the same logits on tiny models", "[forward]") {
+  for (const char* name : {"tiny-llama", "tiny-qwen2", "tiny-qwen3"}) {
+    const auto path =
+        std::filesystem::path(TROUPE_SOURCE_DIR) / "tests/models" / (std::string(name) + ".gguf");
+    const auto reference = test::loaded_model::open(path, isa::reference);
+    const auto tokens = test::random_tokens(100, reference.description.vocab_size, 5);
+    const rows expected = run_alone(reference, tokens, 100, 2, 1);
+    for (isa set : {isa::avx2, isa::avx512}) {
+      if (!is_supported(set)) continue;
+      CAPTURE(name, to_string(set));
+      CHECK(same(expected, run_alone(test::loaded_model::open(path, set), tokens, 100, 2, 1)));
+    }
+  }
+}
+
+TEST_CASE("the forward pass is batch invariant on a real model", "[forward][real]") {
+  const char* path = std::getenv("TROUPE_TEST_MODEL");
+  if (path == nullptr || !std::filesystem::exists(path)) {
+    WARN("skipped: TROUPE_TEST_MODEL names no model file");
+    return;
+  }
+  const auto model = test::loaded_model::open(path, best_isa());
+  check_invariance(model, 300);
+  const auto tokens = test::random_tokens(40, model.description.vocab_size, 5);
+  const rows expected = run_alone(model, tokens, 40, 2, 1);
+  for (isa set : {isa::reference, isa::avx2}) {
+    if (!is_supported(set)) continue;
+    CAPTURE(to_string(set));
+    CHECK(same(expected, run_alone(test::loaded_model::open(path, set), tokens, 40, 2, 1)));
+  }
+}
