@@ -32,8 +32,8 @@ class hosted_actor : public caf::event_based_actor {
   template <class... Arguments>
   explicit hosted_actor(caf::actor_config& config, Arguments&&... arguments)
       : caf::event_based_actor(config) {
-    set_default_handler([](caf::scheduled_actor*, const caf::type_erased_tuple& message) -> caf::result<caf::message> {
-      spdlog::error("{}: unexpected message {}", State::name, caf::deep_to_string(message));
+    set_default_handler([](caf::scheduled_actor*, caf::message_view& message) -> caf::result<caf::message> {
+      spdlog::error("{}: unexpected message {}", State::name, caf::to_string(message.content()));
       return caf::message{};
     });
     set_error_handler([](caf::scheduled_actor* self, caf::error& failure) {

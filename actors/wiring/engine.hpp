@@ -11,6 +11,7 @@
 
 #include "actors/gateway/port.hpp"
 #include "config/config.hpp"
+#include "kernels/attention/attention.hpp"
 #include "kernels/base/result.hpp"
 #include "runtime/execute/loaded_model.hpp"
 #include "runtime/execute/step_executor.hpp"
