@@ -48,50 +48,62 @@ class attention_runner {
     alignas(64) float output[rows_max * attention_row_stride];
   };
 
-  [[nodiscard]] std::size_t position_of(std::size_t row) const {
-    return item_.position_first + row / item_.head_count;
+  /// Whole vectors, so the columns behind head_dim are copied too where the row's buffer has them.
+  static void copy_row(const float* from, std::size_t count, float* to) {
+    std::size_t i = 0;
+    for (; i + Simd::width <= count; i += Simd::width) Simd::load(from + i).store(to + i);
+    if (i < count) Simd::load_first(from + i, count - i).store(to + i);
   }
 
   void pack_query() {
-    for (std::size_t row = 0; row < row_count_; ++row) {
-      const float* from = item_.query + row / item_.head_count * item_.query_stride +
-                          row % item_.head_count * item_.head_dim;
-      std::memcpy(query_ + row * attention_row_stride, from, item_.head_dim * sizeof(float));
+    std::size_t row = 0;
+    for (std::size_t position = 0; position < item_.position_count; ++position) {
+      const float* from = item_.query + position * item_.query_stride;
+      for (std::size_t head = 0; head < item_.head_count; ++head, ++row) {
+        copy_row(from + head * item_.head_dim, item_.head_dim, query_ + row * attention_row_stride);
+      }
     }
   }
 
-  /// Addresses of the segment's tiles; a tile that no row sees is never looked up.
-  void find_tiles(std::size_t position, std::size_t tile_count) {
+  /// Addresses of the segment's tiles; a tile that no row sees is never looked up. A segment begins
+  /// with a block, because blocks divide segments.
+  void find_tiles(std::size_t first, std::size_t tile_count) {
     const detail::attention_cache& cache = item_.cache;
-    for (std::size_t tile = 0; tile < tile_count; ++tile) {
-      const std::size_t first = position + tile * kv_tile_tokens;
-      const auto block = static_cast<std::size_t>(cache.table[first / cache.block_tokens]);
-      const std::byte* in_block = cache.data + block * cache.block_bytes +
-                                  first % cache.block_tokens * item_.head_dim * cache.element_bytes;
-      key_tiles_[tile] = in_block;
-      value_tiles_[tile] = in_block + cache.values_offset;
+    const std::size_t tile_bytes = kv_tile_tokens * item_.head_dim * cache.element_bytes;
+    const block_index* block = cache.table + first / cache.block_tokens;
+    for (std::size_t tile = 0; tile < tile_count; ++block) {
+      const std::byte* at = cache.data + static_cast<std::size_t>(*block) * cache.block_bytes;
+      for (std::size_t token = 0; token < cache.block_tokens && tile < tile_count;
+           token += kv_tile_tokens, ++tile, at += tile_bytes) {
+        key_tiles_[tile] = at;
+        value_tiles_[tile] = at + cache.values_offset;
+      }
     }
   }
 
   void run_segment(std::size_t segment, segment_rows& out) {
     const std::size_t first = segment * attention_segment_tokens;
-    const std::size_t last_row_keys = keys_in_segment(row_count_ - 1, first);
-    const std::size_t tile_count = (last_row_keys + kv_tile_tokens - 1) / kv_tile_tokens;
+    const std::size_t last_keys = keys_in_segment(item_.position_count - 1, first);
+    const std::size_t tile_count = (last_keys + kv_tile_tokens - 1) / kv_tile_tokens;
     find_tiles(first, tile_count);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
       score_rows<Simd, Type, Rows>(query_ + row * attention_row_stride, key_tiles_, tile_count,
                                    item_.head_dim, item_.scale,
                                    scores_ + row * attention_row_stride);
     });
-    for (std::size_t row = 0; row < row_count_; ++row) {
-      soften(scores_ + row * attention_row_stride, keys_in_segment(row, first), out.maximum[row],
-             out.sum[row]);
+    std::size_t row = 0;
+    for (std::size_t position = 0; position < item_.position_count; ++position) {
+      const std::size_t key_count = keys_in_segment(position, first);
+      for (std::size_t head = 0; head < item_.head_count; ++head, ++row) {
+        soften(scores_ + row * attention_row_stride, key_count, out.maximum[row], out.sum[row]);
+      }
     }
     weigh(first, out);
   }
 
-  [[nodiscard]] std::size_t keys_in_segment(std::size_t row, std::size_t first) const {
-    const std::size_t seen = position_of(row) + 1 - first;
+  /// How many keys of the segment that begins at first the item's position-th position sees.
+  [[nodiscard]] std::size_t keys_in_segment(std::size_t position, std::size_t first) const {
+    const std::size_t seen = item_.position_first + position + 1 - first;
     return seen < attention_segment_tokens ? seen : attention_segment_tokens;
   }
 
@@ -108,7 +120,7 @@ class attention_runner {
             Simd::max(Simd::load(scores + k + part * Simd::width), highest.parts[part]);
       }
     }
-    maximum = highest.max();
+    maximum = highest.largest();
     const Simd shift = Simd::broadcast(maximum);
     auto sums = sixteen_lanes<Simd>::broadcast(0.0f);
     for (std::size_t k = 0; k < padded; k += 16) {
@@ -127,8 +139,8 @@ class attention_runner {
   /// position.
   void weigh(std::size_t first, segment_rows& out) {
     for (std::size_t row = 0; row < row_count_; ++row) {
-      std::memset(out.output + row * attention_row_stride, 0,
-                  (item_.head_dim + 15) / 16 * 16 * sizeof(float));
+      float* output = out.output + row * attention_row_stride;
+      for (std::size_t d = 0; d < item_.head_dim; d += Simd::width) Simd::zero().store(output + d);
     }
     const std::size_t common = keys_in_segment(0, first);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
@@ -136,12 +148,11 @@ class attention_runner {
                                    item_.head_dim, 0, common,
                                    out.output + row * attention_row_stride);
     });
-    for (std::size_t row_first = item_.head_count; row_first < row_count_;
-         row_first += item_.head_count) {
-      const std::size_t end = keys_in_segment(row_first, first);
-      if (end == common) continue;
+    for (std::size_t position = 1; position < item_.position_count; ++position) {
+      const std::size_t end = keys_in_segment(position, first);
+      if (end == common) break;
       for_row_blocks<Simd>(item_.head_count, [&]<int Rows>(std::size_t head) {
-        const std::size_t row = row_first + head;
+        const std::size_t row = position * item_.head_count + head;
         weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, value_tiles_,
                                      item_.head_dim, common, end,
                                      out.output + row * attention_row_stride);

@@ -80,6 +80,19 @@ struct simd_avx2 {
     return {_mm256_andnot_ps(_mm256_cmp_ps(x.value, bound.value, _CMP_LT_OQ), result.value)};
   }
 
+  /// Lanes folded by halves: (0 + 4, 1 + 5, ...), then by twos and ones.
+  [[nodiscard]] float sum() const {
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+  }
+  /// The largest lane. No lane is NaN.
+  [[nodiscard]] float largest() const {
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+  }
+
   /// (a0, b0, a1, b1, ...) -> (b0, a0, b1, a1, ...).
   static simd_avx2 swap_pairs(simd_avx2 x) { return {_mm256_permute_ps(x.value, 0xB1)}; }
   /// width / 2 values, each twice: (c0, c0, c1, c1, ...).

@@ -89,6 +89,21 @@ struct simd_avx512 {
         _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.value, bound.value, _CMP_NLT_UQ), result.value)};
   }
 
+  /// Lanes folded by halves: (0 + 8, 1 + 9, ...), then by fours, twos and ones.
+  [[nodiscard]] float sum() const {
+    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(value), _mm512_extractf32x8_ps(value, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+  }
+  /// The largest lane. No lane is NaN.
+  [[nodiscard]] float largest() const {
+    __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(value), _mm512_extractf32x8_ps(value, 1));
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+  }
+
   /// (a0, b0, a1, b1, ...) -> (b0, a0, b1, a1, ...).
   static simd_avx512 swap_pairs(simd_avx512 x) { return {_mm512_permute_ps(x.value, 0xB1)}; }
   /// width / 2 values, each twice: (c0, c0, c1, c1, ...).

@@ -16,31 +16,15 @@ struct sixteen_lanes {
     for (auto& part : out.parts) part = Simd::broadcast(x);
     return out;
   }
-  /// ((lane i + lane i + 8) + ...): by halves, 16 -> 8 -> 4 -> 2 -> 1.
+  /// Folded by halves: 16 -> 8 -> 4 -> 2 -> 1 lanes.
   [[nodiscard]] float sum() const {
-    float lanes[16];
-    store(lanes);
-    for (std::size_t half = 8; half >= 1; half /= 2) {
-      for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-    }
-    return lanes[0];
+    if constexpr (part_count == 2) return (parts[0] + parts[1]).sum();
+    return parts[0].sum();
   }
-  [[nodiscard]] float max() const {
-    float lanes[16];
-    store(lanes);
-    for (std::size_t half = 8; half >= 1; half /= 2) {
-      for (std::size_t i = 0; i < half; ++i) {
-        lanes[i] = lanes[i + half] > lanes[i] ? lanes[i + half] : lanes[i];
-      }
-    }
-    return lanes[0];
-  }
-
- private:
-  void store(float* lanes) const {
-    for (std::size_t part = 0; part < part_count; ++part) {
-      parts[part].store(lanes + part * Simd::width);
-    }
+  /// The largest lane. No lane is NaN.
+  [[nodiscard]] float largest() const {
+    if constexpr (part_count == 2) return Simd::max(parts[0], parts[1]).largest();
+    return parts[0].largest();
   }
 };
 
