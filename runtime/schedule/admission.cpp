@@ -127,7 +127,7 @@ std::uint32_t scheduler_core::state::margin_for(lane service) const {
 bool scheduler_core::state::can_ever_make_room(std::span<const block_index> hits,
                                                std::uint32_t blocks_and_margin) {
   ++mark_epoch;
-  std::uint32_t kept = static_cast<std::uint32_t>(held_sources.size());
+  std::uint32_t kept = 0;
   for (std::size_t i = 0; i < running.end_of(lane::vip); ++i) {
     for (const auto& sequence : running[i].sequences) {
       for (const block_index block : sequence.table.blocks()) {

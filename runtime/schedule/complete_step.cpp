@@ -15,7 +15,6 @@ step_outcome scheduler_core::state::complete(const step_result& result) {
   TROUPE_CHECK(in_flight && *in_flight == result.id);
   TROUPE_CHECK_MESSAGE(result.slices.size() == sent.size(),
                        fmt::format("{} results for {} slices", result.slices.size(), sent.size()));
-  release_held();
   step_outcome outcome;
   outcome.updates.reserve(sent.size());
   for (std::size_t i = 0; i < sent.size(); ++i) complete_slice(sent[i], result.slices[i], outcome);

@@ -9,7 +9,7 @@
 namespace troupe {
 
 scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
-  TROUPE_CHECK(!in_flight && drafts.empty() && held_sources.empty());
+  TROUPE_CHECK(!in_flight && drafts.empty());
   tokens_left = limits.max_num_batched_tokens;
   starts_left = limits.max_batch_size;
   preempted_in_plan = false;
@@ -89,16 +89,18 @@ step_plan scheduler_core::state::seal() {
   sent.reserve(drafts.size());
   for (const draft& each : drafts) {
     if (each.dropped) continue;
-    if (each.copy) plan.copies.push_back(*each.copy);
+    if (each.copy) {
+      // A sibling that shared the source still holds it: had all been preempted, so had this one.
+      // So the copies of a plan may run in any order.
+      TROUPE_CHECK(pool.reference_count(each.copy->from) != 0);
+      plan.copies.push_back(*each.copy);
+    }
     plan.slices.push_back(make_slice(each));
     each.sequence->draft.reset();
     each.sequence->in_flight = true;
   }
   drafts.clear();
-  if (plan.slices.empty()) {
-    release_held();
-    return plan;
-  }
+  if (plan.slices.empty()) return plan;
   plan.id = static_cast<step_id>(next_step++);
   in_flight = plan.id;
   return plan;

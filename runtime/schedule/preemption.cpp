@@ -50,14 +50,6 @@ void scheduler_core::state::preempt_sequence(request_state& request, sequence_st
     tokens_left += dropped.count;
     sequence.draft.reset();
   }
-  // A sibling's copy reads the shared block in this step: it must not get a new owner before that.
-  for (const draft& each : drafts) {
-    if (each.dropped || !each.copy) continue;
-    const auto blocks = sequence.table.blocks();
-    if (std::ranges::find(blocks, each.copy->from) == blocks.end()) continue;
-    pool.share(each.copy->from);
-    held_sources.push_back(each.copy->from);
-  }
   release_blocks(request, sequence);
   preempted_in_plan = true;
   ++preemptions;

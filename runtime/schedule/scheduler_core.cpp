@@ -137,11 +137,6 @@ void scheduler_core::state::release_blocks(request_state& request, sequence_stat
   });
 }
 
-void scheduler_core::state::release_held() {
-  for (const block_index block : held_sources) pool.release(block);
-  held_sources.clear();
-}
-
 std::uint32_t scheduler_core::state::missing_blocks(const request_state& request,
                                                     const sequence_state& sequence) const {
   if (sequence.phase != sequence_phase::prefill) return 0;

@@ -62,12 +62,11 @@ void scheduler_core::state::check_integrity() const {
     TROUPE_CHECK(request->active_count == 0 && queues.contains(*request));
     ++sums.waiting[to_index(request->service())];
   }
-  TROUPE_CHECK(in_flight || (ending.empty() && held_sources.empty()));
+  TROUPE_CHECK(in_flight || ending.empty());
   for (const auto& request : ending) {
     TROUPE_CHECK(request->ended && request->unfinished_count == 0);
     visit(*request);
   }
-  for (const block_index block : held_sources) ++sums.references[to_index(block)];
   for (std::uint32_t i = 0; i < pool.total(); ++i) {
     TROUPE_CHECK(sums.references[i] == pool.reference_count(static_cast<block_index>(i)));
   }

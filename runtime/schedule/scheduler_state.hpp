@@ -83,7 +83,6 @@ struct scheduler_core::state {
   /// Takes the request out of everything; what the step in flight names stays until it is done.
   void end_request(request_state& request);
   void release_blocks(request_state& request, sequence_state& sequence);
-  void release_held();
   void check_integrity() const;
 
   /// Blocks that a sequence in prefill will still take for the tokens it has.
@@ -112,9 +111,6 @@ struct scheduler_core::state {
   bool preempted_in_plan = false;
   bool admission_open =
       true;  ///< false once a request had to wait: nothing behind it may overtake it
-  /// Sources of the plan's copies whose owners were preempted: not to be written before the step is
-  /// done.
-  std::vector<block_index> held_sources;
 
   std::optional<step_id> in_flight;
   std::vector<sent_slice> sent;
