@@ -53,6 +53,10 @@ struct scheduler_limits {
   std::vector<token_id> end_of_generation;  ///< ids that end a sequence unless ignore_eos
 };
 
+/// Errors: invalid_argument for a setting out of its range, with the name and the range. scheduler_core ends the
+/// process on limits that fail this.
+result<void> check_limits(const scheduler_limits& limits);
+
 /// A request as the scheduler sees it. Resubmission after a replica's restart carries what was emitted.
 struct schedule_request {
   request_id id{};

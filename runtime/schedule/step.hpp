@@ -12,6 +12,7 @@
 
 #include "kernels/base/index_types.hpp"
 #include "runtime/decode/generation_params.hpp"
+#include "runtime/memory/block_copy.hpp"
 
 namespace troupe {
 
@@ -46,10 +47,6 @@ struct step_slice {
   /// slice (absent when the slice ends the prompt). Absent when not asked for.
   std::optional<std::uint32_t> prompt_logprobs;
   std::optional<token_id> next_token;
-};
-
-struct block_copy {
-  block_index from{}, to{};
 };
 
 struct step_plan {

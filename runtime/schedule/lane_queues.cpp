@@ -1,0 +1,36 @@
+#include "runtime/schedule/lane_queues.hpp"
+
+#include "runtime/schedule/request_state.hpp"
+
+namespace troupe {
+
+void lane_queues::insert(request_state& request) {
+  TROUPE_CHECK(queues_[to_index(request.service())].emplace(request.key, &request).second);
+}
+
+void lane_queues::erase(const request_state& request) {
+  TROUPE_CHECK(queues_[to_index(request.service())].erase(request.key) == 1);
+}
+
+request_state* lane_queues::front(lane service) const {
+  const auto& queue = queues_[to_index(service)];
+  return queue.empty() ? nullptr : queue.begin()->second;
+}
+
+std::uint32_t lane_queues::size(lane service) const {
+  return static_cast<std::uint32_t>(queues_[to_index(service)].size());
+}
+
+std::uint32_t lane_queues::size() const {
+  std::uint32_t sum = 0;
+  for (const lane service : all_lanes) sum += size(service);
+  return sum;
+}
+
+bool lane_queues::contains(const request_state& request) const {
+  const auto& queue = queues_[to_index(request.service())];
+  const auto found = queue.find(request.key);
+  return found != queue.end() && found->second == &request;
+}
+
+}  // namespace troupe

@@ -1,0 +1,150 @@
+// Who is in the next step. Decodes go first, in order of importance; then, lane by lane, prefills
+// that have begun and requests that wait. So a VIP is admitted before a realtime prompt's next
+// chunk.
+#include <algorithm>
+#include <utility>
+
+#include "runtime/schedule/scheduler_state.hpp"
+
+namespace troupe {
+
+scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
+  TROUPE_CHECK(!in_flight && drafts.empty());
+  tokens_left = limits.max_num_batched_tokens;
+  starts_left = limits.max_batch_size;
+  preempted_in_plan = false;
+  admission_open = true;
+
+  planned made;
+  plan_decodes();
+  for (const lane service : all_lanes) {
+    continue_prefills(service);
+    admit(service, now, made.started);
+  }
+  made.plan = seal();
+  return made;
+}
+
+// Preemption removes only requests at or behind the one being planned, so that an index stays
+// valid; where it was this one, its successor has moved to its place.
+void scheduler_core::state::plan_decodes() {
+  for (std::size_t i = 0; i < running.size();) {
+    request_state& request = running[i];
+    for (sequence_state& sequence : request.sequences) {
+      if (!request.running || tokens_left == 0) break;
+      if (sequence.phase == sequence_phase::decode) schedule(request, sequence, 1);
+    }
+    if (running.holds(i, request)) ++i;
+  }
+}
+
+void scheduler_core::state::continue_prefills(lane service) {
+  for (std::size_t i = running.first_of(service); i < running.end_of(service);) {
+    request_state& request = running[i];
+    bool has_prefill = false;
+    for (sequence_state& sequence : request.sequences) {
+      if (!request.running) break;
+      if (sequence.phase == sequence_phase::prefill && !sequence.draft) {
+        const std::uint32_t missing =
+            request.tokens_of(sequence).size() - sequence.table.position_count();
+        const std::uint32_t chunk = chunk_for(missing);
+        if (chunk == 0) admission_open = false;
+        if (chunk != 0) schedule(request, sequence, chunk);
+      } else if (sequence.phase == sequence_phase::idle && request.is_schedulable(sequence)) {
+        // With the prefix cache, siblings wait for the one in prefill: they will find its blocks.
+        if (has_prefill && limits.enable_prefix_caching) continue;
+        const bool may_start = service == lane::vip || !preempted_in_plan;
+        if (!may_start || !start_sequence(request, sequence)) admission_open = false;
+      }
+      has_prefill = has_prefill || sequence.phase == sequence_phase::prefill;
+    }
+    if (running.holds(i, request)) ++i;
+  }
+}
+
+std::uint32_t scheduler_core::state::chunk_for(std::uint32_t missing) const {
+  if (limits.enable_chunked_prefill) return std::min(missing, tokens_left);
+  return missing <= tokens_left ? missing : 0;
+}
+
+bool scheduler_core::state::schedule(request_state& request, sequence_state& sequence,
+                                     std::uint32_t count) {
+  TROUPE_CHECK(count != 0 && count <= tokens_left && !sequence.draft);
+  for (;;) {
+    if (sequence.table.blocks_to_append(pool, count) <= pool.available()) break;
+    if (!preempt_for(request, sequence)) return false;
+  }
+  std::optional<block_copy> copy;
+  change(request, sequence, [&] { copy = std::move(sequence.table.append(pool, count)).value(); });
+  sequence.draft = drafts.size();
+  drafts.push_back({&request, &sequence, count, copy, false});
+  tokens_left -= count;
+  return true;
+}
+
+step_plan scheduler_core::state::seal() {
+  step_plan plan;
+  plan.slices.reserve(drafts.size());
+  sent.clear();
+  sent.reserve(drafts.size());
+  for (const draft& each : drafts) {
+    if (each.dropped) continue;
+    if (each.copy) {
+      // A sibling that shared the source still holds it: had all been preempted, so had this one.
+      // So the copies of a plan may run in any order.
+      TROUPE_CHECK(pool.reference_count(each.copy->from) != 0);
+      plan.copies.push_back(*each.copy);
+    }
+    plan.slices.push_back(make_slice(each));
+    each.sequence->draft.reset();
+    each.sequence->in_flight = true;
+  }
+  drafts.clear();
+  if (plan.slices.empty()) return plan;
+  plan.id = static_cast<step_id>(next_step++);
+  in_flight = plan.id;
+  return plan;
+}
+
+step_slice scheduler_core::state::make_slice(const draft& sealed) {
+  const request_state& request = *sealed.request;
+  const sequence_state& sequence = *sealed.sequence;
+  const token_view tokens = request.tokens_of(sequence);
+  const std::uint32_t end = sequence.table.position_count();
+  const std::uint32_t first = end - sealed.count;
+  TROUPE_CHECK(first == sequence.computed_count && end <= tokens.size());
+
+  sent_slice record{sealed.request, sealed.sequence, sealed.count, 0, {}};
+  step_slice slice;
+  slice.sequence = {request.id(), sequence.index};
+  slice.tokens = tokens.copy(first, sealed.count);
+  slice.position_first = first;
+  slice.block_table.assign(sequence.table.blocks().begin(), sequence.table.blocks().end());
+
+  if (request.wants_prompt_logprobs() && first + 1 < request.prompt_count()) {
+    TROUPE_CHECK(first <= request.prompt_rows_scored);
+    record.prompt_rows = std::min(end, request.prompt_count() - 1) - first;
+    slice.prompt_logprobs = request.request.params->sampling.prompt_logprobs;
+    if (end < request.prompt_count()) slice.next_token = tokens[end];
+  }
+  if (end == tokens.size()) {
+    const generation_params& params = *request.request.params;
+    sample_directive& sample = slice.sample.emplace();
+    sample.params = request.request.params;
+    if (request.prompt_shared) {
+      for (const auto& each : request.sequences) {
+        if (!each.finished) sample.sequence_indices.push_back(each.index);
+      }
+    } else {
+      sample.sequence_indices.push_back(sequence.index);
+    }
+    sample.forbid_stop_ids = sequence.output.size() < params.stopping.min_tokens;
+    sample.prompt_count = request.prompt_count();
+    if (params.sampling.needs_history()) sample.history = tokens.copy(0, tokens.size());
+    record.sampled_indices = sample.sequence_indices;
+  }
+  sent.push_back(std::move(record));
+  return slice;
+}
+
+}  // namespace troupe

@@ -1,0 +1,85 @@
+// What the scheduler knows about one request and its sequences. Data with a few questions answered;
+// the transitions are in the files of scheduler_state.hpp.
+//
+// A sequence:  idle --first chunk--> prefill --token drawn--> decode --> finished
+//                ^---------------- preempted --------------------+
+// A request of n > 1 begins with a shared prompt: sequence 0 carries it, its end draws a token for
+// all, and the others fork its block table. After a preemption or a resumption each sequence goes
+// its own way.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "runtime/memory/block_table.hpp"
+#include "runtime/memory/token_view.hpp"
+#include "runtime/schedule/admission_order.hpp"
+#include "runtime/schedule/scheduler_core.hpp"
+
+namespace troupe {
+
+enum class sequence_phase : std::uint8_t {
+  idle,     ///< holds no blocks
+  prefill,  ///< positions below the last known token are missing
+  decode,   ///< exactly one known token is not computed yet
+};
+
+struct sequence_state {
+  std::uint32_t index = 0;
+  sequence_phase phase = sequence_phase::idle;
+  bool finished =
+      false;  ///< ended for its reader; its blocks may live until the step in flight is done
+  bool in_flight = false;  ///< the step in flight names its blocks
+  std::vector<token_id> output;
+  block_table table;
+  std::uint32_t computed_count = 0;  ///< positions whose K and V completed steps have written
+  std::uint32_t indexed_count = 0;   ///< leading full blocks that the prefix index names
+  std::optional<std::size_t> draft;  ///< its place in the plan being made
+};
+
+struct request_state {
+  schedule_request request;
+  std::uint64_t order = 0;
+  admission_key key;  ///< under which it waits
+  running_rank rank;
+  std::vector<sequence_state> sequences;
+  std::uint32_t unfinished_count =
+      0;  ///< each one takes a place of max_num_seqs while the request runs
+  std::uint32_t active_count = 0;  ///< sequences that hold blocks
+  bool prompt_shared = false;      ///< sequence 0 computes the prompt for all
+  bool running = false;            ///< else it waits, unless ended
+  bool started = false;            ///< left the queue at least once
+  bool ended = false;              ///< no longer known to anybody; kept for the step in flight
+  std::uint32_t prompt_rows_scored = 0;  ///< rows whose prompt logprobs were delivered
+
+  [[nodiscard]] request_id id() const { return request.id; }
+  [[nodiscard]] lane service() const { return request.service; }
+  [[nodiscard]] std::uint32_t prompt_count() const {
+    return static_cast<std::uint32_t>(request.prompt->size());
+  }
+  [[nodiscard]] token_view tokens_of(const sequence_state& sequence) const {
+    return {*request.prompt, sequence.output};
+  }
+  /// True where the sequence has work of its own, now or when it gets blocks.
+  [[nodiscard]] bool is_schedulable(const sequence_state& sequence) const {
+    return prompt_shared ? sequence.index == 0 : !sequence.finished;
+  }
+  [[nodiscard]] bool has_in_flight() const {
+    for (const auto& sequence : sequences) {
+      if (sequence.in_flight) return true;
+    }
+    return false;
+  }
+  [[nodiscard]] bool wants_prompt_logprobs() const {
+    return request.params->sampling.prompt_logprobs.has_value() &&
+           prompt_rows_scored + 1 < prompt_count();
+  }
+};
+
+/// The request as it enters the queue. Errors: invalid_argument, with the numbers, for one that
+/// breaks the limits or can never fit into the block pool.
+result<request_state> make_request_state(schedule_request request, const scheduler_limits& limits,
+                                         std::uint64_t order);
+
+}  // namespace troupe

@@ -1,0 +1,141 @@
+// The inside of scheduler_core, shared by the files that implement it:
+//   scheduler_core.cpp  the public calls, cancelling, counts, integrity
+//   plan_step.cpp       who is in the next step, and the sealed plan
+//   admission.cpp       starting what waits, within sequences, tokens and blocks
+//   preemption.cpp      taking blocks back
+//   complete_step.cpp   applying a step's result
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/memory/block_pool.hpp"
+#include "runtime/memory/prefix_cache.hpp"
+#include "runtime/schedule/lane_queues.hpp"
+#include "runtime/schedule/request_state.hpp"
+#include "runtime/schedule/running_requests.hpp"
+#include "runtime/schedule/scheduler_core.hpp"
+
+namespace troupe {
+
+struct scheduler_core::state {
+  explicit state(scheduler_limits given);
+  ~state();
+
+  /// One slice of the plan being made. A preemption may still drop it.
+  struct draft {
+    request_state* request = nullptr;
+    sequence_state* sequence = nullptr;
+    std::uint32_t count = 0;
+    std::optional<block_copy> copy;
+    bool dropped = false;
+  };
+  /// One slice of the step in flight.
+  struct sent_slice {
+    request_state* request = nullptr;
+    sequence_state* sequence = nullptr;
+    std::uint32_t count = 0;
+    std::uint32_t prompt_rows = 0;  ///< rows whose prompt logprobs were asked for
+    std::vector<std::uint32_t> sampled_indices;
+  };
+
+  // plan_step.cpp
+  planned plan(monotonic_time now);
+  void plan_decodes();
+  void continue_prefills(lane service);
+  /// Takes the sequence's next `count` tokens into the plan, preempting where blocks lack. False
+  /// when the sequence itself was preempted.
+  bool schedule(request_state& request, sequence_state& sequence, std::uint32_t count);
+  [[nodiscard]] std::uint32_t chunk_for(std::uint32_t missing) const;
+  step_plan seal();
+  step_slice make_slice(const draft& sealed);
+
+  // admission.cpp
+  void admit(lane service, monotonic_time now, std::vector<request_started>& started);
+  bool make_seats(request_state& request);
+  std::optional<std::uint32_t> start_sequence(request_state& request, sequence_state& sequence);
+  bool make_room(lane service, std::span<const block_index> hits, std::uint32_t blocks);
+  [[nodiscard]] std::uint32_t margin_for(lane service) const;
+  [[nodiscard]] bool can_ever_make_room(std::span<const block_index> hits,
+                                        std::uint32_t blocks_and_margin);
+
+  // preemption.cpp
+  bool preempt_for(request_state& request, sequence_state& sequence);
+  void preempt_request(request_state& request);
+  void preempt_sequence(request_state& request, sequence_state& sequence);
+
+  // complete_step.cpp
+  step_outcome complete(const step_result& result);
+  void complete_slice(const sent_slice& slice, const slice_result& result, step_outcome& outcome);
+  void index_computed(request_state& request, sequence_state& sequence);
+  void apply_sampled(const sent_slice& slice, const slice_result& result,
+                     std::vector<sampled_token> prompt_logprobs, step_outcome& outcome);
+  void append_token(request_state& request, sequence_state& sequence, const sampled_token& token,
+                    sequence_update& update);
+
+  // scheduler_core.cpp
+  void finish_sequence(request_state& request, sequence_state& sequence);
+  /// Takes the request out of everything; what the step in flight names stays until it is done.
+  void end_request(request_state& request);
+  void release_blocks(request_state& request, sequence_state& sequence);
+  void check_integrity() const;
+
+  /// Blocks that a sequence in prefill will still take for the tokens it has.
+  [[nodiscard]] std::uint32_t missing_blocks(const request_state& request,
+                                             const sequence_state& sequence) const;
+  /// Every change of a sequence's phase, tokens or table goes through here, so that the sums per
+  /// lane stay right.
+  template <class Change>
+  void change(request_state& request, sequence_state& sequence, Change&& apply);
+
+  const scheduler_limits limits;
+  block_pool pool;
+  prefix_cache prefix;
+  lane_queues queues;
+  running_requests running;
+  std::unordered_map<request_id, std::unique_ptr<request_state>> requests;
+  std::vector<std::unique_ptr<request_state>> ending;  ///< ended while a step was in flight
+  std::array<std::uint32_t, lane_count>
+      active_sequences{};  ///< that hold blocks, ended ones included
+  std::array<std::uint32_t, lane_count> committed_blocks{};  ///< sum of missing_blocks()
+
+  // The plan being made.
+  std::vector<draft> drafts;
+  std::uint32_t tokens_left = 0;
+  std::uint32_t starts_left = 0;
+  bool preempted_in_plan = false;
+  bool admission_open =
+      true;  ///< false once a request had to wait: nothing behind it may overtake it
+
+  std::optional<step_id> in_flight;
+  std::vector<sent_slice> sent;
+
+  std::uint64_t next_step = 1;
+  std::uint64_t next_order = 0;
+  std::uint64_t preemptions = 0;
+  std::uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0;
+  std::vector<std::uint32_t> marks;  ///< for each block; equal to mark_epoch: seen
+  std::uint32_t mark_epoch = 0;
+};
+
+template <class Change>
+void scheduler_core::state::change(request_state& request, sequence_state& sequence,
+                                   Change&& apply) {
+  const std::size_t place = to_index(request.service());
+  const bool was_active = sequence.phase != sequence_phase::idle;
+  const std::uint32_t missing_before = missing_blocks(request, sequence);
+  apply();
+  const bool is_active = sequence.phase != sequence_phase::idle;
+  if (is_active != was_active) {
+    active_sequences[place] += is_active ? 1u : ~0u;
+    request.active_count += is_active ? 1u : ~0u;
+  }
+  committed_blocks[place] += missing_blocks(request, sequence) - missing_before;
+}
+
+}  // namespace troupe
