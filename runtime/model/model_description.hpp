@@ -1,5 +1,6 @@
-// What a model is, read from GGUF metadata: sizes, attention shape, RoPE, and which optional parts its
-// architecture has. Adding an architecture means adding one row to the table in model_description.cpp.
+// What a model is, read from GGUF metadata: sizes, attention shape, RoPE, and which optional parts
+// its architecture has. Adding an architecture means adding one row to the table in
+// model_description.cpp.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +23,8 @@ enum class rope_pairing : std::uint8_t {
 struct rope_description {
   rope_pairing pairing = rope_pairing::interleaved;
   std::size_t dimension_count = 0;  ///< rotated elements at the front of a head, even
-  /// Angle of pair i at position p = p * frequencies[i] (dimension_count / 2 values, in double; base,
-  /// linear, llama3 (rope_freqs.weight) and YaRN scaling are already applied).
+  /// Angle of pair i at position p = p * frequencies[i] (dimension_count / 2 values, in double;
+  /// base, linear, llama3 (rope_freqs.weight) and YaRN scaling are already applied).
   std::vector<double> frequencies;
   float attention_factor = 1.0f;  ///< multiplies cos and sin (YaRN); 1 elsewhere
 };
@@ -35,18 +36,19 @@ struct model_description {
   std::size_t hidden_size = 0;
   std::size_t intermediate_size = 0;
   std::size_t head_count = 0;
-  std::size_t kv_head_count = 0;   ///< divides head_count
-  std::size_t head_dim = 0;        ///< of Q, K and V alike
+  std::size_t kv_head_count = 0;  ///< divides head_count
+  std::size_t head_dim = 0;       ///< of Q, K and V alike
   std::size_t vocab_size = 0;
   std::size_t context_length = 0;  ///< trained length, tokens (YaRN's extension included)
   float rms_epsilon = 0.0f;
   rope_description rope;
-  bool has_qkv_bias = false;      ///< blk.N.attn_{q,k,v}.bias
-  bool has_qk_norm = false;       ///< blk.N.attn_{q,k}_norm.weight, over head_dim, before RoPE
+  bool has_qkv_bias = false;        ///< blk.N.attn_{q,k,v}.bias
+  bool has_qk_norm = false;         ///< blk.N.attn_{q,k}_norm.weight, over head_dim, before RoPE
   bool has_tied_embedding = false;  ///< no output.weight: the LM head is token_embd.weight
 
   /// Reads and validates the metadata and every needed tensor's presence and shape, so that loading
-  /// weights afterwards cannot meet a surprise. Errors name the key or tensor, what was found and what was expected.
+  /// weights afterwards cannot meet a surprise. Errors name the key or tensor, what was found and
+  /// what was expected.
   static result<model_description> from_gguf(const gguf_file& file);
 };
 
