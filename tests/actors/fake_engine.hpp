@@ -1,5 +1,5 @@
-// What a port is given, faked: a gateway that records and answers by script, tokenizer threads that can be
-// held, and the real intake on a tiny model's tokenizer.
+// What a port is given, faked: a gateway that records and answers by script, tokenizer threads that
+// can be held, and the real intake on a tiny model's tokenizer.
 #pragma once
 
 #include <chrono>

@@ -1,7 +1,5 @@
 #include "tests/actors/http_client.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,6 +9,9 @@
 #include <cctype>
 #include <stdexcept>
 #include <utility>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
 
 namespace troupe::test {
 namespace {
@@ -44,12 +45,16 @@ http_client::http_client(std::uint16_t port, int receive_buffer_bytes) {
           "cannot connect");
 }
 
-http_client::~http_client() { close(); }
+http_client::~http_client() {
+  close();
+}
 
 http_client::http_client(http_client&& other) noexcept
     : socket_(std::exchange(other.socket_, -1)), received_(std::move(other.received_)) {}
 
-void http_client::send(std::string_view bytes) { require(try_send(bytes), "cannot send"); }
+void http_client::send(std::string_view bytes) {
+  require(try_send(bytes), "cannot send");
+}
 
 bool http_client::try_send(std::string_view bytes) {
   while (!bytes.empty()) {
@@ -116,7 +121,9 @@ http_answer http_client::read_answer(bool head_only) {
   return answer;
 }
 
-bool http_client::is_at_end() { return received_.empty() && !receive(); }
+bool http_client::is_at_end() {
+  return received_.empty() && !receive();
+}
 
 std::string http_client::read_to_end() {
   while (receive()) {
@@ -124,7 +131,9 @@ std::string http_client::read_to_end() {
   return std::exchange(received_, {});
 }
 
-void http_client::close_sending() { shutdown(socket_, SHUT_WR); }
+void http_client::close_sending() {
+  shutdown(socket_, SHUT_WR);
+}
 
 void http_client::close() {
   if (socket_ >= 0) ::close(std::exchange(socket_, -1));

@@ -1,5 +1,5 @@
-// A blocking HTTP client of few lines on a raw socket, so that a test decides about every byte. Each wait
-// ends at a deadline and then throws.
+// A blocking HTTP client of few lines on a raw socket, so that a test decides about every byte.
+// Each wait ends at a deadline and then throws.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ struct http_answer {
   unsigned status = 0;
   std::map<std::string, std::string> fields;  ///< names in lower case
   std::string body;                           ///< chunks joined
-  std::size_t chunk_count = 0;                ///< of the chunked transfer coding, the last one left out
+  std::size_t chunk_count = 0;  ///< of the chunked transfer coding, the last one left out
 };
 
 class http_client {

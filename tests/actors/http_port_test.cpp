@@ -1,5 +1,6 @@
-// The HTTP port's endpoints over real sockets and a fake gateway: what is submitted, what is answered, and
-// what each kind of wrong request gets. Streams, broken transport and shutdown have files of their own.
+// The HTTP port's endpoints over real sockets and a fake gateway: what is submitted, what is
+// answered, and what each kind of wrong request gets. Streams, broken transport and shutdown have
+// files of their own.
 #include <set>
 
 #include <catch2/catch.hpp>
@@ -55,8 +56,9 @@ TEST_CASE("unknown paths and methods are JSON errors") {
   const http_answer missing = server.ask(get("/v2/nothing"));
   CHECK(missing.status == 404);
   CHECK(missing.fields.at("content-type") == "application/json");
-  CHECK(json::parse(missing.body).at("error").at("message").get<std::string>().find("/v2/nothing") !=
-        std::string::npos);
+  CHECK(
+      json::parse(missing.body).at("error").at("message").get<std::string>().find("/v2/nothing") !=
+      std::string::npos);
 
   const http_answer wrong = server.ask(get("/v1/completions"));
   CHECK(wrong.status == 405);
@@ -236,8 +238,7 @@ TEST_CASE("an error reply becomes a status, and the other prompts are cancelled"
   const http_answer answer = client.read_answer();
   CHECK(answer.status == 400);
   CHECK(json::parse(answer.body).at("error").at("message") == "temperature is -1");
-  CHECK(server.engine.gateway.wait_for_cancelled(1) ==
-        std::vector{submits[0].header.request_id});
+  CHECK(server.engine.gateway.wait_for_cancelled(1) == std::vector{submits[0].header.request_id});
   // What still comes of them is dropped; the connection goes on.
   server.deliver(error_of(submits[0], errc::aborted, "cancelled"));
   client.send(get("/health"));

@@ -1,5 +1,5 @@
-// Server-sent events: what a stream carries and in which writes, how it fails, what a client that leaves
-// or reads slowly causes, and that hundreds of streams need no further threads.
+// Server-sent events: what a stream carries and in which writes, how it fails, what a client that
+// leaves or reads slowly causes, and that hundreds of streams need no further threads.
 #include <filesystem>
 
 #include <catch2/catch.hpp>
@@ -42,7 +42,8 @@ TEST_CASE("a completion streams its deltas and ends with [DONE]") {
 TEST_CASE("events of a completion are what clients expect") {
   http_fixture server;
   server.answer_at_once();
-  const http_answer answer = server.ask(post("/v1/completions", completion_body("hello", streamed)));
+  const http_answer answer =
+      server.ask(post("/v1/completions", completion_body("hello", streamed)));
   CHECK(answer.status == 200);
   CHECK(answer.fields.at("x-request-id").starts_with("cmpl-"));
   const auto events = events_of(answer.body);
@@ -118,9 +119,9 @@ TEST_CASE("several prompts stream side by side") {
 TEST_CASE("a delta that shows nothing makes no event, and repeats are dropped") {
   http_fixture server;
   server.engine.gateway.on_submit = [&](const inbound_submit& request) {
-    server.port->deliver({accepted_of(request), delta_of(request, 0, ""), delta_of(request, 1, "ab"),
-                          delta_of(request, 1, "ab"), delta_of(request, 2, "c", "stop"),
-                          finished_of(request, 3)});
+    server.port->deliver({accepted_of(request), delta_of(request, 0, ""),
+                          delta_of(request, 1, "ab"), delta_of(request, 1, "ab"),
+                          delta_of(request, 2, "c", "stop"), finished_of(request, 3)});
   };
   const auto events =
       events_of(server.ask(post("/v1/completions", completion_body("x", streamed))).body);
@@ -150,7 +151,8 @@ TEST_CASE("an error before the first event is a status, a later one an event") {
   REQUIRE(events.size() == 2);
   CHECK(events[1].at("error").at("message") == "a step failed");
   CHECK(client.is_at_end());
-  CHECK(server.engine.gateway.wait_for_cancelled(1) == std::vector{submits.at(2).header.request_id});
+  CHECK(server.engine.gateway.wait_for_cancelled(1) ==
+        std::vector{submits.at(2).header.request_id});
 }
 
 TEST_CASE("HTTP/1.0 streams end with the connection") {

@@ -1,5 +1,5 @@
-// HTTP as broken, hostile or hurried clients speak it: split and pipelined requests, sizes, waits, garbage,
-// and how the port stops under all of it.
+// HTTP as broken, hostile or hurried clients speak it: split and pipelined requests, sizes, waits,
+// garbage, and how the port stops under all of it.
 #include <random>
 
 #include <catch2/catch.hpp>
@@ -92,8 +92,9 @@ TEST_CASE("Expect: 100-continue") {
   server.answer_at_once();
   const std::string body = completion_body("x");
   const auto head = [](std::size_t length, const char* path = "/v1/completions") {
-    return std::string("POST ") + path + " HTTP/1.1\r\nHost: t\r\nContent-Length: " +
-           std::to_string(length) + "\r\nExpect: 100-continue\r\n\r\n";
+    return std::string("POST ") + path +
+           " HTTP/1.1\r\nHost: t\r\nContent-Length: " + std::to_string(length) +
+           "\r\nExpect: 100-continue\r\n\r\n";
   };
   http_client client = server.connect();
   client.send(head(body.size()));
@@ -154,14 +155,16 @@ TEST_CASE("bodies that arrive at once share a budget, which comes back") {
   server.engine.jobs.hold(false);
   CHECK(first.read_answer().status == 200);
   REQUIRE(server.engine.jobs.wait_until_idle());
-  CHECK(server.ask(post("/v1/completions", completion_body(std::string(60'000, 'z')))).status == 200);
+  CHECK(server.ask(post("/v1/completions", completion_body(std::string(60'000, 'z')))).status ==
+        200);
 }
 
 TEST_CASE("malformed requests get 400 and lose the connection") {
   http_fixture server;
   for (const char* bytes :
-       {"garbage\r\n\r\n", "GET\r\n\r\n", "GET /health\r\n\r\n", "GET /health HTTP/1.1\r\nbad field\r\n\r\n",
-        "GET  /health HTTP/1.1\r\n\r\n", "POST /tokenize HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+       {"garbage\r\n\r\n", "GET\r\n\r\n", "GET /health\r\n\r\n",
+        "GET /health HTTP/1.1\r\nbad field\r\n\r\n", "GET  /health HTTP/1.1\r\n\r\n",
+        "POST /tokenize HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         "POST /tokenize HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
         "POST /tokenize HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
         "POST /tokenize HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
@@ -238,10 +241,12 @@ TEST_CASE("garbage never harms the server") {
       post("/v1/completions", completion_body("x", {{"stream", true}, {"n", 2}})),
       post("/v1/chat/completions", chat_body()), post("/tokenize", "{\"prompt\": \"a b c\"}"),
       get("/metrics"),
-      "POST /detokenize HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n{\"tokens\": [1]}\r\n0\r\n\r\n"};
+      "POST /detokenize HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n{\"tokens\": "
+      "[1]}\r\n0\r\n\r\n"};
   for (int round = 0; round < 100; ++round) {
     std::string bytes;
-    for (std::size_t i = 0, count = 1 + below(4); i < count; ++i) bytes += valid[below(valid.size())];
+    for (std::size_t i = 0, count = 1 + below(4); i < count; ++i)
+      bytes += valid[below(valid.size())];
     for (std::size_t i = 0, count = below(6); i < count; ++i) {
       const std::size_t at = below(bytes.size());
       switch (below(4)) {
