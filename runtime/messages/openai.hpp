@@ -3,6 +3,7 @@
 // types and malformed JSON or UTF-8 are errors.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@ struct openai_reply_context {
   std::string model;
   std::int64_t created = 0;  ///< seconds since 1970
   bool wants_logprobs = false;
+  bool echo = false;  ///< completions: logprobs begin with the prompt's tokens, the first of them null
 };
 
 struct openai_usage {
@@ -49,15 +51,17 @@ struct openai_choice {
   std::string text;
   std::vector<position_logprobs> logprobs;
   std::vector<position_logprobs> prompt_logprobs;
+  std::string first_prompt_token;  ///< text of prompt token 0, which has no logprob; only with echo
   std::string finish_reason;
   std::optional<std::string> stop_reason;
 };
 
 std::string openai_reply(const openai_reply_context& context, const std::vector<openai_choice>& choices,
                          const openai_usage& usage);
-/// One `data: {...}\n\n` chunk for a delta. first: chat's first chunk of a choice carries the role.
+/// One `data: {...}\n\n` chunk for a delta. first: chat's first chunk of a choice carries the role. text_offset:
+/// characters of the tokens of this choice that earlier chunks reported (completions with logprobs).
 std::string openai_chunk(const openai_reply_context& context, std::uint32_t choice_index, const delta& part,
-                         bool first, const openai_usage* usage);
+                         bool first, const openai_usage* usage, std::size_t text_offset = 0);
 /// The closing usage chunk (empty choices) and the terminator.
 std::string openai_usage_chunk(const openai_reply_context& context, const openai_usage& usage);
 inline constexpr std::string_view openai_done = "data: [DONE]\n\n";
