@@ -25,7 +25,7 @@ struct http_bounds {
   std::size_t outbox_bytes_max = limits::outbox_bytes_max;
   std::size_t session_count_max = limits::http_session_count_max;
   std::uint32_t header_bytes_max = limits::http_header_bytes_max;
-  std::uint64_t body_bytes_max = limits::http_body_bytes_max;
+  std::uint64_t body_bytes_max = limits::payload_bytes_max;
   std::uint64_t bodies_bytes_max = limits::http_bodies_bytes_max;
   std::size_t pipeline_bytes_max = limits::http_pipeline_bytes_max;
   std::chrono::milliseconds request_wait_max{limits::http_request_ms_max};
