@@ -1,8 +1,5 @@
 // Every bound that Troupe puts on what it reads, queues, stores or waits for. Code names these
 // constants instead of writing numbers, so that this page is the whole list.
-// Every bound in one place (design, invariant 5). A limit says what it counts, its unit, and why it
-// has its value. Nothing here is configurable: what a user may tune lives in the configuration,
-// below these.
 #pragma once
 
 #include <cstddef>

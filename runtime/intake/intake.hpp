@@ -1,5 +1,10 @@
-// From a client's submit to tokens: validation, chat template, tokenizing, fitting to the context. Const
-// and thread-safe; the gateway calls it on its tokenizer threads, the embedded API and tests directly.
+// From a client's submit to tokens: validation, chat template, tokenizing, fitting to the context.
+// Const and thread-safe; the gateway calls it on its tokenizer threads, the embedded API and tests
+// directly.
+//
+// As transformers and vLLM do, the text of a special token (<|im_end|>) becomes that token, in raw
+// prompts too; add_special_tokens is for raw prompts alone, because a chat template writes BOS
+// itself.
 #pragma once
 
 #include <chrono>
@@ -36,10 +41,16 @@ class intake {
   /// The prompt's ids without validating sampling parameters (POST /tokenize).
   result<std::vector<token_id>> tokenize(const submit& request, std::chrono::sys_seconds now) const;
 
+  /// The text of ids, special tokens included (POST /detokenize). Error: an id outside of the
+  /// vocabulary.
+  result<std::string> detokenize(const std::vector<std::int64_t>& ids) const;
+
   [[nodiscard]] const tokenizer& tokens() const { return *tokens_; }
   [[nodiscard]] const request_bounds& bounds() const { return bounds_; }
 
  private:
+  result<std::string> render(const submit& request, std::chrono::sys_seconds now) const;
+
   std::shared_ptr<const tokenizer> tokens_;
   std::shared_ptr<const chat_template> chat_;
   request_bounds bounds_;

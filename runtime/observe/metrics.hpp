@@ -1,5 +1,6 @@
-// The server's metrics, kept by prometheus-cpp: vLLM's names with the prefix `troupe:`, the same labels and
-// units, and a `lane` label where it means something. Thread-safe; recording is a few atomic operations.
+// The server's metrics, kept by prometheus-cpp: vLLM's names with the prefix `troupe:`, the same
+// labels and units, and a `lane` label where it means something. Thread-safe; recording is a few
+// atomic operations.
 #pragma once
 
 #include <array>
@@ -16,12 +17,14 @@ namespace troupe {
 
 class metrics {
  public:
-  explicit metrics(std::string_view model_name);
+  /// max_model_len bounds the buckets of the token histograms.
+  explicit metrics(std::string_view model_name, std::uint32_t max_model_len = 131'072);
   ~metrics();
 
   /// Gauges and totals that the scheduler owns; called once a step.
   void set_counts(const scheduler_counts& counts);
-  /// One executed step: tokens in it, its compute time and the whole time from plan to plan.
+  /// One executed step: tokens in it, its compute time, and the time from plan to plan that was not
+  /// compute.
   void observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms);
   void observe_first_token(lane service, double seconds);
   void observe_inter_token(lane service, double seconds);

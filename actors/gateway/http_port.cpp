@@ -1,0 +1,231 @@
+#include "actors/gateway/http_port.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <iterator>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+
+#include "actors/gateway/http_service.hpp"
+#include "actors/gateway/http_session.hpp"
+
+namespace troupe {
+namespace asio = boost::asio;
+namespace {
+
+using asio::ip::tcp;
+using asio_error = boost::system::error_code;
+
+/// Jobs hold it beyond the port's life, so that what they post late goes nowhere safely.
+using shared_context = std::shared_ptr<asio::io_context>;
+
+class http_server final : public http_port {
+ public:
+  http_server(const http_port_options& options, const port_services& services, shared_context io,
+              tcp::acceptor acceptor)
+      : io_(std::move(io)),
+        keep_running_(io_->get_executor()),
+        acceptor_(std::move(acceptor)),
+        accept_timer_(*io_),
+        sweep_timer_(*io_),
+        grace_timer_(*io_),
+        port_(acceptor_.local_endpoint().port()),
+        service_(options.api_keys, options.version, services,
+                 [io = io_](std::function<void()> task) { asio::post(*io, std::move(task)); }) {
+    sessions_shared_.application = &service_;
+    sessions_shared_.bounds = options.bounds;
+    sessions_shared_.bodies = std::make_shared<byte_budget>(options.bounds.bodies_bytes_max);
+    sessions_shared_.on_closed = [this](std::uint64_t id) {
+      sessions_.erase(id);
+      end_if_drained();
+    };
+    accept_next();
+    sweep_later();
+    start_thread();
+  }
+
+  ~http_server() override { stop(std::chrono::milliseconds(0)); }
+
+  [[nodiscard]] std::uint16_t local_port() const override { return port_; }
+
+  void deliver(std::vector<outbound> burst) override {
+    const std::lock_guard lock(inbox_mutex_);
+    inbox_.insert(inbox_.end(), std::make_move_iterator(burst.begin()),
+                  std::make_move_iterator(burst.end()));
+    // One wake-up empties the whole inbox; what arrives before it joins it.
+    if (std::exchange(inbox_wakes_, true)) return;
+    asio::post(*io_, [this] { take_inbox(); });
+  }
+
+  void stop(std::chrono::milliseconds grace) override {
+    const std::lock_guard lock(stop_mutex_);
+    if (!thread_.joinable()) return;
+    asio::post(*io_, [this, grace] { begin_stop(grace); });
+    thread_.join();
+  }
+
+ private:
+  void start_thread() {
+    // Signals are for the main thread.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    thread_ = std::thread([this] { io_->run(); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    pthread_setname_np(thread_.native_handle(), "troupe-http");
+  }
+
+  void accept_next() {
+    acceptor_.async_accept([this](const asio_error& failure, tcp::socket socket) {
+      if (failure == asio::error::operation_aborted || sessions_shared_.draining) return;
+      if (failure) return accept_later();
+      open_session(std::move(socket));
+      accept_next();
+    });
+  }
+
+  /// No file descriptor left, most likely: the next try waits for one to come free.
+  void accept_later() {
+    accept_timer_.expires_after(sessions_shared_.bounds.sweep_interval);
+    accept_timer_.async_wait([this](const asio_error& failure) {
+      if (!failure && !sessions_shared_.draining) accept_next();
+    });
+  }
+
+  void open_session(tcp::socket socket) {
+    const std::size_t count_max = sessions_shared_.bounds.session_count_max;
+    if (sessions_.size() >= count_max + limits::http_refused_session_count_max) return;
+    const bool is_full = sessions_.size() >= count_max;
+    asio_error ignored;
+    // Events are small and each is waited for: Nagle would hold every second one back.
+    socket.set_option(tcp::no_delay(true), ignored);
+    const std::uint64_t id = next_session_id_++;
+    const auto session = std::make_shared<http_session>(std::move(socket), id, sessions_shared_);
+    sessions_.emplace(id, session);
+    if (!is_full) return session->start();
+    session->refuse(make_error_reply(
+        {errc::overloaded, fmt::format("all {} connections are taken", count_max)}, 503));
+  }
+
+  void take_inbox() {
+    std::vector<outbound> burst;
+    {
+      const std::lock_guard lock(inbox_mutex_);
+      burst.swap(inbox_);
+      inbox_wakes_ = false;
+    }
+    service_.deliver(burst);
+  }
+
+  void sweep_later() {
+    sweep_timer_.expires_after(sessions_shared_.bounds.sweep_interval);
+    sweep_timer_.async_wait([this](const asio_error& failure) {
+      if (failure || is_drained_) return;
+      const auto now = http_session::clock::now();
+      for (const auto& session : all_sessions()) session->check_waits(now);
+      sweep_later();
+    });
+  }
+
+  /// A copy: sessions leave the map when they close.
+  std::vector<std::shared_ptr<http_session>> all_sessions() const {
+    std::vector<std::shared_ptr<http_session>> all;
+    all.reserve(sessions_.size());
+    for (const auto& [id, session] : sessions_) all.push_back(session);
+    return all;
+  }
+
+  void begin_stop(std::chrono::milliseconds grace) {
+    sessions_shared_.draining = true;
+    asio_error ignored;
+    acceptor_.close(ignored);
+    accept_timer_.cancel();
+    for (const auto& session : all_sessions()) session->drain();
+    grace_timer_.expires_after(grace);
+    grace_timer_.async_wait([this](const asio_error& failure) {
+      if (failure) return;
+      for (const auto& session : all_sessions()) session->close(errc::unavailable);
+    });
+    end_if_drained();
+  }
+
+  /// Lets run() return: nothing is left to wait for.
+  void end_if_drained() {
+    if (!sessions_shared_.draining || !sessions_.empty()) return;
+    is_drained_ = true;
+    grace_timer_.cancel();
+    sweep_timer_.cancel();
+    keep_running_.reset();
+  }
+
+  shared_context io_;
+  asio::executor_work_guard<asio::io_context::executor_type> keep_running_;
+  tcp::acceptor acceptor_;
+  asio::steady_timer accept_timer_, sweep_timer_, grace_timer_;
+  const std::uint16_t port_;
+  http_service service_;
+  http_session_context sessions_shared_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<http_session>> sessions_;
+  std::uint64_t next_session_id_ = 1;
+  bool is_drained_ = false;
+
+  std::mutex inbox_mutex_;
+  std::vector<outbound> inbox_;
+  bool inbox_wakes_ = false;  ///< a take_inbox() is on its way
+
+  std::mutex stop_mutex_;
+  std::thread thread_;
+};
+
+result<void> check_options(const http_port_options& options, const tcp::endpoint& endpoint) {
+  const bool has_empty_key = std::any_of(options.api_keys.begin(), options.api_keys.end(),
+                                         [](const std::string& key) { return key.empty(); });
+  if (has_empty_key) return error{errc::invalid_argument, "an API key for HTTP is empty"};
+  if (options.api_keys.empty() && !endpoint.address().is_loopback()) {
+    return error{
+        errc::invalid_argument,
+        fmt::format("HTTP on {} can be reached from other machines and needs an API key: set "
+                    "one, or listen on 127.0.0.1",
+                    options.host)};
+  }
+  return {};
+}
+
+}  // namespace
+
+result<std::unique_ptr<http_port>> http_port::start(const http_port_options& options,
+                                                    const port_services& services) {
+  const auto failed = [&](const asio_error& failure) {
+    return error{errc::unavailable, fmt::format("cannot listen for HTTP on {}:{}: {}", options.host,
+                                                options.port, failure.message())};
+  };
+  auto io = std::make_shared<asio::io_context>(1);  // one thread runs it
+  asio_error failure;
+  tcp::resolver resolver(*io);
+  const auto found =
+      resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, failure);
+  if (failure) return failed(failure);
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  TROUPE_TRY_VOID(check_options(options, endpoint));
+  tcp::acceptor acceptor(*io);
+  acceptor.open(endpoint.protocol(), failure);
+  if (!failure) acceptor.set_option(tcp::acceptor::reuse_address(true), failure);
+  if (!failure) acceptor.bind(endpoint, failure);
+  if (!failure) acceptor.listen(tcp::acceptor::max_listen_connections, failure);
+  if (failure) return failed(failure);
+  return std::unique_ptr<http_port>(
+      std::make_unique<http_server>(options, services, std::move(io), std::move(acceptor)));
+}
+
+}  // namespace troupe

@@ -1,0 +1,303 @@
+#include "actors/gateway/http_service.hpp"
+
+#include <sys/random.h>
+
+#include <array>
+#include <chrono>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "kernels/base/check.hpp"
+
+namespace troupe {
+namespace {
+
+std::chrono::sys_seconds now_seconds() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
+/// 128 random bits in hex: another client cannot guess a request's id.
+std::string random_hex() {
+  std::array<unsigned char, 16> bytes{};
+  // Up to 256 bytes are never cut short or interrupted (getrandom(2)).
+  TROUPE_CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  std::string out;
+  for (const unsigned char byte : bytes) {
+    fmt::format_to(std::back_inserter(out), "{:02x}", byte);
+  }
+  return out;
+}
+
+std::string identity_of(std::uint64_t session_id) {
+  return fmt::format("http-{}", session_id);
+}
+
+http_reply reply_of(const result<std::string>& body) {
+  if (!body) return make_error_reply(body.failure());
+  return {.body = *body};
+}
+
+/// The result of a job crosses threads in a std::function, which copies; a body must not be copied.
+template <class T>
+std::shared_ptr<T> share(T value) {
+  return std::make_shared<T>(std::move(value));
+}
+
+}  // namespace
+
+http_service::http_service(std::vector<std::string> api_keys, std::string version,
+                           const port_services& services, io_post post)
+    : api_keys_(std::move(api_keys)),
+      version_(std::move(version)),
+      services_(services),
+      post_(std::move(post)),
+      start_seconds_(now_seconds().time_since_epoch().count()) {}
+
+template <class Work, class Done>
+void http_service::run_job(lane service, const std::shared_ptr<http_responder>& client, Work work,
+                           Done done) {
+  // The job outlives a port that is stopped: it may use what it captured and services, never
+  // `this`.
+  services_.jobs->post(service, [post = post_, weak = std::weak_ptr(client), work = std::move(work),
+                                 done = std::move(done)] {
+    auto outcome = share(work());
+    post([weak, outcome, done] {
+      if (const auto alive = weak.lock(); alive != nullptr && alive->is_open()) {
+        done(alive, std::move(*outcome));
+      }
+    });
+  });
+}
+
+std::optional<http_reply> http_service::refuse_early(const http_head& head) {
+  const auto route = find_route(head.method, head.path);
+  if (const auto* refusal = std::get_if<http_reply>(&route)) return *refusal;
+  if (!api_keys_.empty() && needs_key(std::get<http_route>(route)) &&
+      !find_key(api_keys_, head.authorization)) {
+    services_.measured->observe_refused(lane::realtime, to_string(errc::unauthorized));
+    return make_error_reply(
+        {errc::unauthorized, head.authorization.empty()
+                                 ? "this server needs an API key: send Authorization: Bearer KEY"
+                                 : "the API key is not one of this server's"});
+  }
+  if (head.lane && !parse_lane(*head.lane)) {
+    return make_error_reply(
+        {errc::invalid_argument, "X-Troupe-Lane is not one of vip, realtime, async"});
+  }
+  return std::nullopt;
+}
+
+void http_service::serve(const std::shared_ptr<http_responder>& client, http_request request) {
+  const auto route = find_route(request.head.method, request.head.path);
+  switch (std::get<http_route>(route)) {
+    case http_route::completions:
+      return serve_generation(client, std::move(request), openai_endpoint::completions);
+    case http_route::chat_completions:
+      return serve_generation(client, std::move(request), openai_endpoint::chat_completions);
+    case http_route::tokenize: return serve_tokenize(client, std::move(request));
+    case http_route::detokenize: return serve_detokenize(client, std::move(request));
+    case http_route::health: return client->reply(health());
+    case http_route::version:
+      return client->reply({.body = fmt::format(R"({{"version":"{}"}})", version_)});
+    case http_route::metrics:
+      return client->reply({.body = services_.measured->exposition(),
+                            .content_type = "text/plain; version=0.0.4; charset=utf-8"});
+    case http_route::models: {
+      const request_bounds& bounds = services_.prompts->bounds();
+      return client->reply(
+          {.body = openai_models(bounds.served_model_name, start_seconds_, bounds.max_model_len)});
+    }
+  }
+}
+
+http_reply http_service::health() const {
+  const engine_state state = services_.status->get();
+  return {.status = state == engine_state::ready ? 200u : 503u,
+          .body = fmt::format(R"({{"status":"{}"}})", to_string(state))};
+}
+
+/// Keys are tenants: what one key's prompts left in the prefix cache, another cannot probe.
+std::string http_service::tenant_of(const http_head& head) const {
+  const auto key = find_key(api_keys_, head.authorization);
+  return key ? fmt::format("key-{}", *key) : std::string{};
+}
+
+// Tokenizing.
+
+void http_service::serve_tokenize(const std::shared_ptr<http_responder>& client,
+                                  http_request request) {
+  const lane service = parse_lane(request.head.lane.value_or("")).value_or(lane::realtime);
+  run_job(
+      service, client,
+      [prompts = services_.prompts, request = share(std::move(request))]() -> result<std::string> {
+        TROUPE_TRY(const tokenize_request parsed, parse_tokenize_request(request->body));
+        TROUPE_TRY(const std::vector<token_id> tokens,
+                   prompts->tokenize(parsed.prompt, now_seconds()));
+        std::vector<std::int64_t> ids;
+        std::vector<std::string> texts;
+        for (const token_id token : tokens) {
+          ids.push_back(static_cast<std::int64_t>(token));
+          if (parsed.return_token_strs) texts.emplace_back(prompts->tokens().token_text(token));
+        }
+        return tokenize_reply(ids, prompts->bounds().max_model_len,
+                              parsed.return_token_strs ? &texts : nullptr);
+      },
+      [](const auto& alive, const result<std::string>& body) { alive->reply(reply_of(body)); });
+}
+
+void http_service::serve_detokenize(const std::shared_ptr<http_responder>& client,
+                                    http_request request) {
+  const lane service = parse_lane(request.head.lane.value_or("")).value_or(lane::realtime);
+  run_job(
+      service, client,
+      [prompts = services_.prompts, request = share(std::move(request))]() -> result<std::string> {
+        TROUPE_TRY(const std::vector<std::int64_t> ids, parse_detokenize_request(request->body));
+        TROUPE_TRY(const std::string text, prompts->detokenize(ids));
+        return detokenize_reply(text);
+      },
+      [](const auto& alive, const result<std::string>& body) { alive->reply(reply_of(body)); });
+}
+
+// Generating.
+
+void http_service::serve_generation(const std::shared_ptr<http_responder>& client,
+                                    http_request request, openai_endpoint endpoint) {
+  const auto head_lane = parse_lane(request.head.lane.value_or(""));
+  const lane service = head_lane.value_or(lane::realtime);
+  std::string tenant = tenant_of(request.head);
+  run_job(
+      service, client,
+      [endpoint, request = share(std::move(request))] {
+        return parse_openai_request(endpoint, request->body);
+      },
+      [this, head_lane, service, tenant = std::move(tenant)](const auto& alive,
+                                                             result<openai_request> parsed) {
+        if (!parsed) return reply_error(alive, service, parsed.failure());
+        if (head_lane) parsed->service = *head_lane;
+        submit_all(alive, *std::move(parsed), tenant);
+      });
+}
+
+void http_service::submit_all(const std::shared_ptr<http_responder>& client, openai_request request,
+                              const std::string& tenant) {
+  std::vector<submit> prompts = std::exchange(request.prompts, {});
+  std::vector<std::int64_t> sequence_counts;
+  for (const submit& prompt : prompts) sequence_counts.push_back(prompt.n);
+  const bool is_chat = request.endpoint == openai_endpoint::chat_completions;
+  openai_reply_context context{
+      .endpoint = request.endpoint,
+      .id = (is_chat ? "chatcmpl-" : "cmpl-") + random_hex(),
+      .model = services_.prompts->bounds().served_model_name,
+      .created = now_seconds().time_since_epoch().count(),
+      .wants_logprobs = request.logprobs.has_value(),
+  };
+  const lane service = request.service;
+  const std::uint64_t deadline_ms = request.deadline_ms.value_or(0);
+  const auto generation =
+      std::make_shared<http_generation>(std::move(request), std::move(context), sequence_counts);
+  const std::string identity = identity_of(client->id());
+  const auto [found, is_new] = exchanges_.try_emplace(
+      identity, exchange{.client = client, .generation = generation, .tenant = tenant});
+  TROUPE_CHECK(is_new);
+
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    envelope_header header;
+    header.kind = message_kind::submit;
+    header.request_id = generation->request_id(i);
+    header.service = service;
+    header.deadline_ms = deadline_ms;
+    const auto admitted = services_.gateway->submit({.client = ref_of(identity),
+                                                     .header = std::move(header),
+                                                     .body = std::move(prompts[i]),
+                                                     .tenant = tenant,
+                                                     .resumable = false});
+    if (!admitted) {
+      for (std::size_t k = 0; k < i; ++k) {
+        services_.gateway->cancel(ref_of(identity), tenant, generation->request_id(k));
+      }
+      exchanges_.erase(found);
+      return client->reply(make_error_reply(admitted.failure()));
+    }
+  }
+}
+
+void http_service::deliver(const std::vector<outbound>& burst) {
+  std::vector<std::string> touched;
+  for (const outbound& message : burst) {
+    const auto found = exchanges_.find(message.client.identity);
+    if (found == exchanges_.end()) continue;
+    found->second.generation->take(message);
+    if (!std::exchange(found->second.has_news, true)) touched.push_back(found->first);
+  }
+  for (const std::string& identity : touched) settle(identity);
+}
+
+/// Passes on what its generation has collected in this burst.
+void http_service::settle(const std::string& identity) {
+  const auto found = exchanges_.find(identity);
+  if (found == exchanges_.end()) return;
+  found->second.has_news = false;
+  http_generation& generation = *found->second.generation;
+  if (const auto& failure = generation.failure()) return fail(found, *failure);
+  if (generation.is_complete()) return finish(found);
+  if (!generation.is_stream()) return;
+  const std::string events = generation.take_events();
+  const auto client = found->second.client.lock();
+  if (events.empty() || client == nullptr) return;
+  if (!std::exchange(found->second.stream_began, true)) {
+    client->begin_stream({{"X-Request-Id", generation.id()}});
+  }
+  client->stream(events);  // may close the connection and with it end the exchange
+}
+
+void http_service::fail(exchange_map::iterator found, const error& failure) {
+  const exchange ended = std::move(exchanges_.extract(found).mapped());
+  const auto client = ended.client.lock();
+  if (client == nullptr) return;
+  const std::string identity = identity_of(client->id());
+  for (std::string& request_id : ended.generation->unfinished()) {
+    services_.gateway->cancel(ref_of(identity), ended.tenant, std::move(request_id));
+  }
+  if (!ended.stream_began) return client->reply(make_error_reply(failure));
+  // The status is long gone: the error is the last event.
+  client->stream(ended.generation->take_events() + "data: " + openai_error(failure) + "\n\n");
+  client->end_stream(true);
+}
+
+void http_service::finish(exchange_map::iterator found) {
+  const exchange ended = std::move(exchanges_.extract(found).mapped());
+  const auto client = ended.client.lock();
+  if (client == nullptr) return;
+  const auto& generation = ended.generation;
+  if (generation->is_stream()) {
+    if (!ended.stream_began) client->begin_stream({{"X-Request-Id", generation->id()}});
+    client->stream(generation->take_events());
+    return client->end_stream(false);
+  }
+  // A reply with many logprobs takes long to write as JSON: not on the thread of everybody's
+  // streams.
+  run_job(
+      generation->service(), client, [generation] { return generation->whole_reply(); },
+      [generation](const auto& alive, std::string body) {
+        alive->reply({.body = std::move(body), .fields = {{"X-Request-Id", generation->id()}}});
+      });
+}
+
+void http_service::reply_error(const std::shared_ptr<http_responder>& client, lane service,
+                               const error& failure) {
+  services_.measured->observe_refused(service, to_string(failure.code));
+  client->reply(make_error_reply(failure));
+}
+
+void http_service::connection_lost(std::uint64_t session_id, errc why) {
+  const auto found = exchanges_.find(identity_of(session_id));
+  if (found == exchanges_.end()) return;
+  if (why == errc::slow_client) {
+    services_.measured->observe_refused(found->second.generation->service(), to_string(why));
+  }
+  services_.gateway->client_gone(ref_of(found->first));
+  exchanges_.erase(found);
+}
+
+}  // namespace troupe

@@ -1,0 +1,127 @@
+// The metrics' names, labels and units as Prometheus would scrape them, and that totals of the
+// scheduler are added as increases, also across its restart.
+#include "runtime/observe/metrics.hpp"
+
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+namespace troupe {
+namespace {
+
+bool has_line(const std::string& text, const std::string& line) {
+  return ("\n" + text).find("\n" + line + "\n") != std::string::npos;
+}
+
+TEST_CASE("the exposition has every name, with its type and labels") {
+  metrics measured("tiny", 2048);
+  const std::string text = measured.exposition();
+  const std::vector<std::pair<std::string, std::string>> expected{
+      {"num_requests_running", "gauge"},
+      {"num_requests_waiting", "gauge"},
+      {"kv_cache_usage_perc", "gauge"},
+      {"prefix_cache_queries_total", "counter"},
+      {"prefix_cache_hits_total", "counter"},
+      {"num_preemptions_total", "counter"},
+      {"prompt_tokens_total", "counter"},
+      {"generation_tokens_total", "counter"},
+      {"request_success_total", "counter"},
+      {"requests_refused_total", "counter"},
+      {"time_to_first_token_seconds", "histogram"},
+      {"inter_token_latency_seconds", "histogram"},
+      {"e2e_request_latency_seconds", "histogram"},
+      {"request_queue_time_seconds", "histogram"},
+      {"iteration_tokens_total", "histogram"},
+      {"request_prompt_tokens", "histogram"},
+      {"request_generation_tokens", "histogram"},
+      {"step_compute_seconds", "histogram"},
+      {"step_overhead_seconds", "histogram"}};
+  for (const auto& [name, type] : expected) {
+    INFO(name);
+    CHECK(has_line(text, "# TYPE troupe:" + name + " " + type));
+  }
+  CHECK(text.find("model_name=\"tiny\"") != std::string::npos);
+  CHECK(text.find("lane=\"vip\"") != std::string::npos);
+  // 1-2-5 boundaries stop at the longest request.
+  CHECK(text.find("le=\"2000\"") != std::string::npos);
+  CHECK(text.find("le=\"5000\"") == std::string::npos);
+}
+
+TEST_CASE("scheduler totals become increases") {
+  metrics measured("tiny");
+  scheduler_counts counts;
+  counts.running = {1, 2, 3};
+  counts.waiting = {0, 0, 7};
+  counts.blocks_total = 100;
+  counts.blocks_referenced = 25;
+  counts.preemptions = 4;
+  counts.prefix_query_tokens = 1000;
+  counts.prefix_hit_tokens = 600;
+  measured.set_counts(counts);
+  measured.set_counts(counts);
+  auto values = measured.values();
+  CHECK(values.at("num_requests_running") == 6.0);
+  CHECK(values.at("num_requests_waiting") == 7.0);
+  CHECK(values.at("kv_cache_usage_perc") == Approx(0.25));
+  CHECK(values.at("num_preemptions_total") == 4.0);
+  CHECK(values.at("prefix_cache_queries_total") == 1000.0);
+
+  counts.preemptions = 1;  // a restarted scheduler
+  counts.prefix_query_tokens = 1100;
+  measured.set_counts(counts);
+  values = measured.values();
+  CHECK(values.at("num_preemptions_total") == 5.0);
+  CHECK(values.at("prefix_cache_queries_total") == 1100.0);
+  CHECK(values.at("prefix_cache_hits_total") == 600.0);
+}
+
+TEST_CASE("the end of a request is counted once, under a known reason") {
+  metrics measured("tiny");
+  measured.observe_request_end({lane::vip, "length", 10, 5, 0.4});
+  measured.observe_request_end({lane::async, "a surprise", 1, 0, 0.1});
+  const std::string text = measured.exposition();
+  CHECK(measured.values().at("request_success_total") == 2.0);
+  CHECK(measured.values().at("prompt_tokens_total") == 11.0);
+  CHECK(text.find("a surprise") == std::string::npos);
+  CHECK(text.find("troupe:request_success_total{model_name=\"tiny\",finished_reason=\"length\","
+                  "lane=\"vip\"} 1") != std::string::npos);
+  CHECK(text.find("troupe:request_success_total{model_name=\"tiny\",finished_reason=\"error\",lane="
+                  "\"async\"} 1") != std::string::npos);
+}
+
+TEST_CASE("refusals keep to the known codes") {
+  metrics measured("tiny");
+  measured.observe_refused(lane::realtime, "overloaded");
+  measured.observe_refused(lane::realtime, "no such code");
+  const std::string text = measured.exposition();
+  CHECK(text.find("code=\"overloaded\",lane=\"realtime\"} 1") != std::string::npos);
+  CHECK(text.find("code=\"internal\",lane=\"realtime\"} 1") != std::string::npos);
+  CHECK(text.find("no such code") == std::string::npos);
+}
+
+TEST_CASE("milliseconds become seconds, and recording is thread-safe") {
+  metrics measured("tiny");
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 1000; ++i) {
+        measured.observe_step(8, 20.0, 0.5);
+        measured.add_generation_tokens(lane::realtime, 2);
+        measured.observe_first_token(lane::vip, 0.05);
+      }
+    });
+  }
+  threads.clear();
+  const std::string text = measured.exposition();
+  CHECK(measured.values().at("generation_tokens_total") == 8000.0);
+  CHECK(text.find("troupe:step_compute_seconds_count{model_name=\"tiny\"} 4000") !=
+        std::string::npos);
+  CHECK(text.find("troupe:step_compute_seconds_bucket{model_name=\"tiny\",le=\"0.02\"} 4000") !=
+        std::string::npos);
+  CHECK(text.find("troupe:step_compute_seconds_bucket{model_name=\"tiny\",le=\"0.01\"} 0") !=
+        std::string::npos);
+}
+
+}  // namespace
+}  // namespace troupe
