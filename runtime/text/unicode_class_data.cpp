@@ -1,5 +1,5 @@
-// Letters (L) and numbers (N), as ranges of code points. Unicode 16.0. Written by
-// scripts/generate-unicode-tables; never edit by hand.
+// Letters (L) and numbers (N), as ranges of code points. Unicode 16.0.
+// Written by scripts/generate-unicode-tables; never edit by hand.
 #include "runtime/text/unicode_data.hpp"
 
 namespace troupe::unicode_data {

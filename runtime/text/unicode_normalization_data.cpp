@@ -1,5 +1,5 @@
-// Canonical combining classes and canonical decompositions. Unicode 16.0. Written by
-// scripts/generate-unicode-tables; never edit by hand.
+// Canonical combining classes and canonical decompositions. Unicode 16.0.
+// Written by scripts/generate-unicode-tables; never edit by hand.
 #include "runtime/text/unicode_data.hpp"
 
 namespace troupe::unicode_data {
