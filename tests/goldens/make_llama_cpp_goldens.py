@@ -105,7 +105,7 @@ def top_two(values):
     import numpy as np
 
     ids = np.argpartition(values, -2)[-2:]
-    ids = ids[np.argsort(-values[ids], kind="stable")]
+    ids = sorted(ids, key=lambda i: (-values[i], i))  # equal logits: the lower id first
     return [int(i) for i in ids], [round(float(values[i]), 4) for i in ids]
 
 
