@@ -30,8 +30,11 @@ TROUPE_INLINE __m256i broadcast_quad(const std::int8_t* values) {
 // sum:
 //   4 bits: 8 * 2 * 127 * 15 = 30480    5 bits: 4 * 2 * 127 * 31 = 31496    6 bits: 2 * 2 * 127 *
 //   63 = 32004
-// 8 bits fit only as magnitudes with the sign moved to the activation: 2 * 127 * 128 = 32512.
-enum class width : int { four = 8, five = 4, six = 2, eight = 1 };
+// 8 bits fit only as magnitudes with the sign moved to the activation: 1 * 2 * 127 * 128 = 32512.
+enum class width { four, five, six, eight };
+constexpr int quads_per_sum(width bits) {
+  return bits == width::four ? 8 : bits == width::five ? 4 : bits == width::six ? 2 : 1;
+}
 
 template <packing Format>
 constexpr bool nibbles = Format == packing::nibbles_minimum || Format == packing::nibbles_offset;
@@ -67,8 +70,8 @@ TROUPE_INLINE void load_quad(const std::uint8_t* q, __m256i (&w)[2]) {
   }
 }
 
-// sum += quads of steps Step .. End - 1, in 16 bits. Steps are unrolled by recursion because the
-// compiler keeps the sums in registers only then.
+// sum += quads of steps Step .. End - 1: in 16 bits where several fit, else in 32. Steps are
+// unrolled by recursion because the compiler keeps the sums in registers only then.
 template <packing Format, width Width, int Step, int End, int Rows>
 TROUPE_INLINE void add_quads(const std::uint8_t* q, const std::int8_t (*rows)[32],
                              __m256i (&sum)[Rows][2]) {
@@ -85,7 +88,15 @@ TROUPE_INLINE void add_quads(const std::uint8_t* q, const std::int8_t (*rows)[32
     const __m256i quad = broadcast_quad(rows[r] + 4 * quad_index);
     for (int half = 0; half < 2; ++half) {
       const __m256i factor = Width == width::eight ? _mm256_sign_epi8(quad, with_sign[half]) : quad;
-      sum[r][half] = _mm256_add_epi16(sum[r][half], _mm256_maddubs_epi16(w[half], factor));
+      const __m256i pairs = _mm256_maddubs_epi16(w[half], factor);
+      if constexpr (quads_per_sum(Width) == 1) {
+        const __m256i wide = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+        sum[r][half] = _mm256_add_epi32(sum[r][half], wide);
+      } else {
+        sum[r][half] = _mm256_add_epi16(sum[r][half], pairs);
+      }
+      // GCC would turn the chains of adds into trees and spill every product, at 2/3 of the speed.
+      __asm__("" : "+x"(sum[r][half]));
     }
   }
   if constexpr (Step + 1 < End) add_quads<Format, Width, Step + 1, End>(q, rows, sum);
@@ -96,18 +107,22 @@ TROUPE_INLINE void add_quads(const std::uint8_t* q, const std::int8_t (*rows)[32
 template <packing Format, width Width, int Begin, int End, int Rows>
 TROUPE_INLINE void dot_group(const std::uint8_t* q, const std::int8_t (*rows)[32],
                              __m256i (&dot)[Rows][2]) {
-  constexpr int sum_end = Begin + static_cast<int>(Width);
-  static_assert(sum_end <= End);
-  __m256i sum[Rows][2];
-  for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-  add_quads<Format, Width, Begin, sum_end>(q, rows, sum);
-  for (int r = 0; r < Rows; ++r) {
-    for (int half = 0; half < 2; ++half) {
-      const __m256i wide = _mm256_madd_epi16(sum[r][half], _mm256_set1_epi16(1));
-      dot[r][half] = _mm256_add_epi32(dot[r][half], wide);
+  if constexpr (quads_per_sum(Width) == 1) {
+    add_quads<Format, Width, Begin, End>(q, rows, dot);
+  } else {
+    constexpr int sum_end = Begin + quads_per_sum(Width);
+    static_assert(sum_end <= End);
+    __m256i sum[Rows][2];
+    for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
+    add_quads<Format, Width, Begin, sum_end>(q, rows, sum);
+    for (int r = 0; r < Rows; ++r) {
+      for (int half = 0; half < 2; ++half) {
+        const __m256i wide = _mm256_madd_epi16(sum[r][half], _mm256_set1_epi16(1));
+        dot[r][half] = _mm256_add_epi32(dot[r][half], wide);
+      }
     }
+    if constexpr (sum_end < End) dot_group<Format, Width, sum_end, End>(q, rows, dot);
   }
-  if constexpr (sum_end < End) dot_group<Format, Width, sum_end, End>(q, rows, dot);
 }
 
 // acc = fma(float(dot - offset * sum), d * a, acc) over quads Begin .. End - 1 of one group.
