@@ -75,9 +75,12 @@ class attention_runner {
       const std::byte* at = cache.data + static_cast<std::size_t>(*block) * cache.block_bytes;
       for (std::size_t token = 0; token < cache.block_tokens && tile < tile_count;
            token += kv_tile_tokens, ++tile, at += tile_bytes) {
-        key_tiles_[tile] = at;
-        value_tiles_[tile] = at + cache.values_offset;
+        tiles_.keys[tile] = at;
+        tiles_.values[tile] = at + cache.values_offset;
       }
+    }
+    for (std::size_t i = 0; i < segment_tiles::ahead_max; ++i) {
+      tiles_.keys[tile_count + i] = tiles_.keys[0];
     }
   }
 
@@ -87,7 +90,7 @@ class attention_runner {
     const std::size_t tile_count = (last_keys + kv_tile_tokens - 1) / kv_tile_tokens;
     find_tiles(first, tile_count);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
-      score_rows<Simd, Type, Rows>(query_ + row * attention_row_stride, key_tiles_, tile_count,
+      score_rows<Simd, Type, Rows>(query_ + row * attention_row_stride, tiles_, tile_count,
                                    item_.head_dim, item_.scale,
                                    scores_ + row * attention_row_stride);
     });
@@ -144,7 +147,7 @@ class attention_runner {
     }
     const std::size_t common = keys_in_segment(0, first);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
-      weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, value_tiles_,
+      weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_.values,
                                    item_.head_dim, 0, common,
                                    out.output + row * attention_row_stride);
     });
@@ -153,7 +156,7 @@ class attention_runner {
       if (end == common) break;
       for_row_blocks<Simd>(item_.head_count, [&]<int Rows>(std::size_t head) {
         const std::size_t row = position * item_.head_count + head;
-        weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, value_tiles_,
+        weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_.values,
                                      item_.head_dim, common, end,
                                      out.output + row * attention_row_stride);
       });
@@ -227,8 +230,7 @@ class attention_runner {
 
   const detail::attention_item& item_;
   const std::size_t row_count_;
-  const std::byte* key_tiles_[detail::attention_segment_tiles];
-  const std::byte* value_tiles_[detail::attention_segment_tiles];
+  segment_tiles tiles_;
   alignas(64) float query_[rows_max * attention_row_stride];
   alignas(64) float scores_[rows_max * attention_row_stride];
   segment_rows state_;

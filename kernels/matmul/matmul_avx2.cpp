@@ -30,8 +30,11 @@ TROUPE_INLINE __m256i broadcast_quad(const std::int8_t* values) {
 // sum:
 //   4 bits: 8 * 2 * 127 * 15 = 30480    5 bits: 4 * 2 * 127 * 31 = 31496    6 bits: 2 * 2 * 127 *
 //   63 = 32004
-// 8 bits fit only as magnitudes with the sign moved to the activation: 2 * 127 * 128 = 32512.
-enum class width : int { four = 8, five = 4, six = 2, eight = 1 };
+// 8 bits fit only as magnitudes with the sign moved to the activation: 1 * 2 * 127 * 128 = 32512.
+enum class width { four, five, six, eight };
+constexpr int quads_per_sum(width bits) {
+  return bits == width::four ? 8 : bits == width::five ? 4 : bits == width::six ? 2 : 1;
+}
 
 template <packing Format>
 constexpr bool nibbles = Format == packing::nibbles_minimum || Format == packing::nibbles_offset;
@@ -44,32 +47,6 @@ constexpr std::size_t group_bytes = nibbles<Format> ? 256 : 512;
 template <packing Format>
 constexpr std::size_t scale_parts = minimum<Format> || halves<Format> ? 2 : 1;
 
-// The quads of one group for 8 outputs: as they are, or for 8 bits magnitudes and signed values.
-struct group_weights {
-  __m256i q[8];
-  __m256i with_sign[8];
-};
-
-template <packing Format, width Width>
-TROUPE_INLINE void load_weights(const std::uint8_t* q, group_weights& w) {
-  if constexpr (nibbles<Format>) {
-    const __m256i low = _mm256_set1_epi8(0x0F);
-    for (int i = 0; i < 4; ++i) {
-      const __m256i both = load_256(q + 64 * i);
-      w.q[i] = _mm256_and_si256(both, low);
-      w.q[i + 4] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
-    }
-  } else {
-    for (int i = 0; i < 8; ++i) w.q[i] = load_256(q + 64 * i);
-  }
-  if constexpr (Width == width::eight) {
-    for (int i = 0; i < 8; ++i) {
-      w.with_sign[i] = _mm256_xor_si256(w.q[i], _mm256_set1_epi8(static_cast<char>(0x80)));
-      w.q[i] = _mm256_abs_epi8(w.with_sign[i]);
-    }
-  }
-}
-
 // Half 0 or 1 of scale vector `index`.
 TROUPE_INLINE __m256 load_scales(const std::uint8_t* scales, std::size_t index, std::size_t half,
                                  bool wide) {
@@ -78,39 +55,99 @@ TROUPE_INLINE __m256 load_scales(const std::uint8_t* scales, std::size_t index, 
       _mm_loadu_si128(reinterpret_cast<const __m128i*>(scales + index * 32 + half * 16)));
 }
 
-// The exact int32 dot products of quads Begin .. End - 1 with one row.
-template <width Width, int Begin, int End>
-TROUPE_INLINE __m256i dot_quads(const group_weights& w, const std::int8_t* x) {
-  constexpr int quads_per_sum = static_cast<int>(Width);
-  __m256i dot = _mm256_setzero_si256();
-  for (int first = Begin; first < End; first += quads_per_sum) {
-    __m256i sum = _mm256_setzero_si256();
-    for (int j = first; j < first + quads_per_sum && j < End; ++j) {
-      __m256i quad = broadcast_quad(x + 4 * j);
-      if constexpr (Width == width::eight) quad = _mm256_sign_epi8(quad, w.with_sign[j]);
-      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w.q[j], quad));
+// One quad's weights of both halves of the panel. Nibbles are walked in the order quad 0, 4, 1, 5,
+// ..., so that each load serves two steps; integer sums do not mind the order.
+template <packing Format, int Step>
+TROUPE_INLINE void load_quad(const std::uint8_t* q, __m256i (&w)[2]) {
+  for (int half = 0; half < 2; ++half) {
+    if constexpr (nibbles<Format>) {
+      const __m256i both = load_256(q + 64 * (Step / 2) + 32 * half);
+      w[half] = _mm256_and_si256(Step % 2 == 0 ? both : _mm256_srli_epi16(both, 4),
+                                 _mm256_set1_epi8(0x0F));
+    } else {
+      w[half] = load_256(q + 64 * Step + 32 * half);
     }
-    dot = _mm256_add_epi32(dot, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
   }
-  return dot;
 }
 
+// sum += quads of steps Step .. End - 1: in 16 bits where several fit, else in 32. Steps are
+// unrolled by recursion because the compiler keeps the sums in registers only then.
+template <packing Format, width Width, int Step, int End, int Rows>
+TROUPE_INLINE void add_quads(const std::uint8_t* q, const std::int8_t (*rows)[32],
+                             __m256i (&sum)[Rows][2]) {
+  constexpr int quad_index = nibbles<Format> ? Step / 2 + Step % 2 * 4 : Step;
+  __m256i w[2], with_sign[2];
+  load_quad<Format, Step>(q, w);
+  if constexpr (Width == width::eight) {
+    for (int half = 0; half < 2; ++half) {
+      with_sign[half] = _mm256_xor_si256(w[half], _mm256_set1_epi8(static_cast<char>(0x80)));
+      w[half] = _mm256_abs_epi8(with_sign[half]);
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    const __m256i quad = broadcast_quad(rows[r] + 4 * quad_index);
+    for (int half = 0; half < 2; ++half) {
+      const __m256i factor = Width == width::eight ? _mm256_sign_epi8(quad, with_sign[half]) : quad;
+      const __m256i pairs = _mm256_maddubs_epi16(w[half], factor);
+      if constexpr (quads_per_sum(Width) == 1) {
+        const __m256i wide = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+        sum[r][half] = _mm256_add_epi32(sum[r][half], wide);
+      } else {
+        sum[r][half] = _mm256_add_epi16(sum[r][half], pairs);
+      }
+      // GCC would turn the chains of adds into trees and spill every product, at 2/3 of the speed.
+      __asm__("" : "+x"(sum[r][half]));
+    }
+  }
+  if constexpr (Step + 1 < End) add_quads<Format, Width, Step + 1, End>(q, rows, sum);
+}
+
+// dot += the exact int32 dot products of quads Begin .. End - 1 with Rows rows, for both halves.
+// The weights stream through; what stays in registers is the sums.
 template <packing Format, width Width, int Begin, int End, int Rows>
-TROUPE_INLINE void multiply_group(const activation_group& x, std::size_t first_row,
-                                  const group_weights& w, __m256 scale, __m128i shift,
-                                  __m256 (&acc)[Rows]) {
+TROUPE_INLINE void dot_group(const std::uint8_t* q, const std::int8_t (*rows)[32],
+                             __m256i (&dot)[Rows][2]) {
+  if constexpr (quads_per_sum(Width) == 1) {
+    add_quads<Format, Width, Begin, End>(q, rows, dot);
+  } else {
+    constexpr int sum_end = Begin + quads_per_sum(Width);
+    static_assert(sum_end <= End);
+    __m256i sum[Rows][2];
+    for (int r = 0; r < Rows; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
+    add_quads<Format, Width, Begin, sum_end>(q, rows, sum);
+    for (int r = 0; r < Rows; ++r) {
+      for (int half = 0; half < 2; ++half) {
+        const __m256i wide = _mm256_madd_epi16(sum[r][half], _mm256_set1_epi16(1));
+        dot[r][half] = _mm256_add_epi32(dot[r][half], wide);
+      }
+    }
+    if constexpr (sum_end < End) dot_group<Format, Width, sum_end, End>(q, rows, dot);
+  }
+}
+
+// acc = fma(float(dot - offset * sum), d * a, acc) over quads Begin .. End - 1 of one group.
+template <packing Format, width Width, int Begin, int End, int Rows>
+TROUPE_INLINE void multiply_group(const std::uint8_t* q, const activation_group& x,
+                                  std::size_t first_row, const __m256 (&scale)[2], __m128i shift,
+                                  __m256 (&acc)[2][Rows]) {
+  __m256i dot[Rows][2];
+  for (int b = 0; b < Rows; ++b) dot[b][0] = dot[b][1] = _mm256_setzero_si256();
+  dot_group<Format, Width, Begin, End>(q, x.values + first_row, dot);
   for (int b = 0; b < Rows; ++b) {
     const std::size_t r = first_row + static_cast<std::size_t>(b);
-    __m256i dot = dot_quads<Width, Begin, End>(w, x.values[r]);
     // Signed 8-bit weights have no offset left to take off.
     if constexpr (!minimum<Format> && Width != width::eight) {
       const std::int32_t sum = Begin == 4 ? x.total[r] - x.first_half[r]
                                : End == 4 ? x.first_half[r]
                                           : x.total[r];
-      dot = _mm256_sub_epi32(dot, _mm256_sll_epi32(_mm256_set1_epi32(sum), shift));
+      const __m256i offset = _mm256_sll_epi32(_mm256_set1_epi32(sum), shift);
+      for (auto& half : dot[b]) half = _mm256_sub_epi32(half, offset);
     }
-    const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(x.scale[r]));
-    acc[b] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, acc[b]);
+    const __m256 a = _mm256_set1_ps(x.scale[r]);
+    for (int half = 0; half < 2; ++half) {
+      acc[half][b] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[b][half]),
+                                     _mm256_mul_ps(scale[half], a), acc[half][b]);
+    }
   }
 }
 
@@ -152,47 +189,46 @@ TROUPE_INLINE void store_outputs(const output_block& out, std::size_t first_row,
   }
 }
 
-template <packing Format, width Width, int Rows>
-TROUPE_INLINE void multiply_half(const quantized_tile& tile, std::size_t index,
-                                 std::size_t first_row, std::size_t half) {
-  const std::uint8_t* panel = tile.panels + index * tile.panel_bytes;
-  const std::uint8_t* scales = panel + tile.group_count * group_bytes<Format>;
-  const __m128i shift = _mm_cvtsi32_si128(tile.offset_shift);
-  const std::size_t prefetch_bytes = tile.panel_bytes / tile.group_count / 64 * 64 + 64;
-  const std::uint8_t* prefetched = panel + tile.panel_bytes;
-  __m256 y[Rows];
-  for (int b = 0; b < Rows; ++b) y[b] = _mm256_setzero_ps();
-  const activation_group* x = tile.activations;
-  for (std::size_t g = 0; g < tile.group_count; ++g, ++x) {
-    if (half == 0 && first_row == 0) {  // the next panel, once
-      for (std::size_t i = 0; i < prefetch_bytes; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(prefetched + i), _MM_HINT_T0);
-      }
-      prefetched += prefetch_bytes;
-    }
-    group_weights w;
-    load_weights<Format, Width>(panel + g * group_bytes<Format> + half * 32, w);
-    const __m256 scale = load_scales(scales, g * scale_parts<Format>, half, tile.wide_scales);
-    if constexpr (halves<Format>) {
-      multiply_group<Format, Width, 0, 4>(*x, first_row, w, scale, shift, y);
-      const __m256 second = load_scales(scales, 2 * g + 1, half, tile.wide_scales);
-      multiply_group<Format, Width, 4, 8>(*x, first_row, w, second, shift, y);
-    } else {
-      multiply_group<Format, Width, 0, 8>(*x, first_row, w, scale, shift, y);
-    }
-  }
-  if constexpr (minimum<Format>) {
-    __m256 minima[Rows];
-    accumulate_minima(tile, scales, first_row, half, minima);
-    for (int b = 0; b < Rows; ++b) y[b] = _mm256_add_ps(y[b], minima[b]);
-  }
-  store_outputs(tile.output, first_row, index * panel_outputs + half * half_outputs, y);
+TROUPE_INLINE void load_both_scales(const std::uint8_t* scales, std::size_t index, bool wide,
+                                    __m256 (&out)[2]) {
+  for (std::size_t half = 0; half < 2; ++half) out[half] = load_scales(scales, index, half, wide);
 }
 
 template <packing Format, width Width, int Rows>
 void multiply_panel(const quantized_tile& tile, std::size_t index, std::size_t first_row) {
+  const std::uint8_t* panel = tile.panels + index * tile.panel_bytes;
+  const std::uint8_t* scales = panel + tile.group_count * group_bytes<Format>;
+  const __m128i shift = _mm_cvtsi32_si128(tile.offset_shift);
+  // The next panel comes in while the first rows use this one.
+  const std::size_t prefetch_bytes =
+      first_row == 0 ? tile.panel_bytes / tile.group_count / 64 * 64 + 64 : 0;
+  const std::uint8_t* prefetched = panel + tile.panel_bytes;
+  __m256 y[2][Rows];
+  for (int b = 0; b < Rows; ++b) y[0][b] = y[1][b] = _mm256_setzero_ps();
+  const activation_group* x = tile.activations;
+  for (std::size_t g = 0; g < tile.group_count; ++g, ++x) {
+    for (std::size_t i = 0; i < prefetch_bytes; i += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(prefetched + i), _MM_HINT_T0);
+    }
+    prefetched += prefetch_bytes;
+    const std::uint8_t* q = panel + g * group_bytes<Format>;
+    __m256 scale[2];
+    load_both_scales(scales, g * scale_parts<Format>, tile.wide_scales, scale);
+    if constexpr (halves<Format>) {
+      multiply_group<Format, Width, 0, 4>(q, *x, first_row, scale, shift, y);
+      load_both_scales(scales, g * 2 + 1, tile.wide_scales, scale);
+      multiply_group<Format, Width, 4, 8>(q, *x, first_row, scale, shift, y);
+    } else {
+      multiply_group<Format, Width, 0, 8>(q, *x, first_row, scale, shift, y);
+    }
+  }
   for (std::size_t half = 0; half < 2; ++half) {
-    multiply_half<Format, Width, Rows>(tile, index, first_row, half);
+    if constexpr (minimum<Format>) {
+      __m256 minima[Rows];
+      accumulate_minima(tile, scales, first_row, half, minima);
+      for (int b = 0; b < Rows; ++b) y[half][b] = _mm256_add_ps(y[half][b], minima[b]);
+    }
+    store_outputs(tile.output, first_row, index * panel_outputs + half * half_outputs, y[half]);
   }
 }
 
