@@ -47,7 +47,7 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
 bool scheduler_core::state::make_seats(request_state& request) {
   const std::uint32_t wanted = request.unfinished_count;
   if (running.sequence_count() + wanted <= limits.max_num_seqs) return true;
-  if (request.service() != lane::vip || tokens_left == 0) return false;
+  if (request.service() != lane::vip) return false;
   if (running.sequences_in(lane::vip) + wanted > limits.max_num_seqs) return false;
   const auto first = std::ranges::find_if(
       request.sequences, [&](const auto& each) { return request.is_schedulable(each); });

@@ -53,8 +53,8 @@ struct scheduler_limits {
   std::vector<token_id> end_of_generation;  ///< ids that end a sequence unless ignore_eos
 };
 
-/// Errors: invalid_argument for a setting out of its range, with the name and the range. scheduler_core ends the
-/// process on limits that fail this.
+/// Errors: invalid_argument for a setting out of its range, with the name and the range.
+/// scheduler_core ends the process on limits that fail this.
 result<void> check_limits(const scheduler_limits& limits);
 
 /// A request as the scheduler sees it. Resubmission after a replica's restart carries what was emitted.
@@ -75,7 +75,9 @@ struct schedule_request {
   std::vector<progress> resumed;
 };
 
-/// What happened to a sequence in a completed step, in order.
+/// What happened to a sequence in a completed step, in order. None comes for what cancel() or
+/// stop_sequence() ended. Prompt rows are delivered once, in order, on sequence 0, past preemptions too; a
+/// resumed request without any output delivers them again from the first.
 struct sequence_update {
   sequence_id sequence;
   std::optional<sampled_token> token;          ///< drawn in this step

@@ -90,6 +90,36 @@ TEST_CASE("chain hashes depend on fingerprint, tenant, parent and tokens", "[mem
   REQUIRE(base != hash_of_second(1, 2, ids({1, 2, 3, 4, 5, 6, 7, 9})));
 }
 
+TEST_CASE("a hash collision is found out and serves nothing", "[memory]") {
+  block_pool pool(8);
+  prefix_cache cache(pool, 2, 7);
+  const auto enter = [&](std::optional<block_index> parent, std::uint64_t pair) {
+    const std::vector<token_id> tokens{
+        static_cast<token_id>(static_cast<std::uint32_t>(pair)),
+        static_cast<token_id>(static_cast<std::uint32_t>(pair >> 32))};
+    return cache.insert(0, parent, tokens, *pool.allocate());
+  };
+  const block_index first = enter({}, 1), second = enter({}, 2);
+  // The hash is a bijection of parent * constant + tokens: shift the tokens by what the parents
+  // differ.
+  const std::uint64_t shift = (cache.hash_of(first) - cache.hash_of(second)) * 0x9E3779B97F4A7C15u;
+  const block_index child = enter(first, 5);
+  const block_index colliding = enter(second, 5 + shift);
+  REQUIRE(cache.hash_of(child) == cache.hash_of(colliding));
+  REQUIRE(child != colliding);
+  REQUIRE(cache.size() == 4);
+  cache.check_integrity();
+  const auto prompt = ids({1, 0, 5, 0, 9});
+  REQUIRE(cache.lookup(0, {prompt, {}}, 100) == std::vector{first, child});
+  REQUIRE(cache.lookup(0, {ids({2, 0, 5, 0, 9}), {}}, 100) == std::vector{second});
+  // Evict in leaf order; the bucket that two blocks share keeps the other one.
+  for (const block_index block : {child, colliding, second, first}) pool.release(block);
+  auto taken = pool.allocate(5).value();
+  REQUIRE(!cache.contains(child));
+  REQUIRE(cache.contains(colliding));
+  cache.check_integrity();
+}
+
 TEST_CASE("two sequences that compute the same block share one in the end", "[memory]") {
   block_pool pool(8);
   prefix_cache cache(pool, block_tokens, 7);
