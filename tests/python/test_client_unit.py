@@ -412,7 +412,7 @@ def test_many_threads_share_a_client():
         assert texts == {name: [f"{name}-{i}" for i in range(20)] for name in "abcd"}
 
 
-def test_async_generate_stream_and_cancel():
+def test_async_generate_stream_and_ping():
     async def main(server):
         async with troupe.AsyncClient(server.endpoint) as client:
             results = await asyncio.gather(*(client.generate("hi") for _ in range(5)))
@@ -420,12 +420,20 @@ def test_async_generate_stream_and_cancel():
             async with client.stream("hi") as stream:
                 assert [delta.text async for delta in stream] == ["Hel", "lo"]
             assert stream.result.text == "Hello"
-            async with client.stream("hi", request_id="left") as stream:
-                await stream.__anext__()
-            assert server.expect(Kind.CANCEL).request_id == "left"
             assert await client.ping() > 0
 
     with FakeServer(HELLO) as server:
+        asyncio.run(main(server))
+
+
+def test_leaving_an_async_stream_cancels_it():
+    async def main(server):
+        async with troupe.AsyncClient(server.endpoint) as client:
+            async with client.stream("hi", request_id="left") as stream:
+                assert (await stream.__anext__()).text == "a"
+            assert server.expect(Kind.CANCEL).request_id == "left"
+
+    with FakeServer(says(lambda f: delta(f, 0, "a"))) as server:
         asyncio.run(main(server))
 
 
