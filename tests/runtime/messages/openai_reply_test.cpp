@@ -108,7 +108,7 @@ TEST_CASE("a chat completion") {
                   "tool_calls": []},
       "logprobs": {"content": [{"token": "é", "logprob": -0.5, "bytes": [195, 169],
         "top_logprobs": [{"token": "é", "logprob": -0.5, "bytes": [195, 169]}]}]},
-      "finish_reason": "stop", "stop_reason": null, "prompt_logprobs": null}]})");
+      "finish_reason": "stop", "stop_reason": null}], "prompt_logprobs": null})");
   expected["usage"] = usage_json;
   CHECK(reply == expected);
 }
