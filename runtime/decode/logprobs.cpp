@@ -1,3 +1,5 @@
+// The sum is the vectorized one of vocabulary_scan; the selection never sorts more than was asked
+// for.
 #include "runtime/decode/logprobs.hpp"
 
 #include <algorithm>

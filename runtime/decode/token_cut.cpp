@@ -133,7 +133,7 @@ token_cut find_cut(std::span<const float> logits, std::span<const float> block_m
     // A thousandth lighter than the bound, against rounding here and in exp.
     const double floor = static_cast<double>(top.logit) +
                          static_cast<double>(params.temperature) * (std::log(lightest) - 1e-3);
-    lowest = std::max(cut.logit, static_cast<float>(floor));
+    lowest = std::max(cut.logit, std::nextafter(static_cast<float>(floor), no_logit));
     gather_heavy(logits, block_maxima, lowest, tokens);
   }
   core.target = static_cast<double>(params.top_p) * total;

@@ -1,3 +1,4 @@
+// A few dozen short names: the plain quadratic distance is enough.
 #include "runtime/messages/nearest_name.hpp"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Every read follows one pattern: absent or null leaves the default, a wrong type becomes the one
+// error.
 #include "runtime/messages/openai_body.hpp"
 
 #include <limits>

@@ -1,3 +1,4 @@
+// Messages are checked only as far as a template relies on: maps with a role, content that is text.
 #include "runtime/messages/openai_chat.hpp"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Written column by column or entry by entry, straight into text.
 #include "runtime/messages/openai_logprobs.hpp"
 
 #include <algorithm>

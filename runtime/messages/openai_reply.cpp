@@ -63,6 +63,15 @@ void append_logprobs(std::string& out, const openai_reply_context& context,
   }
 }
 
+void append_prompt_report(std::string& out, const std::vector<position_logprobs>& positions) {
+  out += ",\"prompt_logprobs\":";
+  if (positions.empty()) {
+    out += "null";
+  } else {
+    append_prompt_logprobs(out, positions);
+  }
+}
+
 void append_choice(std::string& out, const openai_reply_context& context,
                    const openai_choice& choice) {
   out += "{\"index\":";
@@ -82,12 +91,7 @@ void append_choice(std::string& out, const openai_reply_context& context,
                    .output = choice.logprobs,
                    .text_offset = 0});
   append_ending(out, choice.finish_reason, choice.stop_reason);
-  out += ",\"prompt_logprobs\":";
-  if (choice.prompt_logprobs.empty()) {
-    out += "null";
-  } else {
-    append_prompt_logprobs(out, choice.prompt_logprobs);
-  }
+  if (!is_chat(context)) append_prompt_report(out, choice.prompt_logprobs);
   out += '}';
 }
 
@@ -107,6 +111,10 @@ std::string openai_reply(const openai_reply_context& context,
   }
   out += ']';
   append_usage(out, usage);
+  // A chat has one prompt: its report stands beside the choices.
+  if (is_chat(context) && !choices.empty()) {
+    append_prompt_report(out, choices.front().prompt_logprobs);
+  }
   out += '}';
   return out;
 }
