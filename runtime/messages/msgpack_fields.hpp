@@ -225,6 +225,8 @@ void write(packer& out, const T& value, std::string_view name) {
     } else {
       write_text(out, value);
     }
+  } else if constexpr (std::is_floating_point_v<T>) {
+    pack_float64(out, value);
   } else if constexpr (std::is_arithmetic_v<T>) {
     out.pack(value);
   } else if constexpr (std::is_same_v<T, std::vector<std::uint8_t>>) {
@@ -238,7 +240,7 @@ void write(packer& out, const T& value, std::string_view name) {
     out.pack_map(static_cast<std::uint32_t>(value.size()));
     for (const auto& [key, number] : value) {
       write_text(out, key);
-      out.pack_double(number);
+      pack_float64(out, number);
     }
   } else {
     write_message(out, value);

@@ -83,7 +83,7 @@ void pack_tree(packer& out, const nlohmann::ordered_json& tree) {
     case kind::boolean: tree.get<bool>() ? out.pack_true() : out.pack_false(); return;
     case kind::number_integer: out.pack_int64(tree.get<std::int64_t>()); return;
     case kind::number_unsigned: out.pack_uint64(tree.get<std::uint64_t>()); return;
-    case kind::number_float: out.pack_double(tree.get<double>()); return;
+    case kind::number_float: pack_float64(out, tree.get<double>()); return;
     case kind::string: pack_text(out, tree.get_ref<const std::string&>()); return;
     case kind::array:
       out.pack_array(static_cast<std::uint32_t>(tree.size()));

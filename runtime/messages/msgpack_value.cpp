@@ -2,6 +2,9 @@
 // bytes mean. The library's exceptions end here.
 #include "runtime/messages/msgpack_value.hpp"
 
+#include <array>
+#include <bit>
+
 #include <fmt/format.h>
 
 #include "config/limits.hpp"
@@ -111,6 +114,13 @@ std::string_view type_name(const msgpack::object& value) {
     case msgpack::type::EXT: return "an extension";
   }
   return "an unknown type";
+}
+
+void pack_float64(msgpack::packer<msgpack::sbuffer>& out, double value) {
+  const auto bits = std::bit_cast<std::uint64_t>(value);
+  std::array<char, 9> bytes{'\xcb'};
+  for (std::size_t i = 0; i < 8; ++i) bytes[i + 1] = static_cast<char>(bits >> (56 - 8 * i));
+  out.pack_bin_body(bytes.data(), bytes.size());  // appends as it stands
 }
 
 }  // namespace troupe

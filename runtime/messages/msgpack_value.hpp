@@ -24,6 +24,9 @@ std::string_view type_name(const msgpack::object& value);
 /// keys that are not text, NaN and infinity, text that is not UTF-8.
 result<std::string> json_of(const msgpack::object& value);
 
+/// Always the format float 64: msgpack-c's pack_double writes 1.0 as the integer 1.
+void pack_float64(msgpack::packer<msgpack::sbuffer>& out, double value);
+
 /// Packs JSON text. The text must be valid (parse_json): it comes from our own side.
 void pack_json(msgpack::packer<msgpack::sbuffer>& out, std::string_view json);
 
