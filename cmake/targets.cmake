@@ -4,6 +4,9 @@
 # the numerics and are written out (design: batch invariance).
 function(troupe_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Werror -ffp-contract=off)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    target_compile_options(${target} PRIVATE -Wno-restrict)  # false on "literal" + string: GCC PR105651
+  endif()
   if(TROUPE_SANITIZE)
     target_compile_options(${target} PUBLIC -fsanitize=${TROUPE_SANITIZE} -fno-omit-frame-pointer)
     target_link_options(${target} PUBLIC -fsanitize=${TROUPE_SANITIZE})
