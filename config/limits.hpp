@@ -1,7 +1,7 @@
 // Every bound that Troupe puts on what it reads, queues, stores or waits for. Code names these
-// constants instead of writing numbers, so that this page is the whole list.
-// Every bound of the system, by name. A limit that somebody may want to tune is a key of the
-// configuration (config.hpp); what stands here is fixed when the program is built.
+// constants instead of writing numbers, so that this page is the whole list. What somebody may want
+// to tune is a key of the configuration (config.hpp); what stands here is fixed when the program is
+// built.
 #pragma once
 
 #include <cstddef>
