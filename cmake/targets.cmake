@@ -5,7 +5,7 @@
 # the numerics and are written out (design: batch invariance).
 function(troupe_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Werror -ffp-contract=off
-    -Wno-maybe-uninitialized -Wno-restrict)  # false in GCC 12: std::variant; "literal" + string (PR105651)
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-restrict>)  # false in GCC 12: std::variant, PR105651
   if(TROUPE_SANITIZE)
     target_compile_options(${target} PUBLIC -fsanitize=${TROUPE_SANITIZE} -fno-omit-frame-pointer)
     target_link_options(${target} PUBLIC -fsanitize=${TROUPE_SANITIZE})

@@ -29,6 +29,7 @@ constexpr std::string_view reason_of(unsigned status) noexcept {
     case 422: return "Unprocessable Content";
     case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
+    case 499: return "Client Closed Request";  // nginx's
     case 500: return "Internal Server Error";
     case 501: return "Not Implemented";
     case 503: return "Service Unavailable";
@@ -70,7 +71,7 @@ std::string format_head(unsigned status, std::string_view content_type, const ht
 http_reply make_error_reply(const error& failure, unsigned status) {
   http_reply reply;
   reply.status = status != 0 ? status : http_status_of(failure.code);
-  reply.body = openai_error(failure);
+  reply.body = openai_error(failure, reply.status);
   if (reply.status == 429) reply.fields.emplace_back("Retry-After", retry_after_overloaded_s);
   if (reply.status == 503) reply.fields.emplace_back("Retry-After", retry_after_unavailable_s);
   if (reply.status == 401) reply.fields.emplace_back("WWW-Authenticate", "Bearer");

@@ -3,8 +3,9 @@
 //   POST /v1/completions, /v1/chat/completions; GET /v1/models, /health, /version, /metrics;
 //   POST /tokenize, /detokenize
 //
-// A dropped connection cancels its requests. A reader that falls more than outbox_bytes_max behind
-// is closed (slow_client).
+// The lane of a request is its header X-Troupe-Lane, else its body's `lane`. A connection that the
+// client closes, or only its sending side, cancels its requests. A reader that falls more than
+// outbox_bytes_max behind is closed (slow_client).
 #pragma once
 
 #include <chrono>

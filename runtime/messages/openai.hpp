@@ -68,7 +68,7 @@ inline constexpr std::string_view openai_done = "data: [DONE]\n\n";
 
 /// {"error": {"message", "type", "param", "code"}} and the HTTP status for an error code
 /// (invalid_argument 400, unauthorized 401, not_found 404, overloaded 429, unavailable 503, ...).
-std::string openai_error(const error& failure);
+std::string openai_error(const error& failure, unsigned status = 0);  ///< 0: http_status_of its code
 unsigned http_status_of(errc code);
 
 /// GET /v1/models.

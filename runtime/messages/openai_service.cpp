@@ -59,13 +59,13 @@ unsigned http_status_of(errc code) {
   return 500;
 }
 
-std::string openai_error(const error& failure) {
+std::string openai_error(const error& failure, unsigned status) {
   std::string out = "{\"error\":{\"message\":";
   append_json_string(out, failure.message);
   out += ",\"type\":";
   append_json_string(out, error_type(failure.code));
   out += ",\"param\":null,\"code\":";
-  append_json_number(out, std::uint64_t{http_status_of(failure.code)});
+  append_json_number(out, std::uint64_t{status != 0 ? status : http_status_of(failure.code)});
   out += "}}";
   return out;
 }

@@ -85,6 +85,12 @@ std::string http_client::read_until(std::string_view text) {
   return out;
 }
 
+void http_client::wait_for(std::string_view text) {
+  while (received_.find(text) == std::string::npos) {
+    require(receive(), "the connection ended early");
+  }
+}
+
 http_answer http_client::read_answer(bool head_only) {
   http_answer answer;
   std::string head = read_until("\r\n\r\n");

@@ -33,6 +33,8 @@ class http_client {
   http_answer read_answer(bool head_only = false);
   /// Reads until the text was seen, and returns all that came up to its end.
   std::string read_until(std::string_view text);
+  /// Reads until the text is there, and leaves it to be read again.
+  void wait_for(std::string_view text);
   /// True when the server closes without another byte.
   bool is_at_end();
   /// Everything up to the server's close or reset.

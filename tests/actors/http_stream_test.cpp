@@ -1,5 +1,7 @@
 // Server-sent events: what a stream carries and in which writes, how it fails, what a client that
 // leaves or reads slowly causes, and that hundreds of streams need no further threads.
+#include <sys/resource.h>
+
 #include <filesystem>
 
 #include <catch2/catch.hpp>
@@ -144,6 +146,7 @@ TEST_CASE("an error before the first event is a status, a later one an event") {
   client.send(post("/v1/completions", json{{"prompt", {"a", "b"}}, {"stream", true}}.dump()));
   submits = server.engine.gateway.wait_for_submits(3);
   server.deliver(delta_of(submits.at(1), 0, "text"));
+  client.wait_for("\"text\"");
   server.deliver(error_of(submits.at(1), errc::internal, "a step failed"));
   const http_answer late = client.read_answer();
   CHECK(late.status == 200);
@@ -244,6 +247,11 @@ TEST_CASE("a reader that stops is closed after a while, also with little on its 
 TEST_CASE("500 streams run on one thread") {
   constexpr std::size_t stream_count = 500;
   constexpr std::uint64_t token_count = 20;
+  // Both ends of each connection are in this process.
+  rlimit files{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &files) == 0);
+  files.rlim_cur = files.rlim_max;
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &files) == 0);
   http_fixture server;
   const std::size_t threads_before = thread_count();
   std::vector<http_client> clients;

@@ -22,7 +22,7 @@ TEST_CASE("a request may arrive byte by byte") {
 
   const std::string chunked =
       "\r\n\r\nPOST /v1/completions HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
-      "5;name=value\r\n{\"pro\r\nd\r\nmpt\": \"two\"  }\r\n0\r\nTrailer: x\r\n\r\n";
+      "5;name=value\r\n{\"pro\r\ne\r\nmpt\": \"two\"  }\r\n0\r\nTrailer: x\r\n\r\n";
   for (const char byte : chunked) client.send({&byte, 1});
   CHECK(json::parse(client.read_answer().body).at("choices").at(0).at("text") == "two a b0");
 }

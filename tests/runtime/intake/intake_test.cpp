@@ -125,9 +125,8 @@ TEST_CASE("detokenize undoes tokenize") {
   submit request = prompt_of("one two  three");
   request.add_special_tokens = false;
   std::vector<std::int64_t> ids;
-  for (const token_id id : *prompts.tokenize(request, now)) {
-    ids.push_back(static_cast<std::int64_t>(id));
-  }
+  const auto tokens = *prompts.tokenize(request, now);
+  for (const token_id id : tokens) ids.push_back(static_cast<std::int64_t>(id));
   CHECK(*prompts.detokenize(ids) == "one two  three");
 }
 
