@@ -118,11 +118,13 @@ class expression_evaluator {
   }
 
   value operator()(const filter_node& node) {
+    if (node.function == nullptr) throw failure{"No filter named '" + node.name + "'"};
     const value operand = node.operand ? run_.evaluate(*node.operand) : *run_.block_text_;
     return node.function(run_, operand, run_.evaluate_arguments(node.args));
   }
 
   value operator()(const test_node& node) {
+    if (node.function == nullptr) throw failure{"No test named '" + node.name + "'"};
     const value operand = run_.evaluate(*node.operand);
     return value(node.function(run_, operand, run_.evaluate_arguments(node.args)));
   }

@@ -38,6 +38,7 @@ expression_ptr parser::parse_tuple(bool with_conditional, bool is_parenthesized,
 
 expression_ptr parser::parse_conditional() {
   const int line = current().line;
+  const std::size_t unknown_before = unknown_.size();
   auto result = parse_or();
   while (skip_name("if")) {
     auto test = parse_or();
@@ -47,6 +48,7 @@ expression_ptr parser::parse_conditional() {
       otherwise = parse_conditional();
     }
     result = make(conditional_node{std::move(test), std::move(result), std::move(otherwise)}, line);
+    unknown_.resize(unknown_before);
   }
   return result;
 }
@@ -370,7 +372,7 @@ expression_ptr parser::parse_filter(expression_ptr operand) {
   std::string name = expect_identifier();
   while (skip_symbol(".")) name += "." + expect_identifier();
   const filter_function function = find_filter(name);
-  if (function == nullptr) fail("No filter named '" + name + "'", line);
+  if (function == nullptr) note_unknown("filter", name, line);
   call_syntax args;
   if (at_symbol("(")) args = parse_call_arguments();
   return make(filter_node{std::move(operand), std::move(name), function, std::move(args)}, line);
@@ -382,7 +384,7 @@ expression_ptr parser::parse_test(expression_ptr operand) {
   std::string name = expect_identifier();
   while (skip_symbol(".")) name += "." + expect_identifier();
   const test_function function = find_test(name);
-  if (function == nullptr) fail("No test named '" + name + "'", line);
+  if (function == nullptr) note_unknown("test", name, line);
   call_syntax args;
   const bool at_operand =
       current().kind == token_kind::name || current().kind == token_kind::string ||

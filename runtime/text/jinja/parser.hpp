@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/text/jinja/lexer.hpp"
@@ -37,6 +38,7 @@ class parser {
   target parse_single_target(bool with_namespace);
   std::string parse_assigned_name();
   block parse_block_until(std::string_view end);
+  block parse_scope_until(std::string_view end);
 
   // parser.cpp
   expression_ptr parse_expression(bool with_conditional = true);
@@ -82,6 +84,10 @@ class parser {
   void expect_block_end();
   [[noreturn]] void fail(const std::string& message, int line = 0) const;
   [[nodiscard]] std::string describe_current() const;
+  void note_unknown(std::string_view what, const std::string& name, int line);
+  /// Parses something as the body of a condition, or as a scope of its own.
+  template <class Parse>
+  auto parse_as(bool is_conditional, Parse parse);
 
   /// Wraps a form; its depth is one more than its deepest child's, and bounded.
   expression_ptr make(expression::variant form, int line) const;
@@ -105,6 +111,19 @@ class parser {
   std::vector<macro_definition*> macros_;
   std::vector<bool> loop_uses_;  ///< for each enclosing loop, whether its body names `loop`
   std::vector<std::string> open_tags_;
+  /// As in Jinja, an unknown filter or test is an error at load, unless it stands directly in a
+  /// branch of a condition: there it is an error when the branch is taken, for templates that ask
+  /// whether a filter exists.
+  bool is_conditional_ = false;
+  std::vector<failure> unknown_;
 };
+
+template <class Parse>
+auto parser::parse_as(bool is_conditional, Parse parse) {
+  const bool outer = std::exchange(is_conditional_, is_conditional);
+  auto parsed = parse();
+  is_conditional_ = outer;
+  return parsed;
+}
 
 }  // namespace troupe::jinja

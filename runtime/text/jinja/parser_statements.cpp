@@ -7,7 +7,9 @@
 namespace troupe::jinja {
 
 block parser::parse() {
-  return parse_body({});
+  block body = parse_body({});
+  if (!unknown_.empty()) throw unknown_.front();
+  return body;
 }
 
 // Up to a tag that `ends` names, whose name is left as the current token; with no ends, to the end
@@ -51,6 +53,10 @@ block parser::parse_block_until(std::string_view end) {
   return body;
 }
 
+block parser::parse_scope_until(std::string_view end) {
+  return parse_as(false, [&] { return parse_block_until(end); });
+}
+
 statement parser::parse_statement() {
   const int line = current().line;
   if (current().kind != token_kind::name) fail("tag name expected");
@@ -91,11 +97,11 @@ statement parser::parse_for() {
   // The body of a recursive loop is a function of its own, but break still means this loop.
   loops_ = node.is_recursive ? 1 : loops_ + 1;
   loop_uses_.push_back(node.is_recursive);
-  node.body = parse_body({"else", "endfor"});
+  node.body = parse_as(false, [&] { return parse_body({"else", "endfor"}); });
   node.uses_loop = loop_uses_.back();
   loop_uses_.pop_back();
   loops_ = outer_loops;
-  if (take().text == "else") node.otherwise = parse_block_until("endfor");
+  if (take().text == "else") node.otherwise = parse_scope_until("endfor");
   return {std::move(node)};
 }
 
@@ -103,14 +109,14 @@ statement parser::parse_if() {
   take();
   if_statement node;
   while (true) {
-    auto test = parse_tuple(false, false);
+    auto test = parse_as(true, [&] { return parse_tuple(false, false); });
     skip_symbol(":");
     expect_block_end();
-    block body = parse_body({"elif", "else", "endif"});
+    block body = parse_as(true, [&] { return parse_body({"elif", "else", "endif"}); });
     node.branches.emplace_back(std::move(test), std::move(body));
     const std::string next = take().text;
     if (next == "elif") continue;
-    if (next == "else") node.otherwise = parse_block_until("endif");
+    if (next == "else") node.otherwise = parse_as(true, [&] { return parse_block_until("endif"); });
     return {std::move(node)};
   }
 }
@@ -124,7 +130,7 @@ statement parser::parse_set() {
   }
   expression_ptr filter;
   while (skip_symbol("|")) filter = parse_filter(std::move(filter));
-  block body = parse_block_until("endset");
+  block body = parse_scope_until("endset");
   return {set_block_statement{std::move(variable), std::move(filter), std::move(body)}};
 }
 
@@ -137,7 +143,7 @@ statement parser::parse_with() {
     expect_symbol("=");
     node.variables.emplace_back(std::move(variable), parse_expression());
   }
-  node.body = parse_block_until("endwith");
+  node.body = parse_scope_until("endwith");
   return {std::move(node)};
 }
 
@@ -146,7 +152,7 @@ statement parser::parse_filter_block() {
   filter_statement node;
   node.filter = parse_filter(nullptr);
   while (skip_symbol("|")) node.filter = parse_filter(std::move(node.filter));
-  node.body = parse_block_until("endfilter");
+  node.body = parse_scope_until("endfilter");
   return {std::move(node)};
 }
 
@@ -171,7 +177,7 @@ void parser::parse_signature(macro_definition& macro) {
 void parser::parse_macro_body(macro_definition& macro, std::string_view end) {
   const int outer_loops = std::exchange(loops_, 0);
   macros_.push_back(&macro);
-  macro.body = parse_block_until(end);
+  macro.body = parse_scope_until(end);
   macros_.pop_back();
   loops_ = outer_loops;
 }
@@ -199,7 +205,7 @@ statement parser::parse_call_block() {
 statement parser::parse_generation() {
   take();
   const int outer_loops = std::exchange(loops_, 0);
-  generation_statement node{parse_block_until("endgeneration")};
+  generation_statement node{parse_scope_until("endgeneration")};
   loops_ = outer_loops;
   return {std::move(node)};
 }

@@ -122,6 +122,16 @@ void parser::fail(const std::string& message, int line) const {
   throw failure{message, line > 0 ? line : current().line};
 }
 
+void parser::note_unknown(std::string_view what, const std::string& name, int line) {
+  constexpr std::string_view unsupported[] = {"filesizeformat", "forceescape", "pprint",
+                                              "random",         "striptags",   "urlencode",
+                                              "urlize",         "wordwrap",    "xmlattr"};
+  for (const auto known : unsupported)
+    if (what == "filter" && name == known) fail("the filter '" + name + "' is not supported", line);
+  if (!is_conditional_)
+    unknown_.push_back({"No " + std::string(what) + " named '" + name + "'", line});
+}
+
 std::string parser::describe_current() const {
   switch (current().kind) {
     case token_kind::data: return "text";

@@ -100,13 +100,13 @@ struct call_node {
 struct filter_node {
   expression_ptr operand;  ///< null: the text of a filter or set block
   std::string name;
-  filter_function function;
+  filter_function function;  ///< null: unknown
   call_syntax args;
 };
 struct test_node {
   expression_ptr operand;
   std::string name;
-  test_function function;
+  test_function function;  ///< null: unknown
   call_syntax args;
 };
 
