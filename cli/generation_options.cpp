@@ -82,7 +82,7 @@ printed_generation generate_here(const generation_options& options, const submit
     server_config config;
     config.model = options.model;
     config.threads = static_cast<std::uint32_t>(options.threads);
-    auto opened = embedded_engine::open(config, {.on_loading = [&bar](float done) { bar.show(done); }});
+    auto opened = embedded_engine::open(config, {.on_loading = [&bar](float done) { bar.show(done); }, .on_fatal = {}, .wrap_executor = {}});
     if (!opened) {
       fmt::print(stderr, "troupe: {}\n", opened.failure().message);
       return {exit_code_of(opened.failure()), {}};

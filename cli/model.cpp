@@ -25,8 +25,8 @@ void add_model(CLI::App& parser, chosen_command& chosen) {
         std::fprintf(stderr, "troupe: %s\n", file.failure().message.c_str());
         return exit_code_of(file.failure());
       }
-      const std::string text = given->json ? describe_json(*file) + "\n" : describe(*file, given->verbose);
-      std::fputs(text.c_str(), stdout);
+      const auto level = given->verbose ? detail_level::everything : detail_level::summary;
+      std::fputs((given->json ? describe_json(*file, level) + "\n" : describe(*file, level)).c_str(), stdout);
       return exit_ok;
     };
   });

@@ -1,9 +1,5 @@
 // Every bound of the program that is not a setting (those are keys of config.hpp): what no configuration
 // may exceed, and the sizes of queues and tables. One comment a bound: what it holds and why it is what it is.
-// Every bound that Troupe puts on what it reads, queues, stores or waits for. Code names these
-// constants instead of writing numbers, so that this page is the whole list. What somebody may want
-// to tune is a key of the configuration (config.hpp); what stands here is fixed when the program is
-// built.
 #pragma once
 
 #include <cstddef>
