@@ -22,6 +22,7 @@ int converse(const chat_options& given, bool interactive) {
   nlohmann::json messages = nlohmann::json::array();
   if (!given.system.empty()) messages.push_back({{"role", "system"}, {"content", given.system}});
   std::string message = given.message;
+  generation_place place(given.generation);
   for (;;) {
     if (interactive) {
       std::cerr << "> " << std::flush;
@@ -31,7 +32,7 @@ int converse(const chat_options& given, bool interactive) {
     messages.push_back({{"role", "user"}, {"content", message}});
     submit request = given.generation.request;
     request.messages_json = messages.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    const auto answer = generate_and_print(given.generation, request);
+    const auto answer = place.generate_and_print(request);
     if (!interactive || answer.exit_code != exit_ok) return answer.exit_code;
     messages.push_back({{"role", "assistant"}, {"content", answer.text}});
   }

@@ -19,7 +19,7 @@ void add_complete(CLI::App& parser, chosen_command& chosen) {
     chosen = [given, prompt] {
       submit request = given->request;
       request.prompt = *prompt;
-      return generate_and_print(*given, request).exit_code;
+      return generation_place(*given).generate_and_print(request).exit_code;
     };
   });
 }

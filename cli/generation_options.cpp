@@ -74,44 +74,47 @@ class printer {
   std::string text_;
 };
 
-printed_generation generate_here(const generation_options& options, const submit& request, lane service) {
-  static std::optional<embedded_engine> engine;  // a chat's turns share the loaded model
-  if (!engine) {
+}  // namespace
+
+generation_place::generation_place(const generation_options& options) : options_(options) {}
+generation_place::~generation_place() = default;
+
+printed_generation generation_place::generate_and_print(const submit& request) {
+  const lane service = parse_lane(options_.lane_name).value_or(lane::realtime);
+  return options_.model.empty() ? generate_there(request, service) : generate_here(request, service);
+}
+
+printed_generation generation_place::generate_here(const submit& request, lane service) {
+  if (engine_ == nullptr) {
     progress_bar bar("loading");
     spdlog::set_level(spdlog::level::warn);
     server_config config;
-    config.model = options.model;
-    config.threads = static_cast<std::uint32_t>(options.threads);
-    auto opened = embedded_engine::open(config, {.on_loading = [&bar](float done) { bar.show(done); }, .on_fatal = {}, .wrap_executor = {}});
+    config.model = options_.model;
+    config.threads = static_cast<std::uint32_t>(options_.threads);
+    auto opened = embedded_engine::open(
+        config, {.on_loading = [&bar](float done) { bar.show(done); }, .on_fatal = {}, .wrap_executor = {}});
     if (!opened) {
       fmt::print(stderr, "troupe: {}\n", opened.failure().message);
       return {exit_code_of(opened.failure()), {}};
     }
-    engine.emplace(std::move(*opened));
+    engine_ = std::make_unique<embedded_engine>(std::move(*opened));
   }
   printer output;
-  auto started = engine->generate(request, service);
+  auto started = engine_->generate(request, service);
   if (!started) return output.close(started.failure(), false);
   while (auto part = started->next()) output.take(*part);
-  return output.close(started->outcome(), options.show_stats);
+  return output.close(started->outcome(), options_.show_stats);
 }
 
-printed_generation generate_there(const generation_options& options, const submit& request, lane service) {
-  auto client = wire_client::connect({.endpoint = options.endpoint});
+printed_generation generation_place::generate_there(const submit& request, lane service) {
+  auto client = wire_client::connect({.endpoint = options_.endpoint});
   printer output;
   if (!client) return output.close(client.failure(), false);
   const auto outcome = (*client)->generate(request, service, [&output](const envelope_header&, const delta& part) {
     output.take(part);
     return true;
   });
-  return output.close(outcome, options.show_stats);
-}
-
-}  // namespace
-
-printed_generation generate_and_print(const generation_options& options, const submit& request) {
-  const lane service = parse_lane(options.lane_name).value_or(lane::realtime);
-  return options.model.empty() ? generate_there(options, request, service) : generate_here(options, request, service);
+  return output.close(outcome, options_.show_stats);
 }
 
 }  // namespace troupe::cli

@@ -6,6 +6,11 @@
 #include <string>
 
 #include "runtime/messages/request.hpp"
+#include "runtime/schedule/lane.hpp"
+
+namespace troupe {
+class embedded_engine;
+}
 
 namespace troupe::cli {
 
@@ -25,7 +30,21 @@ struct printed_generation {
   std::string text;  ///< what was printed
 };
 
-/// Generates and prints the text to stdout as it comes, and with --stats TTFT and tokens/s to stderr.
-printed_generation generate_and_print(const generation_options& options, const submit& request);
+/// Where a command generates: on a server, or in this process (the model is loaded at the first request).
+class generation_place {
+ public:
+  explicit generation_place(const generation_options& options);
+  ~generation_place();
+
+  /// Prints the text to stdout as it comes, and with --stats TTFT and tokens/s to stderr.
+  printed_generation generate_and_print(const submit& request);
+
+ private:
+  printed_generation generate_here(const submit& request, lane service);
+  printed_generation generate_there(const submit& request, lane service);
+
+  const generation_options& options_;
+  std::unique_ptr<embedded_engine> engine_;
+};
 
 }  // namespace troupe::cli
