@@ -102,7 +102,8 @@ class expression_evaluator {
       run_.charge_string(owner.bytes().size());
       return value(slice_text(owner.string(), bounds), owner.string().is_markup);
     }
-    if (!owner.is_sequence() && owner.type_name() != "range")
+    if (const auto* range = owner.as<range_object>()) return range->slice(bounds);
+    if (!owner.is_sequence())
       throw failure{"'" + std::string(owner.type_name()) + "' object cannot be sliced"};
     const std::vector<value> items = run_.elements(owner);
     std::vector<value> picked;

@@ -87,15 +87,15 @@ value sort(interpreter& run, const value& operand, arguments args) {
 
 value unique(interpreter& run, const value& operand, arguments args) {
   const bound_arguments bound("unique", std::move(args), {{"case_sensitive"}, {"attribute"}});
-  dictionary seen;
-  std::vector<value> kept;
-  for (value& item : run.elements(operand)) {
-    value key = fold_case(run.item_path(item, bound.at(1)), bound.truthy(0, false));
-    const std::size_t before = seen.size();
-    seen.insert(std::move(key), value());
-    if (seen.size() > before) kept.push_back(std::move(item));
-  }
-  return make_iterator(std::move(kept));
+  return make_generator([&](std::vector<value>& kept) {
+    dictionary seen;
+    for (value& item : run.elements(operand)) {
+      value key = fold_case(run.item_path(item, bound.at(1)), bound.truthy(0, false));
+      const std::size_t before = seen.size();
+      seen.insert(std::move(key), value());
+      if (seen.size() > before) kept.push_back(std::move(item));
+    }
+  });
 }
 
 value minimum(interpreter& run, const value& operand, arguments args) {

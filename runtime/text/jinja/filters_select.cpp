@@ -1,5 +1,5 @@
 // map, select and reject. Python computes their elements when they are asked for; here they are
-// computed at once, which only a failing element can tell apart.
+// computed at once, up to the first failure.
 #include <utility>
 
 #include "runtime/text/jinja/builtins.hpp"
@@ -16,15 +16,21 @@ std::string take_name(arguments& args) {
   return name;
 }
 
+// The results of `step` for each element, as a generator: it appends to them.
+template <class Step>
+value generate(interpreter& run, const value& operand, Step step) {
+  return make_generator([&](std::vector<value>& results) {
+    for (value& item : run.elements(operand)) step(results, item);
+  });
+}
+
 value map_attribute(interpreter& run, const value& operand, arguments args) {
   const bound_arguments bound("map", std::move(args), {{"attribute", true}, {"default"}});
-  std::vector<value> mapped;
-  for (const value& item : run.elements(operand)) {
+  return generate(run, operand, [&](std::vector<value>& results, const value& item) {
     value found = run.item_path(item, bound.at(0));
     if (found.is(kind::undefined) && !bound.is_none(1)) found = bound.at(1);
-    mapped.push_back(std::move(found));
-  }
-  return make_iterator(std::move(mapped));
+    results.push_back(std::move(found));
+  });
 }
 
 value pick(interpreter& run, const value& operand, arguments args, bool keeps, bool by_attribute) {
@@ -37,13 +43,11 @@ value pick(interpreter& run, const value& operand, arguments args, bool keeps, b
   }
   const bool has_test = !args.positional.empty();
   const std::string test = has_test ? take_name(args) : std::string();
-  std::vector<value> kept;
-  for (value& item : run.elements(operand)) {
+  return generate(run, operand, [&](std::vector<value>& results, value& item) {
     const value subject = by_attribute ? run.item_path(item, path) : item;
     const bool passes = has_test ? run.apply_test(test, subject, args) : subject.is_truthy();
-    if (passes == keeps) kept.push_back(std::move(item));
-  }
-  return make_iterator(std::move(kept));
+    if (passes == keeps) results.push_back(std::move(item));
+  });
 }
 
 }  // namespace
@@ -54,10 +58,9 @@ value map(interpreter& run, const value& operand, arguments args) {
     return map_attribute(run, operand, std::move(args));
   if (args.positional.empty()) throw failure{"map requires a filter argument"};
   const std::string name = take_name(args);
-  std::vector<value> mapped;
-  for (const value& item : run.elements(operand))
-    mapped.push_back(run.apply_filter(name, item, args));
-  return make_iterator(std::move(mapped));
+  return generate(run, operand, [&](std::vector<value>& results, const value& item) {
+    results.push_back(run.apply_filter(name, item, args));
+  });
 }
 
 value select(interpreter& run, const value& operand, arguments args) {

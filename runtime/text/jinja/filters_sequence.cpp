@@ -26,23 +26,25 @@ value attr(interpreter& run, const value& operand, arguments args) {
 
 value batch(interpreter& run, const value& operand, arguments args) {
   const bound_arguments bound("batch", std::move(args), {{"linecount", true}, {"fill_with"}});
-  const std::int64_t width = bound.integer(0, 0);
-  std::vector<value> rows;
-  std::vector<value> row;
-  const auto is_full = [&] { return static_cast<std::int64_t>(row.size()) == width; };
-  for (value& item : run.elements(operand)) {
-    if (is_full()) rows.push_back(run.make_list(std::exchange(row, {})));
-    row.push_back(std::move(item));
-  }
-  if (!row.empty()) {
-    while (!bound.is_none(1) && static_cast<std::int64_t>(row.size()) < width) {
+  return make_generator([&](std::vector<value>& rows) {
+    const auto is_full = [&](const std::vector<value>& row) {
+      return equal(value(static_cast<std::int64_t>(row.size())), bound.at(0));
+    };
+    std::vector<value> row;
+    for (value& item : run.elements(operand)) {
+      if (is_full(row)) rows.push_back(run.make_list(std::exchange(row, {})));
+      row.push_back(std::move(item));
+    }
+    if (row.empty()) return;
+    const auto missing =
+        bound.is_none(1) ? 0 : to_index(bound.at(0)) - static_cast<std::int64_t>(row.size());
+    for (std::int64_t i = 0; i < missing; ++i) {
       run.charge_steps(1);
       run.charge_bytes(sizeof(value));
       row.push_back(bound.at(1));
     }
     rows.push_back(run.make_list(std::move(row)));
-  }
-  return make_iterator(std::move(rows));
+  });
 }
 
 value default_value(interpreter&, const value& operand, arguments args) {
@@ -99,12 +101,12 @@ value list(interpreter& run, const value& operand, arguments args) {
 
 value items(interpreter& run, const value& operand, arguments args) {
   (void)bound_arguments("items", std::move(args), {});
-  if (operand.is(kind::undefined)) return make_iterator({});
-  if (!operand.is(kind::dict)) throw failure{"Can only get item pairs from a mapping."};
-  std::vector<value> pairs;
-  for (const auto& [key, item] : operand.entries().entries())
-    pairs.push_back(run.make_tuple({key, item}));
-  return make_iterator(std::move(pairs));
+  return make_generator([&](std::vector<value>& pairs) {
+    if (operand.is(kind::undefined)) return;
+    if (!operand.is(kind::dict)) throw failure{"Can only get item pairs from a mapping."};
+    for (const auto& [key, item] : operand.entries().entries())
+      pairs.push_back(run.make_tuple({key, item}));
+  });
 }
 
 value reverse(interpreter& run, const value& operand, arguments args) {
@@ -121,23 +123,23 @@ value reverse(interpreter& run, const value& operand, arguments args) {
 
 value slice(interpreter& run, const value& operand, arguments args) {
   const bound_arguments bound("slice", std::move(args), {{"slices", true}, {"fill_with"}});
-  const std::vector<value> source = run.elements(operand);
-  const std::int64_t slices = bound.integer(0, 0);
-  if (slices == 0) throw failure{"integer division or modulo by zero"};
-  const auto length = static_cast<std::int64_t>(source.size());
-  std::vector<value> rows;
-  std::int64_t start = 0;
-  for (std::int64_t row = 0; row < slices; ++row) {
-    const bool has_extra = row < length % slices;
-    const std::int64_t end = start + length / slices + (has_extra ? 1 : 0);
-    std::vector<value> part(source.begin() + start, source.begin() + end);
-    if (!bound.is_none(1) && !has_extra) part.push_back(bound.at(1));
-    rows.push_back(run.make_list(std::move(part)));
-    run.charge_steps(1);
-    run.charge_bytes(sizeof(sequence));
-    start = end;
-  }
-  return make_iterator(std::move(rows));
+  return make_generator([&](std::vector<value>& rows) {
+    const std::vector<value> source = run.elements(operand);
+    const std::int64_t slices = bound.integer(0, 0);
+    if (slices == 0) throw failure{"integer division or modulo by zero"};
+    const auto length = static_cast<std::int64_t>(source.size());
+    std::int64_t start = 0;
+    for (std::int64_t row = 0; row < slices; ++row) {
+      const bool has_extra = row < length % slices;
+      const std::int64_t end = start + length / slices + (has_extra ? 1 : 0);
+      std::vector<value> part(source.begin() + start, source.begin() + end);
+      if (!bound.is_none(1) && !has_extra) part.push_back(bound.at(1));
+      rows.push_back(run.make_list(std::move(part)));
+      run.charge_steps(1);
+      run.charge_bytes(sizeof(sequence));
+      start = end;
+    }
+  });
 }
 
 }  // namespace troupe::jinja::filters

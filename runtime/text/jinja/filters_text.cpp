@@ -186,16 +186,16 @@ value trim(interpreter& run, const value& operand, arguments args) {
 value truncate(interpreter& run, const value& operand, arguments args) {
   const bound_arguments bound("truncate", std::move(args),
                               {{"length"}, {"killwords"}, {"end"}, {"leeway"}});
-  if (!operand.is(kind::string))
-    throw failure{"truncate needs a string, not " + std::string(operand.type_name())};
   const value end = bound.has(2) ? bound.at(2) : value(std::string("..."));
   if (!end.is(kind::string)) throw failure{"truncate needs a string to end with"};
   const std::int64_t length = bound.integer(0, 255);
   const std::int64_t leeway = bound.is_none(3) ? 5 : bound.integer(3, 5);
   const auto end_length = static_cast<std::int64_t>(end.string().length);
   if (length < end_length || leeway < 0) throw failure{"truncate has a length that is too small"};
-  const auto total = static_cast<std::int64_t>(operand.string().length);
+  const std::int64_t total = filters::length(run, operand, {}).integer();
   if (total - leeway <= length) return operand;
+  if (!operand.is(kind::string))
+    throw failure{"truncate needs a string, not " + std::string(operand.type_name())};
   std::string kept(text_range(operand.string(), 0, static_cast<std::size_t>(length - end_length)));
   if (!bound.truthy(1, false)) kept = split_on_right(kept, " ", 1).front();
   return run.make_text(kept + end.string().bytes);

@@ -30,7 +30,8 @@ class percent_formatter {
     const bool is_complete = args_.is(kind::tuple)
                                  ? next_ == args_.elements().items.size()
                                  : next_ > 0 || args_.is(kind::dict) || args_.is(kind::list) ||
-                                       args_.is(kind::undefined);
+                                       args_.is(kind::undefined) ||
+                                       args_.as<range_object>() != nullptr;
     if (!is_complete && !used_name_)
       throw failure{"not all arguments converted during string formatting"};
     return out;

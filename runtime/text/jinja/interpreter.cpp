@@ -124,7 +124,7 @@ value interpreter::make_tuple(std::vector<value> items) {
 }
 
 value interpreter::attribute(const value& owner, std::string_view name) {
-  if (owner.is(kind::undefined)) throw failure{owner.undefined_message()};
+  if (owner.is(kind::undefined) && name != "__class__") throw failure{owner.undefined_message()};
   if (name.starts_with("__"))
     return value::undefined("access to attribute '" + std::string(name) + "' is unsafe");
   if (auto found = find_attribute(*this, owner, name)) return *found;

@@ -86,7 +86,8 @@ constexpr row list_table[] = {
     {"clear", nullptr},        {"pop", nullptr},          {"sort", nullptr},  {"reverse", nullptr},
     {"insert", nullptr},       {"extend", nullptr},       {"remove", nullptr}};
 
-std::optional<value> bound_method(std::span<const row> table, const value& owner, std::string_view name) {
+std::optional<value> bound_method(std::span<const row> table, const value& owner,
+                                  std::string_view name) {
   for (const row& entry : table) {
     if (entry.name != name) continue;
     if (entry.function == nullptr)

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "config/limits.hpp"
+#include "runtime/text/jinja/interpreter.hpp"
 #include "runtime/text/jinja/slicing.hpp"
 
 namespace troupe::jinja {
@@ -55,13 +56,43 @@ std::optional<value> range_object::item(interpreter&, const value& key) {
   return at(*index);
 }
 
+std::optional<value> range_object::attribute(interpreter& run, std::string_view name) {
+  if (name == "start") return value(start_);
+  if (name == "stop") return value(stop_);
+  if (name == "step") return value(step_);
+  if (name != "index" && name != "count") return std::nullopt;
+  return run.attribute(value::list(*iterate()), name);
+}
+
+value range_object::slice(const slice_bounds& bounds) const {
+  const auto [start, stop, step] = resolve_slice(bounds, length_);
+  const auto at = [&](std::int64_t index) {
+    std::int64_t offset = 0;
+    if (__builtin_mul_overflow(index, step_, &offset) ||
+        __builtin_add_overflow(start_, offset, &offset))
+      throw failure{"an integer does not fit 64 bits"};
+    return offset;
+  };
+  std::int64_t stride = 0;
+  if (__builtin_mul_overflow(step, step_, &stride))
+    throw failure{"an integer does not fit 64 bits"};
+  return value(
+      std::shared_ptr<object>(std::make_shared<range_object>(at(start), at(stop), stride)));
+}
+
 bool range_object::is_equal(const range_object& other) const {
   if (length_ != other.length_) return false;
   if (length_ == 0) return true;
   return start_ == other.start_ && (length_ == 1 || step_ == other.step_);
 }
 
+std::optional<std::vector<value>> iterator_object::iterate() {
+  if (problem_) throw failure(*std::exchange(problem_, std::nullopt));
+  return std::exchange(items_, {});
+}
+
 std::optional<value> iterator_object::next() {
+  if (items_.empty() && problem_) throw failure(*std::exchange(problem_, std::nullopt));
   if (items_.empty()) return std::nullopt;
   std::optional<value> first(items_.front());
   items_.erase(items_.begin());
@@ -98,8 +129,12 @@ void namespace_object::set(const std::string& name, value item) {
   attributes_.insert(value(name), std::move(item));
 }
 
-iterator_object::iterator_object(std::vector<value> items, std::string_view name)
-    : items_(std::move(items)), depth_(depth_above(items_)), name_(name) {}
+iterator_object::iterator_object(std::vector<value> items, std::string_view name,
+                                 std::optional<failure> problem)
+    : items_(std::move(items)),
+      depth_(depth_above(items_)),
+      name_(name),
+      problem_(std::move(problem)) {}
 
 function_object::function_object(std::string name, body code, int depth)
     : name_(std::move(name)), code_(std::move(code)), depth_(depth + 1) {

@@ -10,6 +10,8 @@
 
 namespace troupe::jinja {
 
+struct slice_bounds;
+
 /// range(start, stop, step).
 class range_object final : public object {
  public:
@@ -20,7 +22,10 @@ class range_object final : public object {
   std::optional<std::vector<value>> iterate() override;
   [[nodiscard]] std::optional<std::size_t> length() const override { return length_; }
   std::optional<value> item(interpreter& run, const value& key) override;
+  std::optional<value> attribute(interpreter& run, std::string_view name) override;
   [[nodiscard]] bool is_equal(const range_object& other) const;
+  /// Another range, as Python gives it.
+  [[nodiscard]] value slice(const slice_bounds& bounds) const;
   [[nodiscard]] value at(std::size_t index) const {
     return value(start_ + static_cast<std::int64_t>(index) * step_);
   }
@@ -30,13 +35,15 @@ class range_object final : public object {
   std::size_t length_ = 0;
 };
 
-/// A generator or iterator: it yields its elements once. They are computed ahead of time.
+/// A generator or iterator: it yields its elements once. They are computed ahead of time; a failure
+/// among them is kept and thrown where it would be reached.
 class iterator_object final : public object {
  public:
-  explicit iterator_object(std::vector<value> items, std::string_view name = "generator");
+  explicit iterator_object(std::vector<value> items, std::string_view name = "generator",
+                           std::optional<failure> problem = std::nullopt);
   [[nodiscard]] std::string_view type_name() const override { return name_; }
   [[nodiscard]] bool is_truthy() const override { return true; }
-  std::optional<std::vector<value>> iterate() override { return std::exchange(items_, {}); }
+  std::optional<std::vector<value>> iterate() override;
   [[nodiscard]] int depth() const override { return depth_; }
   /// The next element alone, as next() takes it.
   std::optional<value> next();
@@ -45,6 +52,7 @@ class iterator_object final : public object {
   std::vector<value> items_;
   int depth_;
   std::string_view name_;
+  std::optional<failure> problem_;
 };
 
 /// dict.keys(), .values() and .items().
@@ -105,6 +113,20 @@ class function_object final : public object {
 
 [[nodiscard]] value make_function(std::string name, function_object::body code, int depth = 0);
 [[nodiscard]] value make_iterator(std::vector<value> items, std::string_view name = "generator");
+
+/// A generator of what `fill` appends to a vector, and of its failure, if there is one.
+template <class Fill>
+[[nodiscard]] value make_generator(Fill fill) {
+  std::vector<value> items;
+  std::optional<failure> problem;
+  try {
+    fill(items);
+  } catch (const failure& raised) {
+    problem = raised;
+  }
+  return value(std::shared_ptr<object>(
+      std::make_shared<iterator_object>(std::move(items), "generator", std::move(problem))));
+}
 
 /// One parameter of a builtin. An empty name is positional only.
 struct parameter {

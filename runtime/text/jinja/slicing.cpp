@@ -9,10 +9,6 @@
 namespace troupe::jinja {
 namespace {
 
-struct resolved {
-  std::int64_t start, stop, step;
-};
-
 std::int64_t clip(const value& bound, std::int64_t missing, std::int64_t length, bool backwards) {
   if (bound.is(kind::none)) return missing;
   if (!bound.is_integral())
@@ -24,7 +20,9 @@ std::int64_t clip(const value& bound, std::int64_t missing, std::int64_t length,
   return std::clamp(index, low, high);
 }
 
-resolved resolve(const slice_bounds& bounds, std::size_t count) {
+}  // namespace
+
+resolved_slice resolve_slice(const slice_bounds& bounds, std::size_t count) {
   const auto length = static_cast<std::int64_t>(count);
   std::int64_t step = 1;
   if (!bounds.step.is(kind::none)) {
@@ -32,12 +30,15 @@ resolved resolve(const slice_bounds& bounds, std::size_t count) {
     step = bounds.step.integer();
   }
   if (step == 0) throw failure{"slice step cannot be zero"};
-  // No step needs to leave [-length - 1, length + 1], and clipping it prevents overflow.
-  step = std::clamp(step, -length - 1, length + 1);
+  // No sequence is that long, and clipping the step prevents overflow.
+  constexpr std::int64_t step_max = std::int64_t{1} << 32;
+  step = std::clamp(step, -step_max, step_max);
   const bool backwards = step < 0;
   return {clip(bounds.start, backwards ? length - 1 : 0, length, backwards),
           clip(bounds.stop, backwards ? -1 : length, length, backwards), step};
 }
+
+namespace {
 
 std::size_t byte_offset(const text& source, std::size_t index) {
   if (source.length == source.bytes.size()) return std::min(index, source.length);
@@ -56,7 +57,7 @@ std::optional<std::size_t> wrap_index(std::int64_t index, std::size_t length) {
 }
 
 std::vector<std::size_t> slice_indices(const slice_bounds& bounds, std::size_t length) {
-  const auto [start, stop, step] = resolve(bounds, length);
+  const auto [start, stop, step] = resolve_slice(bounds, length);
   std::vector<std::size_t> indices;
   for (std::int64_t i = start; step > 0 ? i < stop : i > stop; i += step)
     indices.push_back(static_cast<std::size_t>(i));
@@ -64,7 +65,7 @@ std::vector<std::size_t> slice_indices(const slice_bounds& bounds, std::size_t l
 }
 
 std::string slice_text(const text& source, const slice_bounds& bounds) {
-  const auto [start, stop, step] = resolve(bounds, source.length);
+  const auto [start, stop, step] = resolve_slice(bounds, source.length);
   if (step == 1)
     return std::string(
         text_range(source, static_cast<std::size_t>(start),

@@ -20,6 +20,12 @@ struct slice_bounds {
   value start, stop, step;
 };
 
+/// Bounds clipped to a length, as Python's slice.indices gives them.
+struct resolved_slice {
+  std::int64_t start, stop, step;
+};
+[[nodiscard]] resolved_slice resolve_slice(const slice_bounds& bounds, std::size_t count);
+
 /// The indices that a slice picks from `length` elements, in order. Throws failure for a step of
 /// zero and for bounds that are not integers.
 [[nodiscard]] std::vector<std::size_t> slice_indices(const slice_bounds& bounds,

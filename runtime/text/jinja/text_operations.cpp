@@ -65,7 +65,7 @@ std::vector<std::string> split_space(std::string_view text, std::int64_t limit) 
   text = strip_left(text);
   while (!text.empty()) {
     if (reached(limit, parts.size())) {
-      parts.emplace_back(strip_right(text));
+      parts.emplace_back(text);
       break;
     }
     std::size_t end = 0;
@@ -85,7 +85,7 @@ std::vector<std::string> split_space_right(std::string_view text, std::int64_t l
   text = strip_right(text);
   while (!text.empty()) {
     if (reached(limit, parts.size())) {
-      parts.emplace_back(strip_left(text));
+      parts.emplace_back(text);
       break;
     }
     std::size_t start = text.size();
