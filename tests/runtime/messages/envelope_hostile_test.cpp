@@ -41,12 +41,16 @@ void decode_all(const std::string& bytes) {
 }  // namespace
 
 // Every operator new of this binary goes through here, so that the tests below see the largest
-// request.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
+// request. The nothrow form is replaced as well: sanitizers want each new and delete to be of one
+// kind.
+[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
   std::size_t seen = largest_allocation.load();
   while (bytes > seen && !largest_allocation.compare_exchange_weak(seen, bytes)) {
   }
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
+  if (void* memory = operator new(bytes, std::nothrow)) return memory;
   throw std::bad_alloc();
 }
 [[gnu::noinline]] void operator delete(void* memory) noexcept {
