@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "config/limits.hpp"
+#include "runtime/messages/text_check.hpp"
+
 namespace troupe {
 namespace {
 
@@ -15,17 +18,26 @@ errc parse_errc(std::string_view name) {
   return errc::internal;
 }
 
+/// As the text_offset of completion logprobs counts.
+std::size_t token_characters(const std::vector<position_logprobs>& positions) {
+  std::size_t count = 0;
+  for (const auto& position : positions) count += utf8_length(position.chosen.token);
+  return count;
+}
+
 }  // namespace
 
 http_generation::http_generation(openai_request request, openai_reply_context context,
-                                 const std::vector<std::int64_t>& sequence_counts)
+                                 std::vector<prompt_facts> prompts)
     : request_(std::move(request)), context_(std::move(context)) {
   std::uint64_t first_choice = 0;
-  for (std::size_t i = 0; i < sequence_counts.size(); ++i) {
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
     // Not validated yet: a wrong n is refused by the gateway, before any sequence exists.
     const auto count = static_cast<std::uint64_t>(
-        std::clamp<std::int64_t>(sequence_counts[i], 1, std::int64_t{1} << 16));
-    prompts_.push_back({.sequence_count = count, .first_choice = first_choice});
+        std::clamp<std::int64_t>(prompts[i].sequence_count, 1, limits::n_max));
+    prompts_.push_back({.sequence_count = count,
+                        .first_choice = first_choice,
+                        .first_token = std::move(prompts[i].first_token)});
     first_choice += count;
     prompt_of_request_.emplace(request_id(i), i);
   }
@@ -88,7 +100,12 @@ void http_generation::add_event(const prompt_state& prompt, choice_state& choice
                            .completion_tokens = choice.token_count,
                            .cached_tokens = prompt.usage.cached_tokens};
   events_ += openai_chunk(context_, index, part, !choice.role_sent,
-                          request_.continuous_usage_stats ? &usage : nullptr);
+                          request_.continuous_usage_stats ? &usage : nullptr, choice.text_offset);
+  if (context_.wants_logprobs) {
+    if (context_.echo && !choice.role_sent)
+      choice.text_offset += token_characters(part.prompt_logprobs);
+    choice.text_offset += token_characters(part.logprobs);
+  }
   choice.role_sent = true;
 }
 
@@ -102,6 +119,7 @@ void http_generation::take_finished(prompt_state& prompt, const finished& end) {
   for (std::uint64_t sequence = 0; sequence < prompt.sequence_count; ++sequence) {
     openai_choice& collected =
         choices_[static_cast<std::uint32_t>(prompt.first_choice + sequence)].collected;
+    collected.first_prompt_token = prompt.first_token;
     if (collected.finish_reason.empty() && sequence < end.finish_reasons.size()) {
       collected.finish_reason = end.finish_reasons[sequence];
     }

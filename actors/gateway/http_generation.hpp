@@ -19,9 +19,14 @@ namespace troupe {
 
 class http_generation {
  public:
-  /// The submits are taken out of the request before; sequence_counts has `n` of each.
+  /// What is read of a prompt before its submit goes to the gateway.
+  struct prompt_facts {
+    std::int64_t sequence_count = 1;  ///< n as it was sent
+    std::string first_token = {};          ///< text of its first token; for echo with logprobs
+  };
+  /// The submits are taken out of the request before; there is one entry of facts for each.
   http_generation(openai_request request, openai_reply_context context,
-                  const std::vector<std::int64_t>& sequence_counts);
+                  std::vector<prompt_facts> prompts);
 
   /// The engine request of a prompt: "<id>-<index>".
   [[nodiscard]] std::string request_id(std::size_t prompt_index) const;
@@ -48,13 +53,15 @@ class http_generation {
   struct prompt_state {
     std::uint64_t sequence_count = 1;
     std::uint64_t first_choice = 0;
+    std::string first_token = {};
     openai_usage usage = {};
     bool ended = false;
   };
   struct choice_state {
     std::uint64_t token_count = 0;
     bool role_sent = false;
-    openai_choice collected;  ///< stays empty in a stream
+    std::size_t text_offset = 0;  ///< characters of the tokens that events reported
+    openai_choice collected;      ///< stays empty in a stream
   };
 
   void take_delta(prompt_state& prompt, const envelope_header& header, const delta& part);

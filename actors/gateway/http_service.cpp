@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -36,6 +37,27 @@ std::string identity_of(std::uint64_t session_id) {
 http_reply reply_of(const result<std::string>& body) {
   if (!body) return make_error_reply(body.failure());
   return {.body = *body};
+}
+
+struct parsed_request {
+  openai_request request;
+  std::vector<http_generation::prompt_facts> facts;
+};
+
+result<parsed_request> parse_request(openai_endpoint endpoint, std::string_view body,
+                                     const intake& prompts) {
+  TROUPE_TRY(openai_request request, parse_openai_request(endpoint, body));
+  std::vector<http_generation::prompt_facts> facts;
+  for (const submit& prompt : request.prompts) {
+    facts.push_back({.sequence_count = prompt.n});
+    // The engine reports logprobs from the second token on, but an echo shows the first one too. A
+    // prompt that cannot be tokenized is refused by the gateway, with the reason.
+    if (!prompt.echo || !request.logprobs) continue;
+    const auto tokens = prompts.tokenize(prompt, now_seconds());
+    if (!tokens || tokens->empty()) continue;
+    facts.back().first_token = prompts.tokens().decode(std::span(*tokens).first(1), false);
+  }
+  return parsed_request{std::move(request), std::move(facts)};
 }
 
 /// The result of a job crosses threads in a std::function, which copies; a body must not be copied.
@@ -168,22 +190,21 @@ void http_service::serve_generation(const std::shared_ptr<http_responder>& clien
   std::string tenant = tenant_of(request.head);
   run_job(
       service, client,
-      [endpoint, request = share(std::move(request))] {
-        return parse_openai_request(endpoint, request->body);
+      [endpoint, prompts = services_.prompts, request = share(std::move(request))] {
+        return parse_request(endpoint, request->body, *prompts);
       },
       [this, head_lane, service, tenant = std::move(tenant)](const auto& alive,
-                                                             result<openai_request> parsed) {
+                                                             result<parsed_request> parsed) {
         if (!parsed) return reply_error(alive, service, parsed.failure());
-        if (head_lane) parsed->service = *head_lane;
-        submit_all(alive, *std::move(parsed), tenant);
+        if (head_lane) parsed->request.service = *head_lane;
+        submit_all(alive, std::move(parsed->request), std::move(parsed->facts), tenant);
       });
 }
 
 void http_service::submit_all(const std::shared_ptr<http_responder>& client, openai_request request,
+                              std::vector<http_generation::prompt_facts> facts,
                               const std::string& tenant) {
   std::vector<submit> prompts = std::exchange(request.prompts, {});
-  std::vector<std::int64_t> sequence_counts;
-  for (const submit& prompt : prompts) sequence_counts.push_back(prompt.n);
   const bool is_chat = request.endpoint == openai_endpoint::chat_completions;
   openai_reply_context context{
       .endpoint = request.endpoint,
@@ -191,11 +212,12 @@ void http_service::submit_all(const std::shared_ptr<http_responder>& client, ope
       .model = services_.prompts->bounds().served_model_name,
       .created = now_seconds().time_since_epoch().count(),
       .wants_logprobs = request.logprobs.has_value(),
+      .echo = prompts.front().echo,
   };
   const lane service = request.service;
   const std::uint64_t deadline_ms = request.deadline_ms.value_or(0);
   const auto generation =
-      std::make_shared<http_generation>(std::move(request), std::move(context), sequence_counts);
+      std::make_shared<http_generation>(std::move(request), std::move(context), std::move(facts));
   const std::string identity = identity_of(client->id());
   const auto [found, is_new] = exchanges_.try_emplace(
       identity, exchange{.client = client, .generation = generation, .tenant = tenant});

@@ -50,7 +50,7 @@ class http_service final : public http_application {
   void serve_generation(const std::shared_ptr<http_responder>& client, http_request request,
                         openai_endpoint endpoint);
   void submit_all(const std::shared_ptr<http_responder>& client, openai_request request,
-                  const std::string& tenant);
+                  std::vector<http_generation::prompt_facts> facts, const std::string& tenant);
   void settle(const std::string& identity);
   void fail(exchange_map::iterator found, const error& failure);
   void finish(exchange_map::iterator found);

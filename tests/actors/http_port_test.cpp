@@ -165,6 +165,35 @@ TEST_CASE("several prompts and n become choices in order") {
   CHECK(ids.size() == 3);
 }
 
+TEST_CASE("an echo with logprobs begins with the prompt's first token") {
+  http_fixture server;
+  server.engine.gateway.on_submit = [&](const inbound_submit& request) {
+    const auto reported = [](std::string token) {
+      position_logprobs position;
+      position.chosen.token = std::move(token);
+      position.chosen.logprob = -1.0;
+      return position;
+    };
+    outbound first = delta_of(request, 0, "ab c", "length");
+    auto& part = std::get<delta>(first.body);
+    part.prompt_logprobs = {reported("b")};
+    part.logprobs = {reported(" c")};
+    server.port->deliver({accepted_of(request), first, finished_of(request, 1)});
+  };
+  const json asked{{"echo", true}, {"logprobs", 0}, {"add_special_tokens", false}};
+  const http_answer answer = server.ask(post("/v1/completions", completion_body("ab", asked)));
+  REQUIRE(answer.status == 200);
+  const json logprobs = json::parse(answer.body).at("choices").at(0).at("logprobs");
+  submit prompt;
+  prompt.prompt = "ab";
+  prompt.add_special_tokens = false;
+  const auto ids = *server.engine.prompts->tokenize(prompt, {});
+  const std::string expected =
+      server.engine.prompts->tokens().decode(std::span(ids).first(1), false);
+  CHECK(logprobs.at("tokens") == json{expected, "b", " c"});
+  CHECK(logprobs.at("token_logprobs") == json{nullptr, -1.0, -1.0});
+}
+
 TEST_CASE("the lane comes from the header or the body") {
   http_fixture server;
   server.answer_at_once();

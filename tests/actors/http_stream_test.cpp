@@ -132,6 +132,28 @@ TEST_CASE("a delta that shows nothing makes no event, and repeats are dropped") 
   CHECK(events[1].at("choices").at(0).at("text") == "c");
 }
 
+TEST_CASE("text offsets of streamed logprobs go on from event to event") {
+  http_fixture server;
+  server.engine.gateway.on_submit = [&](const inbound_submit& request) {
+    std::vector<outbound> burst;
+    for (std::uint64_t offset = 0; offset < 3; ++offset) {
+      burst.push_back(delta_of(request, offset, "\u00e9x"));
+      position_logprobs position;
+      position.chosen.token = "\u00e9x";
+      std::get<delta>(burst.back().body).logprobs = {position};
+    }
+    burst.push_back(finished_of(request, 3));
+    server.port->deliver(std::move(burst));
+  };
+  const json asked{{"stream", true}, {"logprobs", 0}};
+  const auto events =
+      events_of(server.ask(post("/v1/completions", completion_body("x", asked))).body);
+  REQUIRE(events.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(events[i].at("choices").at(0).at("logprobs").at("text_offset") == json{2 * i});
+  }
+}
+
 TEST_CASE("an error before the first event is a status, a later one an event") {
   http_fixture server;
   http_client client = server.connect();
