@@ -74,6 +74,15 @@ kernels::kv_dtype kv_dtype_of(const server_config& config) {
   return kernels::kv_dtype::f16;
 }
 
+std::array<std::uint32_t, lane_count> lane_credits(const server_config& config) {
+  std::array<std::uint32_t, lane_count> credits{};
+  for (const lane service : all_lanes) {
+    const std::uint32_t own = config.lanes[to_index(service)].max_queued;
+    credits[to_index(service)] = own != 0 ? own : config.max_num_queued_reqs;
+  }
+  return credits;
+}
+
 /// What is computed from configuration and model before any actor starts.
 struct sizing {
   executor_options executor;
@@ -100,26 +109,21 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.max_num_seqs = config.max_num_seqs;
   sized.limits.max_num_batched_tokens = config.max_num_batched_tokens;
   sized.limits.max_batch_size = config.max_batch_size;
+  // The gates bound what waits; after a replica's restart everything that ran waits again beside it.
+  sized.limits.max_num_queued_reqs = config.max_num_seqs;
+  for (const std::uint32_t credits : lane_credits(config)) sized.limits.max_num_queued_reqs += credits;
   sized.limits.block_tokens = config.block_size;
   sized.limits.block_count = blocks;
   sized.limits.enable_prefix_caching = config.enable_prefix_caching;
   sized.limits.enable_chunked_prefill = config.enable_chunked_prefill;
   sized.limits.model_fingerprint = model.fingerprint ^ static_cast<std::uint64_t>(sized.executor.layout.type);
   sized.limits.end_of_generation = model.tokens->end_of_generation();
+  TROUPE_TRY_VOID(check_limits(sized.limits));
 
   sized.bounds.max_model_len = max_model_len;
   sized.bounds.vocab_size = shape.vocab_size;
   sized.bounds.served_model_name = config.served_model_name;
   return sized;
-}
-
-std::array<std::uint32_t, lane_count> lane_credits(const server_config& config) {
-  std::array<std::uint32_t, lane_count> credits{};
-  for (const lane service : all_lanes) {
-    const std::uint32_t own = config.lanes[to_index(service)].max_queued;
-    credits[to_index(service)] = own != 0 ? own : config.max_num_queued_reqs;
-  }
-  return credits;
 }
 
 class wired_engine final : public engine {
