@@ -7,6 +7,11 @@
 
 namespace troupe::limits {
 
+// ---- configuration (config/load)
+
+/// Bytes of a configuration file.
+inline constexpr std::size_t config_bytes_max = 1u << 20;
+
 // ---- chat templates (runtime/text/jinja). A template comes with a model file and is not trusted.
 
 /// Bytes of template source. The longest published templates are about 30 KB.
