@@ -84,14 +84,10 @@ result<void> check_engine(const server_config& config) {
     return refuse("max_num_batched_tokens (" + std::to_string(config.max_num_batched_tokens) +
                   ") must be at least max_model_len (" + std::to_string(config.max_model_len) +
                   ") without enable_chunked_prefill: a prompt must fit in one step");
-  for (const auto& [name, requests] :
-       {std::pair{"max_batch_size", config.max_batch_size}, {"batch_size", config.batch_size}})
-    if (requests > config.max_num_seqs)
-      return refuse(std::string(name) + " (" + std::to_string(requests) +
-                    ") must not be more than max_num_seqs (" + std::to_string(config.max_num_seqs) +
-                    ")");
   if (config.vip_step_ms_max > config.step_ms_max)
-    return refuse("vip_step_ms_max must not be more than step_ms_max");
+    return refuse("vip_step_ms_max (" + std::to_string(config.vip_step_ms_max) +
+                  ") must not be more than step_ms_max (" + std::to_string(config.step_ms_max) +
+                  "): set both");
   return {};
 }
 
