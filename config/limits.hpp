@@ -1,5 +1,5 @@
-// Every bound of the system, by name. A limit that somebody may want to tune is a key of the
-// configuration (config.hpp); what stands here is fixed when the program is built.
+// Every bound of the program that is not a setting (those are keys of config.hpp): what no configuration
+// may exceed, and the sizes of queues and tables. One comment a bound: what it holds and why it is what it is.
 #pragma once
 
 #include <cstddef>
@@ -7,10 +7,200 @@
 
 namespace troupe::limits {
 
-// ---- configuration (config/load)
+// Model files (runtime/model/gguf). A reader never allocates more than a small multiple of the
+// file's own bytes; these bounds keep the work finite for files that are huge as well as hostile.
 
-/// Bytes of a configuration file.
-inline constexpr std::size_t config_bytes_max = 1u << 20;
+/// Metadata entries of one file. Real files have 20 to 60.
+inline constexpr std::uint64_t gguf_entry_count_max = 65'536;
+/// The format allows keys of 2^16 - 1 bytes.
+inline constexpr std::uint64_t gguf_key_bytes_max = 65'535;
+/// One string value. The longest in use are chat templates of tens of kilobytes.
+inline constexpr std::uint64_t gguf_string_bytes_max = std::uint64_t{1} << 24;
+/// Elements of all metadata arrays of a file together. The largest vocabularies have 262,144 tokens
+/// and 520,000 merges; an array element takes at most 32 bytes in memory, so this is at most 512
+/// MiB.
+inline constexpr std::uint64_t gguf_array_elements_max = std::uint64_t{1} << 24;
+/// Tensors of one file. A 126-layer model has about 1,200.
+inline constexpr std::uint64_t gguf_tensor_count_max = 65'536;
+/// The format gives 64 bytes to a tensor's name; some writers use more.
+inline constexpr std::uint64_t gguf_tensor_name_bytes_max = 128;
+inline constexpr std::uint32_t gguf_tensor_dimensions_max = 4;
+/// Elements of one tensor: keeps every later product of sizes far from overflow.
+inline constexpr std::uint64_t gguf_tensor_elements_max = std::uint64_t{1} << 48;
+/// general.alignment: a multiple of 8 by the format; above a page it only wastes space.
+inline constexpr std::uint64_t gguf_alignment_bytes_min = 8;
+inline constexpr std::uint64_t gguf_alignment_bytes_max = 65'536;
+
+// Model shapes (runtime/model/model_description): wide of every published model, and small enough
+// that products of any three fit in 64 bits.
+
+inline constexpr std::uint64_t model_layer_count_max = 1'024;
+inline constexpr std::uint64_t model_hidden_size_max = std::uint64_t{1} << 17;
+inline constexpr std::uint64_t model_intermediate_size_max = std::uint64_t{1} << 20;
+inline constexpr std::uint64_t model_head_count_max = 1'024;
+inline constexpr std::uint64_t model_head_dim_max = 1'024;
+/// Token ids are 32-bit and signed; the largest vocabularies have 262,144 tokens.
+inline constexpr std::uint64_t model_vocab_size_max = std::uint64_t{1} << 22;
+/// Positions are counted in 32 bits and multiplied by frequencies in double.
+inline constexpr std::uint64_t model_context_tokens_max = std::uint64_t{1} << 28;
+inline constexpr double model_rms_epsilon_max = 0.1;
+inline constexpr double model_rope_base_max = 1e12;
+/// Factors of linear, llama3 and YaRN scaling. Published ones are 1 to 64.
+inline constexpr double model_rope_factor_max = 4'096.0;
+/// YaRN's bounds in rotations over the original context. Published: 32 and 1.
+inline constexpr double model_yarn_beta_max = 1e6;
+
+// Actors and gateways (actors/).
+
+/// Protocols that one gateway serves at once.
+inline constexpr std::size_t gateway_port_count_max = 8;
+/// Transcripts kept for clients that resume, whatever resume_ms_max says.
+inline constexpr std::size_t terminal_replies_max = 4'096;
+/// Cancels remembered by a scheduler because they may have overtaken their request.
+inline constexpr std::size_t cancel_tombstones_max = 4'096;
+/// Payload bytes of all requests which are being prepared at once.
+inline constexpr std::uint64_t preparing_bytes_max = std::uint64_t{256} << 20;
+/// A step that runs longer means a worker that hangs: the process ends.
+inline constexpr std::uint32_t step_deadline_ms_max = 120'000;
+/// A replica may restart this often within the window before the process gives up.
+inline constexpr std::uint32_t replica_restarts_max = 5;
+inline constexpr std::uint32_t replica_restart_window_ms = 60'000;
+
+// ZeroMQ (actors/gateway/zmq_port).
+
+/// A client's request id: printable ASCII.
+inline constexpr std::size_t client_request_id_bytes_max = 128;
+/// Connections known at once: those heard of within client_timeout_ms or with a request running.
+inline constexpr std::size_t zmq_client_count_max = 65'536;
+/// One header frame. A header has seven small fields.
+inline constexpr std::size_t zmq_header_bytes_max = 1'024;
+/// One payload frame; what is longer is answered with an error, and libzmq drops the connection of a peer
+/// which sends a frame of twice this.
+inline constexpr std::size_t zmq_payload_bytes_max = std::size_t{16} << 20;
+/// Frames taken from the socket before replies get their turn.
+inline constexpr std::size_t zmq_receive_burst_max = 256;
+/// Messages that libzmq queues for one connection before it reports a full pipe.
+inline constexpr int zmq_pipe_messages_max = 1'000;
+/// How soon parked replies are tried again.
+inline constexpr std::uint32_t zmq_parked_retry_ms = 5;
+// Tokenizers (runtime/text/tokenizer). The vocabulary itself is bounded by model_vocab_size_max.
+
+/// One token as the file spells it. The longest in use are 256 spaces in two-byte letters.
+inline constexpr std::uint64_t token_text_bytes_max = 4'096;
+/// One token of a vocabulary without merges: finding its pairs takes quadratic time in its length.
+/// Published ones stay below 64 bytes.
+inline constexpr std::uint64_t token_piece_bytes_max = 256;
+/// One control or user-defined token: bounds the work for each character of a text.
+inline constexpr std::uint64_t added_token_bytes_max = 256;
+/// Pairs that merge. The largest published vocabularies have 520,000.
+inline constexpr std::uint64_t token_merge_count_max = std::uint64_t{1} << 22;
+/// Text for one call of the tokenizer; callers bound prompts far below this.
+inline constexpr std::uint64_t tokenizer_text_bytes_max = std::uint64_t{1} << 30;
+
+// Stop strings of one request (runtime/text/stop_strings). OpenAI allows 4.
+
+inline constexpr std::size_t stop_string_count_max = 64;
+inline constexpr std::size_t stop_string_bytes_max = 1'024;
+
+// Replies that wait for a client's socket (actors/gateway, every protocol).
+
+/// Bytes of one connection's replies that the kernel has not taken yet. A token's event is about 250
+/// bytes, so this is 4,000 tokens behind: a reader that slow is gone or stuck.
+inline constexpr std::size_t outbox_bytes_max = std::size_t{1} << 20;
+
+// HTTP (actors/gateway/http_port).
+
+/// Connections at once. Each costs a file descriptor and about 20 KiB when idle.
+inline constexpr std::size_t http_session_count_max = 1'024;
+/// Connections beyond that which are told so (503) at the same time; more are closed without a word.
+inline constexpr std::size_t http_refused_session_count_max = 16;
+/// Request line and header fields.
+inline constexpr std::uint32_t http_header_bytes_max = 16'384;
+/// One body. A prompt of 1,000,000 tokens as ids in JSON is 7 MB.
+inline constexpr std::uint64_t http_body_bytes_max = std::uint64_t{8} << 20;
+/// Bodies of all connections together, from their arrival until they are parsed.
+inline constexpr std::uint64_t http_bodies_bytes_max = std::uint64_t{128} << 20;
+/// Bytes read ahead while a request is answered (pipelined requests). Reading pauses beyond it.
+inline constexpr std::size_t http_pipeline_bytes_max = 65'536;
+/// From a request's first byte to its last.
+inline constexpr std::uint32_t http_request_ms_max = 30'000;
+/// A kept-alive connection without a request. Longer than the 60 s of most proxies, so that the proxy
+/// and not we close it under a request that is on its way.
+inline constexpr std::uint32_t http_idle_ms_max = 75'000;
+/// Queued bytes of which the kernel takes none: the reader stopped reading.
+inline constexpr std::uint32_t http_write_ms_max = 30'000;
+/// Reading on after a refusal, so that the client sees the reply and not a reset.
+inline constexpr std::uint32_t http_linger_ms_max = 2'000;
+/// How often the waits above are checked.
+inline constexpr std::uint32_t http_sweep_ms = 250;
+// --- Messages: frames of the client wire and HTTP bodies
+// ------------------------------------------------
+
+/// A header frame. Seven short fields and a request id of 128 bytes need about 180.
+inline constexpr std::size_t header_bytes_max = 512;
+/// A payload frame or HTTP body: a prompt of prompt_bytes_max as JSON, where a byte may take six.
+inline constexpr std::size_t payload_bytes_max = 8u << 20;
+/// Nesting of arrays and maps in a payload or body. Tool schemas are the deepest thing seen:
+/// about 12.
+inline constexpr std::size_t payload_depth_max = 32;
+/// Values of a payload together, keys included; more than the longest prompt as token ids.
+inline constexpr std::size_t payload_elements_max = 512u << 10;
+/// Keys of one map, because ordered JSON objects are searched linearly.
+inline constexpr std::size_t map_keys_max = 1024;
+/// Keys of all maps of one payload; with map_keys_max it bounds that search to 3e7 comparisons.
+inline constexpr std::size_t payload_keys_max = 64u << 10;
+/// A client's request id: printable ASCII.
+inline constexpr std::size_t request_id_bytes_max = 128;
+/// Deadlines, from arrival: seven days, so that sums of times cannot overflow.
+inline constexpr std::uint64_t deadline_ms_max = 7ull * 24 * 3600 * 1000;
+/// A client sends a frame at least this often while it waits for anything.
+inline constexpr std::uint64_t heartbeat_ms = 2000;
+/// A client that was silent for this long is gone: its requests are cancelled once resume_ms_max
+/// has passed.
+inline constexpr std::uint64_t client_timeout_ms = 10'000;
+/// How long a terminal reply, or a request without its client, waits for a resume.
+inline constexpr std::uint64_t resume_ms_max = 30'000;
+
+// --- Requests: parameters of one request
+// ----------------------------------------------------------------
+
+/// Text of one prompt: 4 bytes a token for a context of 512k tokens.
+inline constexpr std::size_t prompt_bytes_max = 2u << 20;
+/// Prompts of one HTTP completion request.
+inline constexpr std::size_t prompts_per_request_max = 64;
+/// Sequences of one request.
+inline constexpr std::int64_t n_max = 16;
+/// Sequences of one HTTP request, over all of its prompts.
+inline constexpr std::size_t choices_per_request_max = 256;
+inline constexpr double temperature_max = 100.0;
+inline constexpr double repetition_penalty_min = 0.01;
+inline constexpr double repetition_penalty_max = 100.0;
+/// Presence and frequency penalties lie in [-2, 2], as OpenAI defines them.
+inline constexpr double penalty_abs_max = 2.0;
+inline constexpr double logit_bias_abs_max = 100.0;
+inline constexpr std::size_t logit_bias_count_max = 1024;
+/// Stop strings: the detokenizer holds back up to stop_bytes_max bytes, and tests each string per
+/// token.
+inline constexpr std::size_t stop_count_max = 16;
+inline constexpr std::size_t stop_bytes_max = 256;
+inline constexpr std::size_t stop_token_ids_max = 128;
+/// Alternatives reported for each token, of the output and of the prompt.
+inline constexpr std::int64_t logprobs_max = 20;
+/// Magnitude of a request's priority.
+inline constexpr std::int64_t priority_abs_max = 1'000'000;
+// Memory and scheduling.
+
+/// Token positions of one KV block. A whole block is gathered on the stack to be hashed (1 KiB).
+inline constexpr std::uint32_t block_tokens_max = 256;
+/// Blocks of one pool; at 16 positions each that is 268 million positions, above any device of
+/// today.
+inline constexpr std::uint32_t block_count_max = 1u << 24;
+/// Positions of one sequence: 2^22, four times the longest context window published so far.
+inline constexpr std::uint32_t model_len_max = 1u << 22;
+/// Sequences that hold blocks at once, so also the sequences (n) of one request.
+inline constexpr std::uint32_t num_seqs_max = 1u << 16;
+/// Requests that wait in all lanes of one scheduler.
+inline constexpr std::uint32_t num_queued_reqs_max = 1u << 20;
 
 // ---- chat templates (runtime/text/jinja). A template comes with a model file and is not trusted.
 
@@ -35,5 +225,10 @@ inline constexpr std::int64_t template_range_length_max = 100'000;
 inline constexpr int template_value_depth_max = 100;
 /// Elements of one list or dict, those of what it holds included and shared ones counted each time.
 inline constexpr std::size_t template_value_weight_max = 10'000'000;
+
+// Configuration files (config/load).
+
+/// Bytes of a configuration file.
+inline constexpr std::size_t config_bytes_max = 1u << 20;
 
 }  // namespace troupe::limits
