@@ -49,7 +49,8 @@ class gateway_link {
   virtual result<void> submit(inbound_submit request) = 0;
   virtual void cancel(client_ref client, std::string tenant, std::string request_id) = 0;
   virtual void resume(client_ref client, std::string tenant, std::string request_id, resume offsets) = 0;
-  /// The connection is gone or too slow: ends everything that it still has running, as aborted or with the reason.
+  /// The connection is gone or too slow: ends everything that it still has running, as aborted or
+  /// with the reason.
   virtual void client_gone(client_ref client) = 0;
   virtual void client_gone(client_ref client, error reason) {
     (void)reason;

@@ -26,12 +26,14 @@ zmq_client* zmq_client_table::find(const std::string& identity) {
 zmq_client_table::due zmq_client_table::check(std::chrono::nanoseconds now) {
   due actions;
   std::erase_if(clients_, [&](const auto& entry) {
-    return entry.second.live.empty() && entry.second.parked.empty() && now - entry.second.last_heard > timeout_;
+    return entry.second.live.empty() && entry.second.parked.empty() &&
+           now - entry.second.last_heard > timeout_;
   });
   for (auto& [identity, client] : clients_) {
     if (client.live.empty()) continue;
     const auto silent_for = now - client.last_heard;
-    const bool is_lost = client.lost_at != std::chrono::nanoseconds{} && now - client.lost_at >= heartbeat_;
+    const bool is_lost =
+        client.lost_at != std::chrono::nanoseconds{} && now - client.lost_at >= heartbeat_;
     if (is_lost || (client.pings && silent_for > timeout_)) {
       actions.gone.push_back(identity);
     } else if (silent_for > heartbeat_ && now - client.last_probe >= heartbeat_) {

@@ -23,7 +23,7 @@ struct zmq_client {
   std::chrono::nanoseconds last_probe{};
   std::chrono::nanoseconds lost_at{};  ///< a send found no peer; 0: none did since it was heard
   bool pings = false;                  ///< it has sent a ping: silence means that it is gone
-  bool too_slow = false;               ///< its requests were ended: only their terminal replies go out
+  bool too_slow = false;  ///< its requests were ended: only their terminal replies go out
   std::map<std::string, std::uint32_t> live;  ///< request id -> terminal replies that are to come
   std::deque<zmq_frames> parked;
   std::size_t parked_bytes = 0;

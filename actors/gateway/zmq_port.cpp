@@ -22,7 +22,8 @@ std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_si
 /// Every client of the wire is the one local tenant, until keys name others.
 constexpr std::string_view wire_tenant = "local";
 
-/// A resume replays its stream in one burst: more than outbox_bytes_max is borne while the client takes some of it.
+/// A resume replays its stream in one burst: more than outbox_bytes_max is borne while the client
+/// takes some of it.
 constexpr std::chrono::milliseconds stuck_max{1000};
 constexpr std::size_t replay_bytes_max = 16 * limits::outbox_bytes_max;
 /// The kernel's own buffer for a connection: small, so that a reader which is stuck shows soon.
@@ -155,16 +156,18 @@ class router_port final : public zmq_port {
       return refuse(identity, {}, {errc::overloaded, "too many clients are connected; retry later"});
     if (part_count != 2)
       return refuse(identity, {},
-                    {errc::corrupt, fmt::format("a message has two frames, header and payload, but {} came (a REQ "
-                                                "socket adds an empty one: use DEALER)",
-                                                part_count)});
+                    {errc::corrupt,
+                     fmt::format("a message has two frames, header and payload, but {} came (a REQ "
+                                 "socket adds an empty one: use DEALER)",
+                                 part_count)});
     auto header = decode_header(parts[0].to_string_view());
     if (!header) return refuse(identity, {}, std::move(header).failure());
     // Decoding checks this too; a submit is refused here before its bytes are copied.
     if (parts[1].size() > limits::payload_bytes_max)
-      return refuse(identity, header->request_id,
-                    {errc::corrupt, fmt::format("the payload frame has {} bytes; at most {} are accepted",
-                                                parts[1].size(), limits::payload_bytes_max)});
+      return refuse(
+          identity, header->request_id,
+          {errc::corrupt, fmt::format("the payload frame has {} bytes; at most {} are accepted",
+                                      parts[1].size(), limits::payload_bytes_max)});
     handle(identity, *client, std::move(*header), parts[1].to_string_view());
   }
 
@@ -280,7 +283,8 @@ class router_port final : public zmq_port {
   void park(const std::string& identity, zmq_client& client, zmq_frames frames) {
     if (client.parked.empty()) client.moved_at = now();
     client.parked_bytes += frames.size_bytes();
-    const bool is_stuck = now() - client.moved_at > stuck_max || client.parked_bytes > replay_bytes_max;
+    const bool is_stuck =
+        now() - client.moved_at > stuck_max || client.parked_bytes > replay_bytes_max;
     if (client.parked_bytes > limits::outbox_bytes_max && is_stuck) {
       client.drop_parked();
       if (client.live.empty()) return;
@@ -288,8 +292,9 @@ class router_port final : public zmq_port {
       client.too_slow = true;
       return services_.gateway->client_gone(
           {services_.port_index, identity},
-          {errc::slow_client, fmt::format("the client left {} bytes of replies unread; its streams were ended",
-                                          limits::outbox_bytes_max)});
+          {errc::slow_client,
+           fmt::format("the client left {} bytes of replies unread; its streams were ended",
+                       limits::outbox_bytes_max)});
     }
     client.parked.push_back(std::move(frames));
     has_parked_ = true;
@@ -314,7 +319,8 @@ class router_port final : public zmq_port {
     has_parked_ = !clients_.parked().empty();
   }
 
-  /// The connection is gone. What it missed stays in the transcripts, for a heartbeat's time to come back and resume.
+  /// The connection is gone. What it missed stays in the transcripts, for a heartbeat's time to
+  /// come back and resume.
   void lose(zmq_client* client) {
     if (client == nullptr) return;
     client->drop_parked();

@@ -91,16 +91,19 @@ class router_state {
     if (!order.last_try) learn_gateway();
     if (const auto* request = directory_.find(order.tenant, order.client_request_id))
       return abort(request->ticket->id, {errc::aborted, "cancelled by the client"});
-    if (directory_.remembered(order.tenant, order.client_request_id)) return;  // its terminal reply was on its way
-    // A cancel is urgent: its request may stand behind it in the mailbox, and so in front of the second look.
+    if (directory_.remembered(order.tenant, order.client_request_id))
+      return;  // its terminal reply was on its way
+    // A cancel is urgent: its request may stand behind it in the mailbox, and so in front of the
+    // second look.
     if (!order.last_try) {
       cancel_by_client again = order;
       again.last_try = true;
       return self_->send(self_, std::move(again));
     }
-    reply_not_found(order.client, order.client_request_id,
-                    fmt::format("no request '{}' to cancel: it never arrived, or ended some time ago",
-                                order.client_request_id));
+    reply_not_found(
+        order.client, order.client_request_id,
+        fmt::format("no request '{}' to cancel: it never arrived, or ended some time ago",
+                    order.client_request_id));
   }
 
   void forget(const forget_client& gone) {
@@ -123,23 +126,28 @@ class router_state {
       return;
     }
     if (const auto said = directory_.remembered(order.tenant, order.client_request_id)) {
-      return self_->send(gateway_, client_events{replay_events(*said, order.offsets, order.client)});
+      return self_->send(gateway_,
+                         client_events{replay_events(*said, order.offsets, order.client)});
     }
-    reply_not_found(order.client, order.client_request_id,
-                    fmt::format("no request '{}' to resume: it never arrived, or its terminal reply is older than "
-                                "resume_ms_max",
-                                order.client_request_id));
+    reply_not_found(
+        order.client, order.client_request_id,
+        fmt::format(
+            "no request '{}' to resume: it never arrived, or its terminal reply is older than "
+            "resume_ms_max",
+            order.client_request_id));
   }
 
   /// Replies go to whoever asks; there is one gateway.
   void learn_gateway() { gateway_ = caf::actor_cast<caf::actor>(self_->current_sender()); }
 
-  void reply_not_found(const client_ref& reader, const std::string& client_request_id, std::string message) {
+  void reply_not_found(const client_ref& reader, const std::string& client_request_id,
+                       std::string message) {
     envelope_header head;
     head.kind = message_kind::error;
     head.request_id = client_request_id;
     std::vector<outbound> reply;
-    reply.push_back({reader, head, error_reply{std::string(to_string(errc::not_found)), std::move(message)}});
+    reply.push_back(
+        {reader, head, error_reply{std::string(to_string(errc::not_found)), std::move(message)}});
     self_->send(gateway_, client_events{std::move(reply)});
   }
 
@@ -195,10 +203,12 @@ class router_state {
     options_.measured->observe_request_end(
         {ticket->service, reason.code == errc::aborted ? "abort" : "error", ticket->prompt->size(), 0,
          std::chrono::duration<double>(options_.now() - ticket->arrival).count()});
-    // A refusal leaves nothing, so that the client may try again with the same id; an end is remembered.
+    // A refusal leaves nothing, so that the client may try again with the same id; an end is
+    // remembered.
     const bool is_end = reason.code == errc::aborted || reason.code == errc::deadline_exceeded;
     const bool keep = is_end && ticket->resumable;
-    directory_.remove(id, keep ? std::make_shared<const transcript>(transcript{reply}) : nullptr, options_.now());
+    directory_.remove(id, keep ? std::make_shared<const transcript>(transcript{reply}) : nullptr,
+                      options_.now());
     arm_expiry();
     self_->send(gateway_, client_events{std::move(reply)});
     report_if_idle();
@@ -221,8 +231,8 @@ class router_state {
                 error_reply{std::string(to_string(reason.code)), reason.message});
   }
 
-  static outbound event_of(const request_ticket& ticket, const client_ref& reader, message_kind kind,
-                           message_body body) {
+  static outbound event_of(const request_ticket& ticket, const client_ref& reader,
+                           message_kind kind, message_body body) {
     envelope_header head;
     head.kind = kind;
     head.request_id = ticket.client_request_id;
@@ -230,7 +240,8 @@ class router_state {
     return {reader, std::move(head), std::move(body)};
   }
 
-  void tell_client(const request_ticket& ticket, const client_ref& reader, message_kind kind, message_body body) {
+  void tell_client(const request_ticket& ticket, const client_ref& reader, message_kind kind,
+                   message_body body) {
     std::vector<outbound> reply;
     reply.push_back(event_of(ticket, reader, kind, std::move(body)));
     self_->send(gateway_, client_events{std::move(reply)});

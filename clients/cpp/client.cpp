@@ -1,11 +1,11 @@
 #include "clients/cpp/client.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
 #include <optional>
 #include <random>
+
+#include <fmt/format.h>
 #include <zmq.hpp>
 
 namespace troupe {
@@ -78,8 +78,10 @@ class dealer_client final : public wire_client {
         TROUPE_TRY(auto header, decode_header(header_frame.to_string_view()));
         TROUPE_TRY(auto body, decode_body(header.kind, payload_frame.to_string_view()));
         was_heard_ = true;
-        // A server takes a client that once sent a ping for gone when it leaves the server's own unanswered.
-        if (header.kind == message_kind::ping) send(message_kind::pong, {}, pong{std::get<ping>(body).nonce}, lane::realtime);
+        // A server takes a client that once sent a ping for gone when it leaves the server's own
+        // unanswered.
+        if (header.kind == message_kind::ping)
+          send(message_kind::pong, {}, pong{std::get<ping>(body).nonce}, lane::realtime);
         if (header.kind == message_kind::pong || header.kind == message_kind::ping) {
           give_up = steady::now() + silence_max();
           continue;
@@ -88,14 +90,15 @@ class dealer_client final : public wire_client {
       }
       if (steady::now() >= give_up)
         return error{errc::deadline_exceeded,
-                     fmt::format("no answer from {} for {} ms; is `troupe serve` running there?", options_.endpoint,
-                                 silence_max().count())};
+                     fmt::format("no answer from {} for {} ms; is `troupe serve` running there?",
+                                 options_.endpoint, silence_max().count())};
       send(message_kind::ping, {}, ping{}, lane::realtime);
     }
   }
 
   [[nodiscard]] std::chrono::milliseconds silence_max() const {
-    return was_heard_ ? options_.silence_max : std::min(options_.first_answer_max, options_.silence_max);
+    return was_heard_ ? options_.silence_max
+                      : std::min(options_.first_answer_max, options_.silence_max);
   }
 
   wire_client_options options_;
