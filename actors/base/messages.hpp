@@ -41,6 +41,7 @@ struct route_request {
 struct cancel_by_client {
   client_ref client;
   std::string tenant, client_request_id;
+  bool last_try = false;  ///< the router's second look, behind everything that this order overtook
 };
 struct resume_by_client {
   client_ref client;
@@ -49,6 +50,8 @@ struct resume_by_client {
 };
 struct forget_client {
   client_ref client;
+  error reason;  ///< what its requests end with
+  bool last_try = false;
 };
 
 // --- router -> gateway ---------------------------------------------------------------------------------

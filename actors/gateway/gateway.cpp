@@ -76,14 +76,21 @@ class gateway_state {
         [this](const cancel_by_client& order) {
           const auto found = preparing_.find({order.tenant, order.client_request_id});
           if (found != preparing_.end())
-            found->second.cancelled = true;
+            found->second.cancelled = error{errc::aborted, "cancelled by the client"};
           else
-            send_to(options_.router, order, true);
+            self_->send<caf::message_priority::high>(options_.router, order);
         },
-        [this](const resume_by_client& order) { self_->send(options_.router, order); },
+        [this](const resume_by_client& order) {
+          // While a request is prepared it has said nothing: its new reader hears all of it.
+          const auto found = preparing_.find({order.tenant, order.client_request_id});
+          if (found != preparing_.end())
+            found->second.client = order.client;
+          else
+            self_->send(options_.router, order);
+        },
         [this](const forget_client& gone) {
           for (auto& [key, entry] : preparing_) {
-            if (entry.client == gone.client) entry.cancelled = true;
+            if (entry.client == gone.client) entry.cancelled = gone.reason;
           }
           self_->send<caf::message_priority::high>(options_.router, gone);
         },
@@ -100,14 +107,14 @@ class gateway_state {
 
  private:
   struct entry {
-    client_ref client;
-    bool cancelled = false;
+    client_ref client;  ///< who reads it now
+    std::optional<error> cancelled;
   };
 
   void begin(const preparation_ptr& what) {
     what->arrival = options_.now();
     const auto key = std::pair{what->request.tenant, what->request.header.request_id};
-    if (!preparing_.emplace(key, entry{what->request.client}).second) {
+    if (!preparing_.emplace(key, entry{what->request.client, {}}).second) {
       options_.gate->return_bytes(what->payload_bytes);
       refuse(*what, {errc::already_exists, "a request of this id is being prepared already; choose another id"});
       return;
@@ -124,9 +131,10 @@ class gateway_state {
     options_.gate->return_bytes(what->payload_bytes);
     const auto key = std::pair{what->request.tenant, what->request.header.request_id};
     const auto found = preparing_.find(key);
-    const bool cancelled = found->second.cancelled;
+    what->request.client = std::move(found->second.client);
+    const std::optional<error> cancelled = std::move(found->second.cancelled);
     preparing_.erase(found);
-    if (cancelled) return refuse(*what, {errc::aborted, "cancelled by the client"});
+    if (cancelled) return refuse(*what, *cancelled);
     if (!*what->outcome) return refuse(*what, std::move(*what->outcome).failure());
 
     auto ticket = std::make_shared<request_ticket>();
@@ -211,7 +219,12 @@ class actor_link final : public gateway_link {
   void resume(client_ref client, std::string tenant, std::string request_id, troupe::resume offsets) override {
     send_to(gateway_, resume_by_client{std::move(client), std::move(tenant), std::move(request_id), std::move(offsets)});
   }
-  void client_gone(client_ref client) override { send_to(gateway_, forget_client{std::move(client)}, true); }
+  void client_gone(client_ref client) override {
+    client_gone(std::move(client), {errc::aborted, "the client's connection is gone"});
+  }
+  void client_gone(client_ref client, error reason) override {
+    send_to(gateway_, forget_client{std::move(client), std::move(reason)}, true);
+  }
 
  private:
   caf::actor gateway_;
