@@ -17,8 +17,8 @@ errc parse_errc(std::string_view name) {
   return errc::internal;
 }
 
-/// The text of prompt token 0, which no position reports: what stands before the others in the echoed text. Empty where
-/// they are not all in it (special tokens are left out).
+/// The text of prompt token 0, which no position reports: what stands before the others in the
+/// echoed text. Empty where they are not all in it (special tokens are left out).
 std::string first_token_of(const delta& part) {
   std::string others;
   for (const position_logprobs& position : part.prompt_logprobs)
@@ -108,7 +108,8 @@ void http_generation::add_event(const prompt_state& prompt, choice_state& choice
                            .cached_tokens = prompt.usage.cached_tokens};
   events_ += openai_chunk(context_, index, part, !choice.role_sent,
                           request_.continuous_usage_stats ? &usage : nullptr, choice.text_offset);
-  if (context_.echo && !choice.role_sent) choice.text_offset += character_count(part.prompt_logprobs);
+  if (context_.echo && !choice.role_sent)
+    choice.text_offset += character_count(part.prompt_logprobs);
   choice.text_offset += character_count(part.logprobs);
   choice.role_sent = true;
 }

@@ -212,10 +212,11 @@ result<std::unique_ptr<http_port>> http_port::start(const http_port_options& opt
                                                     const port_services& services) {
   const auto failed = [&](const asio_error& failure) {
     const bool in_use = failure == asio::error::address_in_use;
-    return error{errc::unavailable,
-                 fmt::format("cannot listen for HTTP on {}:{}: {}{}", options.host, options.port,
-                             failure.message(),
-                             in_use ? "; choose another with --http, port 0 picks a free one" : "")};
+    return error{
+        errc::unavailable,
+        fmt::format("cannot listen for HTTP on {}:{}: {}{}", options.host, options.port,
+                    failure.message(),
+                    in_use ? "; choose another with --http, port 0 picks a free one" : "")};
   };
   auto io = std::make_shared<asio::io_context>(1);  // one thread runs it
   asio_error failure;
