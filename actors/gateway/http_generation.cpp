@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/messages/text_check.hpp"
+
 namespace troupe {
 namespace {
 
@@ -13,6 +15,22 @@ errc parse_errc(std::string_view name) {
     if (to_string(static_cast<errc>(value)) == name) return static_cast<errc>(value);
   }
   return errc::internal;
+}
+
+/// The text of prompt token 0, which no position reports: what stands before the others in the
+/// echoed text. Empty where they are not all in it (special tokens are left out).
+std::string first_token_of(const delta& part) {
+  std::string others;
+  for (const position_logprobs& position : part.prompt_logprobs)
+    others.append(position.chosen.bytes.begin(), position.chosen.bytes.end());
+  const std::size_t at = others.empty() ? std::string::npos : part.text.find(others);
+  return at == std::string::npos ? std::string{} : part.text.substr(0, at);
+}
+
+std::size_t character_count(const std::vector<position_logprobs>& positions) {
+  std::size_t count = 0;
+  for (const position_logprobs& position : positions) count += utf8_length(position.chosen.token);
+  return count;
 }
 
 }  // namespace
@@ -67,6 +85,7 @@ void http_generation::take_delta(prompt_state& prompt, const envelope_header& he
     return;
   }
   openai_choice& collected = choice.collected;
+  if (context_.echo && collected.text.empty()) collected.first_prompt_token = first_token_of(part);
   collected.text += part.text;
   collected.logprobs.insert(collected.logprobs.end(), part.logprobs.begin(), part.logprobs.end());
   collected.prompt_logprobs.insert(collected.prompt_logprobs.end(), part.prompt_logprobs.begin(),
@@ -88,7 +107,10 @@ void http_generation::add_event(const prompt_state& prompt, choice_state& choice
                            .completion_tokens = choice.token_count,
                            .cached_tokens = prompt.usage.cached_tokens};
   events_ += openai_chunk(context_, index, part, !choice.role_sent,
-                          request_.continuous_usage_stats ? &usage : nullptr);
+                          request_.continuous_usage_stats ? &usage : nullptr, choice.text_offset);
+  if (context_.echo && !choice.role_sent)
+    choice.text_offset += character_count(part.prompt_logprobs);
+  choice.text_offset += character_count(part.logprobs);
   choice.role_sent = true;
 }
 

@@ -54,6 +54,8 @@ class http_generation {
   struct choice_state {
     std::uint64_t token_count = 0;
     bool role_sent = false;
+    std::size_t text_offset =
+        0;                    ///< characters of the tokens that a stream's logprobs have reported
     openai_choice collected;  ///< stays empty in a stream
   };
 

@@ -191,6 +191,7 @@ void http_service::submit_all(const std::shared_ptr<http_responder>& client, ope
       .model = services_.prompts->bounds().served_model_name,
       .created = now_seconds().time_since_epoch().count(),
       .wants_logprobs = request.logprobs.has_value(),
+      .echo = prompts.front().echo,
   };
   const lane service = request.service;
   const std::uint64_t deadline_ms = request.deadline_ms.value_or(0);

@@ -178,6 +178,9 @@ def test_echo_with_logprobs(client, model):
     assert choice.logprobs.token_logprobs[0] is None, "nothing precedes the first token"
     assert all(value <= 0 for value in choice.logprobs.token_logprobs[1:])
     assert greedy(client, model, max_tokens=2).choices[0].text == choice.text[len(PROMPT):]
+    for token, offset in zip(choice.logprobs.tokens, choice.logprobs.text_offset):
+        assert choice.text[offset:offset + len(token)] == token
+    assert "".join(choice.logprobs.tokens) == choice.text
 
 
 def test_logit_bias(client, http, model):

@@ -32,7 +32,7 @@ def serve(*arguments):
     return run_troupe("serve", "--http", "127.0.0.1:0", "--zmq", "tcp://127.0.0.1:0", *arguments)
 
 
-def failed_with(code, finished):
+def failed_with(code, finished) -> str:
     """The one message of a failure."""
     assert finished.returncode == code, finished
     assert finished.stdout == ""
@@ -131,7 +131,7 @@ def test_bad_model_files(model, tmp_path, how):
                      run_troupe("tokenize", "--model", str(path), "x"), run_troupe("model", str(path))):
         if how == "cut tensors" and finished.args[1] in ("tokenize", "model") and finished.returncode == OK:
             continue  # what they read may be whole
-        assert str(path) in failed_with(MODEL, finished)
+        assert str(path) in failed_with(USAGE if how == "folder" else MODEL, finished)
 
 
 @pytest.mark.parametrize("arguments", [

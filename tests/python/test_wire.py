@@ -16,7 +16,7 @@ from bare_wire import (
 from conftest import known_flags, running_server, wait_until
 
 PROMPT = "The quick brown fox jumps over the lazy dog. The quick brown"
-GREEDY = {"prompt": PROMPT, "max_tokens": 16, "temperature": 0.0}
+GREEDY = {"prompt": PROMPT, "max_tokens": 8, "temperature": 0.0}
 #: Runs for far longer than any test.
 ENDLESS = {"prompt": PROMPT, "max_tokens": 6000, "ignore_eos": True, "seed": 1}
 
@@ -33,8 +33,7 @@ def leaves_nothing_behind(server):
     yield
     with Wire(server.zmq) as observer:
         wait_until(observer.is_idle, what="an idle server")
-        assert observer.generate(**GREEDY).finished["completion_tokens"] > 0
-        wait_until(observer.is_idle, what="an idle server")
+        assert observer.generate(prompt="x", max_tokens=1).finished["completion_tokens"] == 1
 
 
 def read_deltas(wire: Wire, request_id: str, count: int) -> list[Message]:
@@ -53,7 +52,7 @@ def read_deltas(wire: Wire, request_id: str, count: int) -> list[Message]:
 def test_a_request_from_submit_to_finished(wire):
     reply = wire.generate(**GREEDY)
     assert reply.accepted["prompt_tokens"] == reply.finished["prompt_tokens"] > 0
-    assert reply.finished["completion_tokens"] == len(reply.tokens[0]) <= 16
+    assert reply.finished["completion_tokens"] == len(reply.tokens[0]) <= 8
     assert reply.reasons[0] in ("stop", "length")
     assert 0 <= reply.finished["queue_ms"] <= reply.finished["ttft_ms"] <= reply.finished["e2e_ms"]
     assert reply.delta_count > 1, "it streams"
@@ -179,7 +178,7 @@ def test_an_id_in_use_is_refused_and_the_first_goes_on(wire):
     for message in messages:
         if message.kind != ERROR:
             reply.take(message)
-    assert reply.finished["completion_tokens"] == 16
+    assert reply.finished["completion_tokens"] == 8
     wire.submit("twice", **GREEDY)
     assert wire.receive().payload["code"] == "already_exists", "its terminal reply is still kept"
 
@@ -192,7 +191,7 @@ def test_two_clients_with_one_id(server, wire):
         other.submit("shared", **GREEDY)
         refusal = other.receive()
         assert (refusal.kind, refusal.payload["code"]) == (ERROR, "already_exists")
-        assert wire.collect("shared")[0].finished["completion_tokens"] == 16
+        assert wire.collect("shared")[0].finished["completion_tokens"] == 8
 
 
 # Pings and stats.
@@ -210,7 +209,7 @@ def test_stats_count(wire):
     tokens = wire.generate(**{**GREEDY, "ignore_eos": True}).finished["completion_tokens"]
     after = wait_until(lambda: (now := wire.stats())["request_success_total"]
                        > before["request_success_total"] and now, what="the end of the request")
-    assert after["generation_tokens_total"] - before["generation_tokens_total"] == tokens == 16
+    assert after["generation_tokens_total"] - before["generation_tokens_total"] == tokens == 8
 
 
 # Resuming.
@@ -219,7 +218,7 @@ def test_stats_count(wire):
 @pytest.mark.parametrize("same_routing_id", [True, False])
 def test_resume_in_the_middle(server, wire, same_routing_id):
     """The connection is closed and a new one reads on; the whole is what one connection reads."""
-    fields = {**GREEDY, "max_tokens": 150, "ignore_eos": True}
+    fields = {**GREEDY, "max_tokens": 80, "ignore_eos": True}
     whole = wire.generate(**fields)
     request_id = new_id()
     first = Wire(server.zmq)
@@ -354,7 +353,7 @@ BAD_FRAMES = {
     "payload is noise": ([GOOD_HEADER, b"\xc1" * 30], "corrupt"),
     "payload is cut": ([GOOD_HEADER, GOOD_PAYLOAD[:-1]], "corrupt"),
     "payload goes on": ([GOOD_HEADER, GOOD_PAYLOAD + b"\xc0"], "corrupt"),
-    "payload is deep": ([GOOD_HEADER, b"\x81\xa1x" + b"\x91" * 5000 + b"\xc0"], "corrupt"),
+    "payload is deep": ([GOOD_HEADER, b"\x81\xa1x" + b"\x91" * 5000 + b"\xc0"], "invalid_argument"),
     "payload claims 2^32 elements": ([GOOD_HEADER, b"\x81\xa6prompt\xdd\xff\xff\xff\xff"], "corrupt"),
     "payload is an array": ([GOOD_HEADER, msgpack.packb([1])], "invalid_argument"),
     "keys are numbers": ([GOOD_HEADER, msgpack.packb({1: "x"})], "invalid_argument"),
@@ -369,9 +368,8 @@ def test_bad_frames(wire, name):
     frames, code = BAD_FRAMES[name]
     answer = one_error(wire, *frames)
     assert answer.payload["code"] in ((code,) if code else ("corrupt", "invalid_argument")), answer.payload
-    readable_id = "payload" in name or "text" in name or name in ("keys are numbers", "an extension type",
-                                                                  "a server's kind")
-    assert answer.request_id == ("bad" if readable_id else ""), "an error names its request where it can"
+    is_header_good = len(frames) == 2 and frames[0] in (GOOD_HEADER, with_field(1, DELTA))
+    assert answer.request_id == ("bad" if is_header_good else ""), "an error names its request where it can"
 
 
 BAD_FIELDS = {
@@ -556,30 +554,23 @@ def impatient_server(server):
 
 
 def test_a_client_that_pinged_and_fell_silent_is_dropped(impatient_server):
+    """Both clients have pinged and read all the time; the one that goes on pinging is kept."""
     server, client_timeout = impatient_server
-    with Wire(server.zmq) as observer, Wire(server.zmq) as silent:
-        silent.send(PING, payload={"nonce": 1})
-        silent.submit("silent", **ENDLESS)
-        fell_silent = time.monotonic()
-        silent.receive_of(DELTA)
-        while not observer.is_idle():
-            # It reads, but answers no pings.
-            while silent.socket.poll(20):
-                silent.socket.recv_multipart()
-            assert time.monotonic() - fell_silent < client_timeout + 15
-        assert time.monotonic() - fell_silent >= client_timeout * 0.9
-
-
-def test_a_client_that_pings_is_kept(impatient_server):
-    server, client_timeout = impatient_server
-    with Wire(server.zmq) as client:
-        client.submit("kept", **ENDLESS)
-        began = time.monotonic()
-        while time.monotonic() - began < client_timeout + 2:
+    with Wire(server.zmq) as silent, Wire(server.zmq) as kept:
+        for client, request_id in ((silent, "silent"), (kept, "kept")):
             client.send(PING, payload={"nonce": 1})
-            assert client.receive_of(PONG, ERROR).kind == PONG
-        client.send(CANCEL, "kept")
-        assert client.receive_of(ERROR).payload["code"] == "aborted"
+            client.submit(request_id, **ENDLESS)
+            client.receive_of(DELTA)
+        fell_silent = time.monotonic()
+        while kept.stats()["num_requests_running"] == 2:
+            kept.send(PING, payload={"nonce": 2})
+            assert kept.receive_of(PONG, ERROR).kind == PONG
+            while silent.socket.poll(20):
+                silent.socket.recv_multipart()  # pings too, unanswered
+            assert time.monotonic() - fell_silent < client_timeout + 15
+        assert time.monotonic() - fell_silent > client_timeout * 0.8
+        kept.send(CANCEL, "kept")
+        assert kept.receive_of(ERROR).request_id == "kept"
 
 
 def test_a_slow_reader_harms_nobody(server, wire):
