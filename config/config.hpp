@@ -43,6 +43,7 @@ struct server_config {
   std::uint32_t block_size = 16;
   double gpu_memory_utilization = 0.95;
   double cpu_kv_cache_gib = 0.0;
+  double kv_offload_gib = 0.0;
   std::string kv_cache_dtype = "f16";
   bool enable_prefix_caching = true;
   bool enable_chunked_prefill = true;

@@ -101,6 +101,24 @@ struct step_done {
   std::shared_ptr<const step_result> result;
 };
 
+// --- scheduler <-> kv_pool
+// -----------------------------------------------------------------------------
+
+/// Each is answered by one blocks_stored, which is the sender's credit for the next.
+struct store_blocks {
+  std::shared_ptr<const std::vector<stored_block>> blocks;
+};
+struct blocks_stored {};
+struct find_blocks {
+  request_id id{};
+  std::shared_ptr<const std::vector<block_key_ptr>>
+      keys;  ///< of the prompt's full blocks, in order
+};
+struct blocks_found {
+  request_id id{};
+  std::vector<offered_block> blocks;
+};
+
 // --- router <-> request --------------------------------------------------------------------------------
 
 struct request_tokens {
@@ -161,6 +179,10 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_updates)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::deadline_passed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::execute_step)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::store_blocks)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::blocks_stored)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::find_blocks)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::blocks_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::request_tokens)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::abort_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::resume_stream)

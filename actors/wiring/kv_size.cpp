@@ -37,4 +37,19 @@ result<std::uint32_t> kv_block_count(const server_config& config, const kernels:
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted_bytes / block_bytes, INT32_MAX));
 }
 
+result<std::size_t> kv_offload_bytes(const server_config& config, std::uint64_t free_bytes) {
+  if (config.kv_offload_gib == 0) return std::size_t{0};
+  if (!(config.kv_offload_gib > 0))
+    return error{errc::invalid_argument,
+                 fmt::format("kv_offload_gib is {}, but must be 0 or more", config.kv_offload_gib)};
+  if (!config.enable_prefix_caching)
+    return error{errc::invalid_argument,
+                 "kv_offload_gib needs enable_prefix_caching: only cached blocks are offloaded"};
+  if (config.kv_offload_gib > in_gib(free_bytes))
+    return error{errc::out_of_memory,
+                 fmt::format("kv_offload_gib is {:.2f} but only {:.2f} GiB of memory are free",
+                             config.kv_offload_gib, in_gib(free_bytes))};
+  return static_cast<std::size_t>(config.kv_offload_gib * static_cast<double>(gib));
+}
+
 }  // namespace troupe
