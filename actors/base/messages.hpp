@@ -123,6 +123,7 @@ struct progress_report {
 struct request_ended {
   request_id id{};
   std::shared_ptr<const transcript> said;  ///< kept for a client that resumes; null unless the ticket is resumable
+  std::uint32_t resume_count = 0;          ///< resume_stream orders that it has answered
 };
 
 // --- supervisor ----------------------------------------------------------------------------------------
@@ -132,12 +133,13 @@ struct replica_ready {
   std::uint64_t incarnation = 0;
   caf::actor scheduler;
 };
-/// To router and gateway: refuse what is new; tell the supervisor when nothing is left.
+/// Supervisor -> gateway, which refuses what is new and waits for what it is preparing -> router. When nothing is left,
+/// router_idle takes the same way back, behind the last reply.
 struct begin_drain {
   std::chrono::milliseconds grace{};
 };
 struct router_idle {};
-/// To the router: end everything that is left with this reason.
+/// To the router: end everything that is left, and everything that comes later, with this reason.
 struct abort_all {
   error reason;
 };

@@ -55,6 +55,7 @@ class router_state {
           report_if_idle();
         },
         [this](const abort_all& order) {
+          closed_ = order.reason;
           std::vector<request_id> all;
           for (const auto& [id, request] : directory_.live()) all.push_back(id);
           for (const request_id id : all) abort(id, order.reason);
@@ -85,6 +86,7 @@ class router_state {
                                    ticket->client_request_id)});
       return;
     }
+    if (closed_) return abort(ticket->id, *closed_);
     tell_client(*ticket, ticket->client, message_kind::accepted, accepted{ticket->prompt->size()});
     if (!scheduler_) return;  // between two replicas: adopt() hands it over
     send_to(scheduler_, enqueue_request{ticket, {}}, ticket->service == lane::vip);
@@ -92,11 +94,9 @@ class router_state {
 
   void cancel(const cancel_by_client& order) {
     auto* request = directory_.find(order.tenant, order.client_request_id);
-    if (request == nullptr) {
-      // A cancel may overtake its submit on the way through the tokenizer threads: the gateway keeps
-      // the tombstone. Here the request has ended already, and its terminal reply has been sent.
-      return;
-    }
+    // The gateway's messages come in its order, and what it is still preparing it cancels itself: an unknown
+    // request has ended already, and its terminal reply has been sent.
+    if (request == nullptr) return;
     abort(request->ticket->id, {errc::aborted, "cancelled by the client"});
   }
 
@@ -104,7 +104,7 @@ class router_state {
     if (auto* request = directory_.find(order.tenant, order.client_request_id)) {
       request->client = order.client;
       if (request->running)
-        self_->send(request->running, resume_stream{order.client, order.offsets});
+        rebind(*request, order.offsets);
       else
         tell_client(*request->ticket, order.client, message_kind::accepted,
                     accepted{request->ticket->prompt->size()});
@@ -130,7 +130,7 @@ class router_state {
   void read_on(const request_ended& ended) {
     const auto* request = directory_.find(ended.id);
     if (request == nullptr || ended.said == nullptr || ended.said->events.empty()) return;
-    if (ended.said->events.back().client == request->client) return;
+    if (ended.resume_count == request->resume_count) return;
     self_->send(gateway_, client_events{replay_events(*ended.said, {}, request->client)});
   }
 
@@ -158,7 +158,12 @@ class router_state {
   void run(request_directory::live_request& request) {
     request.running = spawn_request(self_->system(), {request.ticket, caf::actor_cast<caf::actor>(self_), gateway_,
                                                       options_.tokens, options_.measured, options_.now});
-    if (request.client != request.ticket->client) self_->send(request.running, resume_stream{request.client, {}});
+    if (request.client != request.ticket->client) rebind(request, {});
+  }
+
+  void rebind(request_directory::live_request& request, const troupe::resume& seen) {
+    ++request.resume_count;
+    self_->send(request.running, resume_stream{request.client, seen});
   }
 
   /// Ends a request in any state with an error reply.
@@ -176,9 +181,12 @@ class router_state {
     options_.measured->observe_request_end(
         {ticket->service, reason.code == errc::aborted ? "abort" : "error", ticket->prompt->size(), 0,
          std::chrono::duration<double>(options_.now() - ticket->arrival).count()});
-    directory_.remove(id, nullptr, options_.now());
-    tell_client(*ticket, reader, message_kind::error,
-                error_reply{std::string(to_string(reason.code)), reason.message});
+    auto said = std::make_shared<transcript>();
+    said->events.push_back(message_for(*ticket, reader, message_kind::error,
+                                       error_reply{std::string(to_string(reason.code)), reason.message}));
+    self_->send(gateway_, client_events{said->events});
+    directory_.remove(id, ticket->resumable ? std::move(said) : nullptr, options_.now());
+    arm_expiry();
     report_if_idle();
   }
 
@@ -200,13 +208,18 @@ class router_state {
   }
 
   void tell_client(const request_ticket& ticket, const client_ref& reader, message_kind kind, message_body body) {
+    std::vector<outbound> reply;
+    reply.push_back(message_for(ticket, reader, kind, std::move(body)));
+    self_->send(gateway_, client_events{std::move(reply)});
+  }
+
+  static outbound message_for(const request_ticket& ticket, const client_ref& reader, message_kind kind,
+                              message_body body) {
     envelope_header head;
     head.kind = kind;
     head.request_id = ticket.client_request_id;
     head.service = ticket.service;
-    std::vector<outbound> reply;
-    reply.push_back({reader, std::move(head), std::move(body)});
-    self_->send(gateway_, client_events{std::move(reply)});
+    return {reader, std::move(head), std::move(body)};
   }
 
   void return_credit(lane service) {
@@ -232,6 +245,7 @@ class router_state {
   caf::actor scheduler_;
   caf::actor drain_watcher_;
   std::uint64_t incarnation_ = 0;
+  std::optional<error> closed_;  ///< why nothing more is taken
   bool expiry_armed_ = false;
 };
 

@@ -23,10 +23,16 @@ class scheduler_state {
       : self_(self), options_(std::move(options)), core_(options_.limits) {}
 
   caf::behavior make_behavior() {
+    // What a dead predecessor left behind: its step will not end, its requests wait for their progress.
+    options_.watch->end();
+    options_.measured->set_counts(core_.counts());
     return {
         [this](const enqueue_request& request) { enqueue(request); },
         [this](const cancel_scheduled& request) { cancel(request.id); },
-        [this](const stop_scheduled_sequence& request) { core_.stop_sequence(request.sequence); },
+        [this](const stop_scheduled_sequence& request) {
+          core_.stop_sequence(request.sequence);
+          keep_busy();
+        },
         [this](const step_done& done) { finish_step(*done.result); },
         [this](deadline_tick_atom) { expire_deadlines(); },
     };

@@ -74,6 +74,15 @@ kernels::kv_dtype kv_dtype_of(const server_config& config) {
   return kernels::kv_dtype::f16;
 }
 
+std::array<std::uint32_t, lane_count> lane_credits(const server_config& config) {
+  std::array<std::uint32_t, lane_count> credits{};
+  for (const lane service : all_lanes) {
+    const std::uint32_t own = config.lanes[to_index(service)].max_queued;
+    credits[to_index(service)] = own != 0 ? own : config.max_num_queued_reqs;
+  }
+  return credits;
+}
+
 /// What is computed from configuration and model before any actor starts.
 struct sizing {
   executor_options executor;
@@ -100,6 +109,11 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.max_num_seqs = config.max_num_seqs;
   sized.limits.max_num_batched_tokens = config.max_num_batched_tokens;
   sized.limits.max_batch_size = config.max_batch_size;
+  // The gates bound what waits, lane by lane; beside it come running requests, after preemptions and restarts.
+  std::uint64_t queued_max = std::uint64_t{config.max_num_seqs} * lane_count;
+  for (const std::uint32_t credits : lane_credits(config)) queued_max += credits;
+  sized.limits.max_num_queued_reqs =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(queued_max, limits::num_queued_reqs_max));
   sized.limits.block_tokens = config.block_size;
   sized.limits.block_count = blocks;
   sized.limits.enable_prefix_caching = config.enable_prefix_caching;
@@ -107,19 +121,12 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.model_fingerprint = model.fingerprint ^ static_cast<std::uint64_t>(sized.executor.layout.type);
   sized.limits.end_of_generation = model.tokens->end_of_generation();
 
+  TROUPE_TRY_VOID(check_limits(sized.limits));
+
   sized.bounds.max_model_len = max_model_len;
   sized.bounds.vocab_size = shape.vocab_size;
   sized.bounds.served_model_name = config.served_model_name;
   return sized;
-}
-
-std::array<std::uint32_t, lane_count> lane_credits(const server_config& config) {
-  std::array<std::uint32_t, lane_count> credits{};
-  for (const lane service : all_lanes) {
-    const std::uint32_t own = config.lanes[to_index(service)].max_queued;
-    credits[to_index(service)] = own != 0 ? own : config.max_num_queued_reqs;
-  }
-  return credits;
 }
 
 class wired_engine final : public engine {
@@ -157,10 +164,9 @@ class wired_engine final : public engine {
 
   void drain(std::chrono::milliseconds grace) override {
     gate_->close();
-    auto drained = drained_.get_future();
     caf::anon_send(supervisor_, begin_drain{grace});
     // The supervisor answers within the grace time and the second it allows for the last replies.
-    drained.wait_for(grace + std::chrono::seconds{3});
+    drained_future_.wait_for(grace + std::chrono::seconds{3});
     for (const auto& port : owned_ports_) port->stop(std::chrono::milliseconds{1000});
   }
 
@@ -188,7 +194,7 @@ class wired_engine final : public engine {
                                                 steady_now, placement::detached});
       return made;
     };
-    supervisor_ = spawn_supervisor(system_, {router, {router, gateway_}, make_replica, status_, hooks_.on_fatal,
+    supervisor_ = spawn_supervisor(system_, {router, gateway_, {router, gateway_}, make_replica, status_, hooks_.on_fatal,
                                              [this] { drained_.set_value(); }, steady_now});
     long_lived_ = {supervisor_, gateway_, router};
   }
@@ -225,6 +231,7 @@ class wired_engine final : public engine {
   std::vector<std::unique_ptr<client_port>> owned_ports_;
   tokenizer_threads tokenizers_;
   std::promise<void> drained_;
+  std::shared_future<void> drained_future_ = drained_.get_future().share();
   caf::actor_system_config system_config_;
   caf::actor_system system_;
   caf::actor gateway_, supervisor_;
