@@ -1,11 +1,11 @@
-// Troupe inside an application. First as a library that generates text; then with an actor of the application's own,
-// which receives what a request says as messages in its mailbox.
+// Troupe inside an application. First as a library that generates text; then with an actor of the
+// application's own, which receives what a request says as messages in its mailbox.
 //
 //   embedded MODEL.gguf [PROMPT]
-#include <troupe.hpp>
+#include <iostream>
 
 #include <caf/all.hpp>
-#include <iostream>
+#include <troupe.hpp>
 
 namespace {
 

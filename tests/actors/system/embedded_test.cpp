@@ -1,11 +1,10 @@
-// The embedded API on a tiny model: generate, cancel, several sequences, stop strings, echo, logprobs, an
-// application's own actor, and generations that outlive their engine.
+// The embedded API on a tiny model: generate, cancel, several sequences, stop strings, echo,
+// logprobs, an application's own actor, and generations that outlive their engine.
 #include "actors/embedded/embedded.hpp"
 
+#include <caf/all.hpp>
 #include <catch2/catch.hpp>
 #include <spdlog/spdlog.h>
-
-#include <caf/all.hpp>
 
 namespace troupe::test {
 namespace {

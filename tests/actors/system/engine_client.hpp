@@ -1,4 +1,5 @@
-// A port without a socket for tests on real threads: submits to an engine and waits for what comes back.
+// A port without a socket for tests on real threads: submits to an engine and waits for what comes
+// back.
 #pragma once
 
 #include <condition_variable>
@@ -25,7 +26,8 @@ class engine_client {
     int last_words = 0;
   };
 
-  /// Adds its port, which the engine owns; this object outlives it as long as the engine has not ended.
+  /// Adds its port, which the engine owns; this object outlives it as long as the engine has not
+  /// ended.
   explicit engine_client(engine& running) {
     running
         .add_port([this](const port_services& services) -> result<std::unique_ptr<client_port>> {
@@ -40,7 +42,8 @@ class engine_client {
     envelope_header header;
     header.kind = message_kind::submit;
     header.request_id = id;
-    return gateway_->submit({{port_index_, id}, header, std::move(request), "tenant", false}).has_value();
+    return gateway_->submit({{port_index_, id}, header, std::move(request), "tenant", false})
+        .has_value();
   }
 
   answer_so_far answer(const std::string& id) const {
@@ -80,8 +83,10 @@ class engine_client {
         if (std::holds_alternative<accepted>(event.body)) answer.is_accepted = true;
         if (const auto* part = std::get_if<delta>(&event.body))
           answer.tokens.insert(answer.tokens.end(), part->token_ids.begin(), part->token_ids.end());
-        if (const auto* failure = std::get_if<error_reply>(&event.body)) answer.error_code = failure->code;
-        if (std::holds_alternative<finished>(event.body) || std::holds_alternative<error_reply>(event.body))
+        if (const auto* failure = std::get_if<error_reply>(&event.body))
+          answer.error_code = failure->code;
+        if (std::holds_alternative<finished>(event.body) ||
+            std::holds_alternative<error_reply>(event.body))
           ++answer.last_words;
       }
       shared_->changed.notify_all();
@@ -98,8 +103,8 @@ class engine_client {
   template <class Condition>
   answer_so_far wait(const std::string& id, Condition&& holds) const {
     std::unique_lock lock(shared_->mutex);
-    const bool in_time =
-        shared_->changed.wait_for(lock, engine_wait_max, [&] { return holds(shared_->answers[id]); });
+    const bool in_time = shared_->changed.wait_for(lock, engine_wait_max,
+                                                   [&] { return holds(shared_->answers[id]); });
     REQUIRE(in_time);
     return shared_->answers[id];
   }

@@ -1,6 +1,6 @@
-// Engines on real threads and a tiny model: steps that fail change no token, engines come and go, a drain
-// answers everything in its time, an idle engine costs no CPU, and a KV cache that does not fit says so.
-// With TROUPE_TEST_MODEL set, the faults are also tried on that model.
+// Engines on real threads and a tiny model: steps that fail change no token, engines come and go, a
+// drain answers everything in its time, an idle engine costs no CPU, and a KV cache that does not
+// fit says so. With TROUPE_TEST_MODEL set, the faults are also tried on that model.
 #include "actors/wiring/engine.hpp"
 
 #include <sys/resource.h>
@@ -24,13 +24,14 @@ using namespace std::chrono_literals;
 /// Throws in the steps it is told to, counted over all replicas.
 class failing_executor final : public step_executor {
  public:
-  failing_executor(std::unique_ptr<step_executor> real, std::shared_ptr<std::atomic<int>> steps, int every,
-                   int faults_max)
+  failing_executor(std::unique_ptr<step_executor> real, std::shared_ptr<std::atomic<int>> steps,
+                   int every, int faults_max)
       : real_(std::move(real)), steps_(std::move(steps)), every_(every), faults_max_(faults_max) {}
 
   step_result execute(const step_plan& plan) override {
     const int step = ++*steps_;
-    if (step % every_ == 0 && step / every_ <= faults_max_) throw std::runtime_error("an injected fault");
+    if (step % every_ == 0 && step / every_ <= faults_max_)
+      throw std::runtime_error("an injected fault");
     return real_->execute(plan);
   }
 
@@ -90,7 +91,8 @@ server_config config_of(const std::string& model) {
 submit request_of(int number, std::int64_t max_tokens) {
   submit request;
   request.prompt_token_ids.emplace();
-  for (int i = 0; i < 10 + number; ++i) request.prompt_token_ids->push_back(20 + (number * 7 + i) % 60);
+  for (int i = 0; i < 10 + number; ++i)
+    request.prompt_token_ids->push_back(20 + (number * 7 + i) % 60);
   request.max_tokens = max_tokens;
   request.ignore_eos = true;
   request.seed = number;
@@ -98,7 +100,8 @@ submit request_of(int number, std::int64_t max_tokens) {
 }
 
 /// The tokens of some requests that run together.
-std::vector<std::vector<std::int64_t>> tokens_under(const server_config& config, const engine_hooks& hooks,
+std::vector<std::vector<std::int64_t>> tokens_under(const server_config& config,
+                                                    const engine_hooks& hooks,
                                                     std::int64_t max_tokens) {
   auto running = engine::start(config, hooks).value();
   engine_client client(*running);
@@ -169,7 +172,8 @@ TEST_CASE("engines come and go in one process, with requests running at the end"
     running->open();
     REQUIRE(client.submit("short", request_of(1, 4)));
     CHECK(client.wait_for("short").tokens.size() == 4);
-    for (int i = 0; i < 8; ++i) REQUIRE(client.submit("long-" + std::to_string(i), request_of(i, 200)));
+    for (int i = 0; i < 8; ++i)
+      REQUIRE(client.submit("long-" + std::to_string(i), request_of(i, 200)));
     client.wait_for_tokens("long-0", 1);
     running.reset();  // ends by itself, whatever runs
   }
@@ -197,7 +201,8 @@ TEST_CASE("a drain without grace aborts what runs and answers it") {
   spdlog::set_level(spdlog::level::off);
   auto held = std::make_shared<held_executor::gate>();
   engine_hooks hooks;
-  hooks.wrap_executor = [held](std::unique_ptr<step_executor> real) -> std::unique_ptr<step_executor> {
+  hooks.wrap_executor =
+      [held](std::unique_ptr<step_executor> real) -> std::unique_ptr<step_executor> {
     return std::make_unique<held_executor>(std::move(real), held);
   };
   auto running = engine::start(config_of(tiny_model), hooks).value();
@@ -231,7 +236,7 @@ TEST_CASE("an idle engine uses no CPU") {
     return of(used.ru_utime) + of(used.ru_stime);
   };
   const auto before = cpu_time();
-  std::this_thread::sleep_for(2s);  // the span that is measured
+  std::this_thread::sleep_for(2s);    // the span that is measured
   CHECK(cpu_time() - before < 60ms);  // 3 %: threads that just ended their work may still wind down
 }
 

@@ -1,6 +1,6 @@
-// Single faults on the test coordinator: a replica that fails too often, both halves dying together, a cancel or
-// a lost connection right behind its request, a resume while a prompt is prepared, drains with and without
-// grace, and what arrives after the end.
+// Single faults on the test coordinator: a replica that fails too often, both halves dying
+// together, a cancel or a lost connection right behind its request, a resume while a prompt is
+// prepared, drains with and without grace, and what arrives after the end.
 #include <catch2/catch.hpp>
 #include <spdlog/spdlog.h>
 

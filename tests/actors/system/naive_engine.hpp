@@ -1,5 +1,6 @@
-// A language model that is a hash, twice: as an executor behind block tables, and as a plain loop over one
-// sequence. What the actors deliver has to be what the loop gives, whatever happened on the way.
+// A language model that is a hash, twice: as an executor behind block tables, and as a plain loop
+// over one sequence. What the actors deliver has to be what the loop gives, whatever happened on
+// the way.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +22,8 @@
 
 namespace troupe::test {
 
-/// The next token after `tokens`: every 24th is an end of generation, the others are any of the vocabulary.
+/// The next token after `tokens`: every 24th is an end of generation, the others are any of the
+/// vocabulary.
 inline token_id hashed_token(std::span<const token_id> tokens, const tokenizer& vocabulary,
                              const generation_params& params, std::uint32_t sequence,
                              bool forbid_stop_ids) {
@@ -42,8 +44,8 @@ inline token_id hashed_token(std::span<const token_id> tokens, const tokenizer& 
   return static_cast<token_id>(id);
 }
 
-/// Keeps a token in each cell of the KV cache and reads its context back through the block tables, so that a
-/// wrong table, a missing copy or a block that was freed too soon gives other tokens.
+/// Keeps a token in each cell of the KV cache and reads its context back through the block tables,
+/// so that a wrong table, a missing copy or a block that was freed too soon gives other tokens.
 class hash_executor final : public step_executor {
  public:
   /// Called before each step; may throw.
@@ -128,20 +130,24 @@ inline expected_output generate_naively(const std::vector<token_id>& prompt,
   const auto may_stop = [&] { return expected.tokens.size() >= stopping.min_tokens; };
   while (expected.finish_reason.empty()) {
     const token_id token = hashed_token(tokens, *vocabulary, params, sequence, !may_stop());
-    const bool is_end = may_stop() && ((!stopping.ignore_eos && vocabulary->is_end_of_generation(token)) ||
-                                       std::ranges::find(stopping.stop_token_ids, token) !=
-                                           stopping.stop_token_ids.end());
+    const bool is_end =
+        may_stop() &&
+        ((!stopping.ignore_eos && vocabulary->is_end_of_generation(token)) ||
+         std::ranges::find(stopping.stop_token_ids, token) != stopping.stop_token_ids.end());
     tokens.push_back(token);
     expected.tokens.push_back(static_cast<std::int64_t>(token));
     if (!is_end) expected.text += text.push(token);
-    const auto stop = stopping.stop.empty() ? std::string::npos : expected.text.find(stopping.stop[0]);
+    const auto stop =
+        stopping.stop.empty() ? std::string::npos : expected.text.find(stopping.stop[0]);
     if (stop != std::string::npos) {
       expected.text.resize(stop);
       expected.finish_reason = "stop";
       return expected;
     }
-    if (is_end) expected.finish_reason = "stop";
-    else if (expected.tokens.size() >= stopping.max_tokens) expected.finish_reason = "length";
+    if (is_end)
+      expected.finish_reason = "stop";
+    else if (expected.tokens.size() >= stopping.max_tokens)
+      expected.finish_reason = "length";
   }
   expected.text += text.finish();
   return expected;

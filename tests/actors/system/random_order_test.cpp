@@ -1,7 +1,8 @@
-// Router, gateway, scheduler, worker, requests and supervisor in every order that seeded dice find, with
-// cancels, lost connections, resumes, duplicates, deadlines, failing steps and killed halves of the replica.
-// Whatever happens: one terminal reply for each request, offsets without gap or repeat, the tokens of a naive
-// engine, all credits back, a drain that ends, and no actor or message left.
+// Router, gateway, scheduler, worker, requests and supervisor in every order that seeded dice find,
+// with cancels, lost connections, resumes, duplicates, deadlines, failing steps and killed halves
+// of the replica. Whatever happens: one terminal reply for each request, offsets without gap or
+// repeat, the tokens of a naive engine, all credits back, a drain that ends, and no actor or
+// message left.
 //
 // TROUPE_TEST_SEEDS: how many seeds; TROUPE_TEST_SEED_FIRST: where to begin.
 #include <cstdlib>
@@ -51,7 +52,8 @@ class scenario {
     CHECK(in_.status().get() == engine_state::draining);
     CHECK(in_.fatal_reasons().empty());
     clients_.check_outcomes();
-    for (const lane service : all_lanes) CHECK(in_.gate().credits(service) == credits_[to_index(service)]);
+    for (const lane service : all_lanes)
+      CHECK(in_.gate().credits(service) == credits_[to_index(service)]);
     CHECK(in_.watch().running_for(1h) == 0ns);
     CHECK(in_.stop() == 0);
   }
@@ -103,7 +105,8 @@ class scenario {
     clients_.submit(in_, request, header, resumable, tenant);
     if (!chance(8)) return;
     header.deadline_ms = 0;
-    if (reader* again = clients_.submit(in_, request, header, false, tenant, true)) duplicates_.insert(again);
+    if (reader* again = clients_.submit(in_, request, header, false, tenant, true))
+      duplicates_.insert(again);
   }
 
   /// One or two letters that the first sequence will say.
@@ -170,7 +173,7 @@ class scenario {
 TEST_CASE("whatever the order, every request gets its tokens and one last word") {
   spdlog::set_level(spdlog::level::off);
   const std::uint64_t first = from_environment("TROUPE_TEST_SEED_FIRST", 1);
-  const std::uint64_t count = from_environment("TROUPE_TEST_SEEDS", 200);
+  const std::uint64_t count = from_environment("TROUPE_TEST_SEEDS", 500);
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     INFO("seed " << seed);
     scenario(seed).play();

@@ -1,9 +1,10 @@
 #include "tests/actors/system/world.hpp"
 
 #include <algorithm>
+#include <deque>
+
 #include <caf/all.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
-#include <deque>
 
 #include "actors/gateway/gateway.hpp"
 #include "actors/router/router.hpp"
@@ -45,7 +46,8 @@ class waiting_jobs final : public job_pool {
 /// Read once: the tests make hundreds of worlds.
 std::shared_ptr<const tokenizer> tiny_vocabulary() {
   static const auto read =
-      tokenizer::from_gguf(gguf_file::open(TROUPE_SOURCE_DIR "/tests/models/tiny-llama.gguf").value())
+      tokenizer::from_gguf(
+          gguf_file::open(TROUPE_SOURCE_DIR "/tests/models/tiny-llama.gguf").value())
           .value();
   return read;
 }
@@ -79,24 +81,30 @@ struct world::state {
 
   void wire() {
     const clock_source now = [this] { return scheduler.clock().now().time_since_epoch(); };
-    router = spawn_router(system, {vocabulary, measured, std::chrono::seconds{30}, now, placement::pooled});
-    gateway = spawn_gateway(system,
-                            {router, gate, prompts, &jobs, ports, measured, now, 1, placement::pooled});
+    router = spawn_router(system,
+                          {vocabulary, measured, std::chrono::seconds{30}, now, placement::pooled});
+    gateway = spawn_gateway(
+        system, {router, gate, prompts, &jobs, ports, measured, now, 1, placement::pooled});
     link = link_to(gateway, gate, measured);
     const auto make_replica = [this, now](caf::actor_system& in, std::uint64_t incarnation) {
       const auto make_executor = [this] {
         return std::make_unique<hash_executor>(vocabulary, options.limits, options.before_step);
       };
       newest.worker = spawn_worker(in, {make_executor, 0, placement::pooled});
-      newest.scheduler = spawn_scheduler(in, {options.limits, incarnation, router, newest.worker, measured,
-                                              watch, now, placement::pooled});
+      newest.scheduler = spawn_scheduler(in, {options.limits, incarnation, router, newest.worker,
+                                              measured, watch, now, placement::pooled});
       ++replica_count;
       return newest;
     };
     supervisor = spawn_supervisor(
-        system, {router, gateway, {router, gateway}, make_replica, status,
+        system, {router,
+                 gateway,
+                 {router, gateway},
+                 make_replica,
+                 status,
                  [this](std::string reason) { fatal_reasons.push_back(std::move(reason)); },
-                 [this] { drained = true; }, now});
+                 [this] { drained = true; },
+                 now});
   }
 
   bool step() {
@@ -150,21 +158,41 @@ struct world::state {
 };
 
 world::world(world_options options) : state_(std::make_unique<state>(std::move(options))) {}
-world::~world() { state_->stop(); }
+world::~world() {
+  state_->stop();
+}
 
-gateway_link& world::link() { return *state_->link; }
-admission_gate& world::gate() { return *state_->gate; }
-engine_status& world::status() { return *state_->status; }
-step_watch& world::watch() { return *state_->watch; }
-const intake& world::prompts() { return *state_->prompts; }
-std::shared_ptr<const tokenizer> world::vocabulary() { return state_->vocabulary; }
-std::mt19937_64& world::dice() { return state_->dice; }
-bool world::step() { return state_->step(); }
+gateway_link& world::link() {
+  return *state_->link;
+}
+admission_gate& world::gate() {
+  return *state_->gate;
+}
+engine_status& world::status() {
+  return *state_->status;
+}
+step_watch& world::watch() {
+  return *state_->watch;
+}
+const intake& world::prompts() {
+  return *state_->prompts;
+}
+std::shared_ptr<const tokenizer> world::vocabulary() {
+  return state_->vocabulary;
+}
+std::mt19937_64& world::dice() {
+  return state_->dice;
+}
+bool world::step() {
+  return state_->step();
+}
 void world::settle() {
   while (step()) {
   }
 }
-void world::advance(std::chrono::nanoseconds time) { state_->scheduler.advance_time(time); }
+void world::advance(std::chrono::nanoseconds time) {
+  state_->scheduler.advance_time(time);
+}
 void world::drain(std::chrono::milliseconds grace) {
   gate().close();
   caf::anon_send(state_->supervisor, begin_drain{grace});
@@ -173,9 +201,17 @@ void world::kill(half which) {
   const auto& victim = which == half::worker ? state_->newest.worker : state_->newest.scheduler;
   caf::anon_send_exit(victim, caf::exit_reason::unhandled_exception);
 }
-bool world::is_drained() const { return state_->drained; }
-const std::vector<std::string>& world::fatal_reasons() const { return state_->fatal_reasons; }
-std::uint64_t world::replica_count() const { return state_->replica_count; }
-std::size_t world::stop() { return state_->stop(); }
+bool world::is_drained() const {
+  return state_->drained;
+}
+const std::vector<std::string>& world::fatal_reasons() const {
+  return state_->fatal_reasons;
+}
+std::uint64_t world::replica_count() const {
+  return state_->replica_count;
+}
+std::size_t world::stop() {
+  return state_->stop();
+}
 
 }  // namespace troupe::test

@@ -1,6 +1,7 @@
-// Every actor of an engine on CAF's test coordinator: one thread, time that only the test turns, and a seeded
-// choice among what could run next. Router, scheduler, worker and gateway are those of production; the model is
-// a hash (naive_engine.hpp), the port records, and prepared prompts wait until the dice let them.
+// Every actor of an engine on CAF's test coordinator: one thread, time that only the test turns,
+// and a seeded choice among what could run next. Router, scheduler, worker and gateway are those of
+// production; the model is a hash (naive_engine.hpp), the port records, and prepared prompts wait
+// until the dice let them.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
-// From drawn tokens to deltas, on a tiny model's tokenizer: offsets, characters that take several tokens, stop
-// strings across tokens, stop ids, echo, logprobs, and what a new scheduler is told after a restart.
+// From drawn tokens to deltas, on a tiny model's tokenizer: offsets, characters that take several
+// tokens, stop strings across tokens, stop ids, echo, logprobs, and what a new scheduler is told
+// after a restart.
 #include "runtime/intake/request_stream.hpp"
 
 #include <catch2/catch.hpp>
@@ -11,9 +12,10 @@ namespace troupe {
 namespace {
 
 std::shared_ptr<const tokenizer> tokens() {
-  static const auto read = tokenizer::from_gguf(
-                               gguf_file::open(TROUPE_SOURCE_DIR "/tests/models/tiny-qwen2.gguf").value())
-                               .value();
+  static const auto read =
+      tokenizer::from_gguf(
+          gguf_file::open(TROUPE_SOURCE_DIR "/tests/models/tiny-qwen2.gguf").value())
+          .value();
   return read;
 }
 
@@ -242,7 +244,8 @@ TEST_CASE("prompt logprobs come once, from the replica that finished the prompt"
     first.prompt_logprobs.clear();
     REQUIRE(taken.out->part.prompt_logprobs.size() == prompt.size() - 1);
     for (std::size_t i = 1; i < prompt.size(); ++i)
-      CHECK(taken.out->part.prompt_logprobs[i - 1].chosen.token_id == static_cast<std::int64_t>(prompt[i]));
+      CHECK(taken.out->part.prompt_logprobs[i - 1].chosen.token_id ==
+            static_cast<std::int64_t>(prompt[i]));
   }
   // It dies again: the rows went out already.
   client.stream.restart_prompt();
