@@ -226,4 +226,9 @@ inline constexpr int template_value_depth_max = 100;
 /// Elements of one list or dict, those of what it holds included and shared ones counted each time.
 inline constexpr std::size_t template_value_weight_max = 10'000'000;
 
+// Configuration files (config/load).
+
+/// Bytes of a configuration file.
+inline constexpr std::size_t config_bytes_max = 1u << 20;
+
 }  // namespace troupe::limits

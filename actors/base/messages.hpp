@@ -49,6 +49,7 @@ struct resume_by_client {
 };
 struct forget_client {
   client_ref client;
+  error reason;  ///< what its requests end with
 };
 
 // --- router -> gateway ---------------------------------------------------------------------------------

@@ -76,14 +76,14 @@ class gateway_state {
         [this](const cancel_by_client& order) {
           const auto found = preparing_.find({order.tenant, order.client_request_id});
           if (found != preparing_.end())
-            found->second.cancelled = true;
+            found->second.cancelled = error{errc::aborted, "cancelled by the client"};
           else
             self_->send(options_.router, order);  // not urgent: it must not overtake its request
         },
         [this](const resume_by_client& order) { resume(order); },
         [this](const forget_client& gone) {
           for (auto& [key, entry] : preparing_) {
-            if (entry.client == gone.client) entry.cancelled = true;
+            if (entry.client == gone.client) entry.cancelled = gone.reason;
           }
           self_->send(options_.router, gone);  // behind every request of that client
         },
@@ -109,8 +109,8 @@ class gateway_state {
 
  private:
   struct entry {
-    client_ref client;
-    bool cancelled = false;
+    client_ref client;  ///< who reads it now
+    std::optional<error> cancelled;
   };
 
   void begin(const preparation_ptr& what) {
@@ -120,7 +120,7 @@ class gateway_state {
       return refuse(*what, {errc::unavailable, "the server is shutting down"});
     }
     const auto key = std::pair{what->request.tenant, what->request.header.request_id};
-    if (!preparing_.emplace(key, entry{what->request.client}).second) {
+    if (!preparing_.emplace(key, entry{what->request.client, {}}).second) {
       options_.gate->return_bytes(what->payload_bytes);
       refuse(*what, {errc::already_exists, "a request of this id is being prepared already; choose another id"});
       return;
@@ -137,11 +137,11 @@ class gateway_state {
     options_.gate->return_bytes(what->payload_bytes);
     const auto key = std::pair{what->request.tenant, what->request.header.request_id};
     const auto found = preparing_.find(key);
-    const bool cancelled = found->second.cancelled;
     what->request.client = std::move(found->second.client);
+    const std::optional<error> cancelled = std::move(found->second.cancelled);
     preparing_.erase(found);
     if (cancelled)
-      refuse(*what, {errc::aborted, "cancelled by the client"});
+      refuse(*what, *cancelled);
     else if (!*what->outcome)
       refuse(*what, std::move(*what->outcome).failure());
     else
@@ -250,8 +250,13 @@ class actor_link final : public gateway_link {
   void resume(client_ref client, std::string tenant, std::string request_id, troupe::resume offsets) override {
     send_to(gateway_, resume_by_client{std::move(client), std::move(tenant), std::move(request_id), std::move(offsets)});
   }
+  void client_gone(client_ref client) override {
+    client_gone(std::move(client), {errc::aborted, "the client's connection is gone"});
+  }
   /// Not urgent: it must not overtake the client's requests.
-  void client_gone(client_ref client) override { send_to(gateway_, forget_client{std::move(client)}); }
+  void client_gone(client_ref client, error reason) override {
+    send_to(gateway_, forget_client{std::move(client), std::move(reason)});
+  }
 
  private:
   caf::actor gateway_;

@@ -120,7 +120,6 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.enable_chunked_prefill = config.enable_chunked_prefill;
   sized.limits.model_fingerprint = model.fingerprint ^ static_cast<std::uint64_t>(sized.executor.layout.type);
   sized.limits.end_of_generation = model.tokens->end_of_generation();
-
   TROUPE_TRY_VOID(check_limits(sized.limits));
 
   sized.bounds.max_model_len = max_model_len;

@@ -87,6 +87,11 @@ class readers {
       ++client.accepted_count;
       return;
     }
+    // A cancel that came too late is told so.
+    const auto* failure = std::get_if<error_reply>(&event.body);
+    if (client.last_word && client.was_disturbed && failure != nullptr &&
+        failure->code == "not_found")
+      return;
     // One last word; a resume may have crossed it on its way, and then it comes twice.
     if (client.last_word) {
       CHECK(client.resumable);
