@@ -41,7 +41,6 @@ struct route_request {
 struct cancel_by_client {
   client_ref client;
   std::string tenant, client_request_id;
-  bool last_try = false;  ///< the router's second look, behind everything that this order overtook
 };
 struct resume_by_client {
   client_ref client;
@@ -51,7 +50,6 @@ struct resume_by_client {
 struct forget_client {
   client_ref client;
   error reason;  ///< what its requests end with
-  bool last_try = false;
 };
 
 // --- router -> gateway ---------------------------------------------------------------------------------
@@ -144,6 +142,7 @@ struct progress_report {
 struct request_ended {
   request_id id{};
   std::shared_ptr<const transcript> said;  ///< kept for a client that resumes; null unless the ticket is resumable
+  std::uint32_t resume_count = 0;          ///< resume_stream orders that it has answered
 };
 
 // --- supervisor ----------------------------------------------------------------------------------------
@@ -153,12 +152,13 @@ struct replica_ready {
   std::uint64_t incarnation = 0;
   caf::actor scheduler;
 };
-/// To router and gateway: refuse what is new; tell the supervisor when nothing is left.
+/// Supervisor -> gateway, which refuses what is new and waits for what it is preparing -> router. When nothing is left,
+/// router_idle takes the same way back, behind the last reply.
 struct begin_drain {
   std::chrono::milliseconds grace{};
 };
 struct router_idle {};
-/// To the router: end everything that is left with this reason.
+/// To the router: end everything that is left, and everything that comes later, with this reason.
 struct abort_all {
   error reason;
 };

@@ -30,11 +30,15 @@ class scheduler_state {
         fetches_(std::chrono::milliseconds{limits::kv_fetch_ms_max}) {}
 
   caf::behavior make_behavior() {
+    // What a dead predecessor left behind: its step will not end, its requests wait for their progress.
+    options_.watch->end();
+    options_.measured->set_counts(core_.counts());
     return {
         [this](const enqueue_request& request) { enqueue(request); },
         [this](const cancel_scheduled& request) { cancel(request.id); },
         [this](const stop_scheduled_sequence& request) {
           if (!fetches_.stop_sequence(request.sequence)) core_.stop_sequence(request.sequence);
+          keep_busy();
         },
         [this](const step_done& done) { finish_step(done.result); },
         [this](const blocks_found& answer) { take_offers(answer); },

@@ -117,9 +117,11 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.max_num_seqs = config.max_num_seqs;
   sized.limits.max_num_batched_tokens = config.max_num_batched_tokens;
   sized.limits.max_batch_size = config.max_batch_size;
-  // The gates bound what waits; after a replica's restart everything that ran waits again beside it.
-  sized.limits.max_num_queued_reqs = config.max_num_seqs;
-  for (const std::uint32_t credits : lane_credits(config)) sized.limits.max_num_queued_reqs += credits;
+  // The gates bound what waits, lane by lane; beside it come running requests, after preemptions and restarts.
+  std::uint64_t queued_max = std::uint64_t{config.max_num_seqs} * lane_count;
+  for (const std::uint32_t credits : lane_credits(config)) queued_max += credits;
+  sized.limits.max_num_queued_reqs =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(queued_max, limits::num_queued_reqs_max));
   sized.limits.block_tokens = config.block_size;
   sized.limits.block_count = blocks;
   sized.limits.enable_prefix_caching = config.enable_prefix_caching;
@@ -170,10 +172,9 @@ class wired_engine final : public engine {
 
   void drain(std::chrono::milliseconds grace) override {
     gate_->close();
-    auto drained = drained_.get_future();
     caf::anon_send(supervisor_, begin_drain{grace});
     // The supervisor answers within the grace time and the second it allows for the last replies.
-    drained.wait_for(grace + std::chrono::seconds{3});
+    drained_future_.wait_for(grace + std::chrono::seconds{3});
     for (const auto& port : owned_ports_) port->stop(std::chrono::milliseconds{1000});
   }
 
@@ -216,7 +217,7 @@ class wired_engine final : public engine {
       return made;
     };
     supervisor_ =
-        spawn_supervisor(system_, {router, essential, make_replica, status_, hooks_.on_fatal,
+        spawn_supervisor(system_, {router, gateway_, essential, make_replica, status_, hooks_.on_fatal,
                                    [this] { drained_.set_value(); }, steady_now});
     long_lived_.insert(long_lived_.begin(), supervisor_);
   }
@@ -253,6 +254,7 @@ class wired_engine final : public engine {
   std::vector<std::unique_ptr<client_port>> owned_ports_;
   tokenizer_threads tokenizers_;
   std::promise<void> drained_;
+  std::shared_future<void> drained_future_ = drained_.get_future().share();
   caf::actor_system_config system_config_;
   caf::actor_system system_;
   caf::actor gateway_, supervisor_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/wiring/engine.hpp"
+#include "config/limits.hpp"
 
 namespace troupe {
 
@@ -34,7 +35,7 @@ result<std::uint32_t> kv_block_count(const server_config& config, const kernels:
                              "cpu_kv_cache_gib is {:.2f}; raise it to at least {:.2f} or lower max_model_len",
                              max_model_len, in_gib(needed_bytes), config.cpu_kv_cache_gib,
                              in_gib(needed_bytes) + 0.005)};
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted_bytes / block_bytes, INT32_MAX));
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted_bytes / block_bytes, limits::block_count_max));
 }
 
 result<std::size_t> kv_offload_bytes(const server_config& config, std::uint64_t free_bytes) {
