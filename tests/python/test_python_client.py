@@ -166,6 +166,7 @@ class Relay:
     def __init__(self, target: str):
         self._target = target.removeprefix("tcp://").split(":")
         self._ready = threading.Event()
+        self.connection_count = 0
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
         assert self._ready.wait(10)
@@ -189,6 +190,7 @@ class Relay:
             writer.transport.abort()
 
     async def _serve(self, reader, writer):
+        self.connection_count += 1
         try:
             to_server = await asyncio.open_connection(*self._target)
             self._writers += [writer, to_server[1]]
@@ -221,6 +223,7 @@ def test_streams_survive_a_broken_connection(server, client):
             assert "".join(delta.text for delta in deltas) == whole.text
             assert [delta.offset for delta in deltas] == list(range(100))
             assert stream.result.completion_tokens == 100
+        assert relay.connection_count >= 2
     finally:
         relay.stop()
 
