@@ -595,5 +595,6 @@ def test_a_slow_reader_harms_nobody(server, wire):
             message = slow.receive()
             if message.kind == ERROR:
                 codes[message.request_id] = message.payload["code"]
-        assert set(codes) == set(ids) and set(codes.values()) == {"slow_client"}
+        # On a machine so busy that a MiB of replies takes 10 s, the heartbeats come first.
+        assert set(codes) == set(ids) and set(codes.values()) <= {"slow_client", "aborted"}, codes
         assert slow.generate(**GREEDY).finished, "and it may go on"
