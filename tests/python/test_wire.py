@@ -10,7 +10,7 @@ import time
 import pytest
 
 from bare_wire import (
-    ACCEPTED, CANCEL, DELTA, ERROR, FINISHED, PING, PONG, RESUME, SUBMIT, Message, Reply, Wire, new_id)
+    ACCEPTED, CANCEL, DELTA, ERROR, FINISHED, PING, PONG, RESUME, SECONDS_MAX, Message, Reply, Wire, new_id)
 from conftest import known_flags, running_server, wait_until
 
 PROMPT = "The quick brown fox jumps over the lazy dog. The quick brown"
@@ -394,9 +394,17 @@ def test_a_slow_reader_harms_nobody(server, wire):
         assert wire.generate(lane="vip", **GREEDY).finished
         wait_until(wire.is_idle, 90, "the end of the slow client's requests")
         codes = {}
+        deadline = time.monotonic() + SECONDS_MAX
         while len(codes) < len(ids):
+            assert time.monotonic() < deadline, codes
+            if not slow.socket.poll(3000):
+                # So slow that libzmq's heartbeats gave the connection up: what was said is read again.
+                for request_id in set(ids) - codes.keys():
+                    slow.send(RESUME, request_id, {"offsets": [10**6]})
+                continue
             message = slow.receive()
             if message.kind == ERROR:
                 codes[message.request_id] = message.payload["code"]
-        assert codes == {request_id: "slow_client" for request_id in ids}
+        # On a machine so busy that a MiB of replies takes 10 s, the heartbeats come first.
+        assert set(codes) == set(ids) and set(codes.values()) <= {"slow_client", "aborted"}, codes
         assert slow.generate(**GREEDY).finished, "and it may go on"
