@@ -76,16 +76,16 @@ class gateway_state {
         [this](const cancel_by_client& order) {
           const auto found = preparing_.find({order.tenant, order.client_request_id});
           if (found != preparing_.end())
-            found->second.cancelled = true;
+            found->second.cancelled = error{errc::aborted, "cancelled by the client"};
           else
-            send_to(options_.router, order, true);
+            self_->send(options_.router, order);  // not urgent: it must not overtake its request
         },
-        [this](const resume_by_client& order) { self_->send(options_.router, order); },
+        [this](const resume_by_client& order) { resume(order); },
         [this](const forget_client& gone) {
           for (auto& [key, entry] : preparing_) {
-            if (entry.client == gone.client) entry.cancelled = true;
+            if (entry.client == gone.client) entry.cancelled = gone.reason;
           }
-          self_->send<caf::message_priority::high>(options_.router, gone);
+          self_->send(options_.router, gone);  // behind every request of that client
         },
         [this](const client_events& news) {
           for (const outbound& event : news.events) post(event);
@@ -95,19 +95,32 @@ class gateway_state {
             options_.gate->return_credits(service, credits.counts[to_index(service)]);
         },
         [this](flush_atom) { flush(); },
+        [this](const begin_drain& order) {
+          drain_ = order;
+          drain_watcher_ = caf::actor_cast<caf::actor>(self_->current_sender());
+          pass_drain_on();
+        },
+        [this](router_idle idle) {
+          flush();  // every reply is here: request actors say their last word before the router hears of it
+          if (drain_watcher_) self_->send(drain_watcher_, idle);
+        },
     };
   }
 
  private:
   struct entry {
-    client_ref client;
-    bool cancelled = false;
+    client_ref client;  ///< who reads it now
+    std::optional<error> cancelled;
   };
 
   void begin(const preparation_ptr& what) {
     what->arrival = options_.now();
+    if (drain_) {
+      options_.gate->return_bytes(what->payload_bytes);
+      return refuse(*what, {errc::unavailable, "the server is shutting down"});
+    }
     const auto key = std::pair{what->request.tenant, what->request.header.request_id};
-    if (!preparing_.emplace(key, entry{what->request.client}).second) {
+    if (!preparing_.emplace(key, entry{what->request.client, {}}).second) {
       options_.gate->return_bytes(what->payload_bytes);
       refuse(*what, {errc::already_exists, "a request of this id is being prepared already; choose another id"});
       return;
@@ -124,30 +137,53 @@ class gateway_state {
     options_.gate->return_bytes(what->payload_bytes);
     const auto key = std::pair{what->request.tenant, what->request.header.request_id};
     const auto found = preparing_.find(key);
-    const bool cancelled = found->second.cancelled;
+    what->request.client = std::move(found->second.client);
+    const std::optional<error> cancelled = std::move(found->second.cancelled);
     preparing_.erase(found);
-    if (cancelled) return refuse(*what, {errc::aborted, "cancelled by the client"});
-    if (!*what->outcome) return refuse(*what, std::move(*what->outcome).failure());
+    if (cancelled)
+      refuse(*what, *cancelled);
+    else if (!*what->outcome)
+      refuse(*what, std::move(*what->outcome).failure());
+    else
+      hand_over(*what);
+    pass_drain_on();
+  }
 
+  void hand_over(preparation& what) {
     auto ticket = std::make_shared<request_ticket>();
-    prepared_prompt& prompt = what->outcome->value();
+    prepared_prompt& prompt = what.outcome->value();
     ticket->id = static_cast<request_id>(++last_id_);
-    ticket->client_request_id = what->request.header.request_id;
-    ticket->tenant = what->request.tenant;
-    ticket->client = what->request.client;
-    ticket->service = what->request.header.service;
-    ticket->priority = what->priority;
-    ticket->resumable = what->request.resumable;
+    ticket->client_request_id = what.request.header.request_id;
+    ticket->tenant = what.request.tenant;
+    ticket->client = what.request.client;
+    ticket->service = what.request.header.service;
+    ticket->priority = what.priority;
+    ticket->resumable = what.request.resumable;
     ticket->prompt = std::move(prompt.tokens);
     ticket->params = std::move(prompt.params);
-    ticket->arrival = what->arrival;
-    if (what->request.header.deadline_ms != 0)
-      ticket->deadline = what->arrival + std::chrono::milliseconds(what->request.header.deadline_ms);
+    ticket->arrival = what.arrival;
+    if (what.request.header.deadline_ms != 0)
+      ticket->deadline = what.arrival + std::chrono::milliseconds(what.request.header.deadline_ms);
     const bool urgent = ticket->service == lane::vip;
     if (urgent)
       self_->send<caf::message_priority::high>(options_.router, route_request{std::move(ticket)});
     else
       self_->send(options_.router, route_request{std::move(ticket)});
+  }
+
+  /// A request that is being prepared changes its reader here; the router says `accepted` to the new one.
+  void resume(const resume_by_client& order) {
+    const auto found = preparing_.find({order.tenant, order.client_request_id});
+    if (found == preparing_.end())
+      self_->send(options_.router, order);
+    else
+      found->second.client = order.client;
+  }
+
+  void pass_drain_on() {
+    if (!drain_ || drain_passed_ || !preparing_.empty()) return;
+    drain_passed_ = true;
+    self_->send(options_.router, *drain_);
   }
 
   /// Answers a request that never reached the router. Its credit comes back.
@@ -182,9 +218,12 @@ class gateway_state {
   gateway_options options_;
   std::map<std::pair<std::string, std::string>, entry> preparing_;  // bounded by the gate's credits
   std::vector<std::vector<outbound>> outbox_;
+  std::optional<begin_drain> drain_;
+  caf::actor drain_watcher_;
   std::uint64_t last_id_ = 0;
   std::uint64_t drawn_count_ = 0;
   bool flush_pending_ = false;
+  bool drain_passed_ = false;
 };
 
 class actor_link final : public gateway_link {
@@ -211,7 +250,13 @@ class actor_link final : public gateway_link {
   void resume(client_ref client, std::string tenant, std::string request_id, troupe::resume offsets) override {
     send_to(gateway_, resume_by_client{std::move(client), std::move(tenant), std::move(request_id), std::move(offsets)});
   }
-  void client_gone(client_ref client) override { send_to(gateway_, forget_client{std::move(client)}, true); }
+  void client_gone(client_ref client) override {
+    client_gone(std::move(client), {errc::aborted, "the client's connection is gone"});
+  }
+  /// Not urgent: it must not overtake the client's requests.
+  void client_gone(client_ref client, error reason) override {
+    send_to(gateway_, forget_client{std::move(client), std::move(reason)});
+  }
 
  private:
   caf::actor gateway_;

@@ -22,7 +22,7 @@ class http_generation {
   /// What is read of a prompt before its submit goes to the gateway.
   struct prompt_facts {
     std::int64_t sequence_count = 1;  ///< n as it was sent
-    std::string first_token = {};          ///< text of its first token; for echo with logprobs
+    std::string first_token = {};     ///< text of its first token; for echo with logprobs
   };
   /// The submits are taken out of the request before; there is one entry of facts for each.
   http_generation(openai_request request, openai_reply_context context,

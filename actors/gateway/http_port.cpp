@@ -211,8 +211,12 @@ result<void> check_options(const http_port_options& options, const tcp::endpoint
 result<std::unique_ptr<http_port>> http_port::start(const http_port_options& options,
                                                     const port_services& services) {
   const auto failed = [&](const asio_error& failure) {
-    return error{errc::unavailable, fmt::format("cannot listen for HTTP on {}:{}: {}", options.host,
-                                                options.port, failure.message())};
+    const bool in_use = failure == asio::error::address_in_use;
+    return error{
+        errc::unavailable,
+        fmt::format("cannot listen for HTTP on {}:{}: {}{}", options.host, options.port,
+                    failure.message(),
+                    in_use ? "; choose another with --http, port 0 picks a free one" : "")};
   };
   auto io = std::make_shared<asio::io_context>(1);  // one thread runs it
   asio_error failure;

@@ -49,8 +49,13 @@ class gateway_link {
   virtual result<void> submit(inbound_submit request) = 0;
   virtual void cancel(client_ref client, std::string tenant, std::string request_id) = 0;
   virtual void resume(client_ref client, std::string tenant, std::string request_id, resume offsets) = 0;
-  /// The connection is gone: cancels everything that it still has running.
+  /// The connection is gone or too slow: ends everything that it still has running, as aborted or
+  /// with the reason.
   virtual void client_gone(client_ref client) = 0;
+  virtual void client_gone(client_ref client, error reason) {
+    (void)reason;
+    client_gone(std::move(client));
+  }
 };
 
 /// Implemented by each protocol.

@@ -8,12 +8,13 @@ zmq_client* zmq_client_table::hear(const std::string& identity, std::chrono::nan
   auto found = clients_.find(identity);
   if (found == clients_.end()) {
     if (clients_.size() >= limits::zmq_client_count_max) {
-      std::erase_if(clients_, [](const auto& entry) { return entry.second.live_requests == 0; });
+      std::erase_if(clients_, [](const auto& entry) { return entry.second.live.empty(); });
       if (clients_.size() >= limits::zmq_client_count_max) return nullptr;
     }
     found = clients_.emplace(identity, zmq_client{}).first;
   }
   found->second.last_heard = now;
+  found->second.lost_at = {};
   return &found->second;
 }
 
@@ -25,12 +26,15 @@ zmq_client* zmq_client_table::find(const std::string& identity) {
 zmq_client_table::due zmq_client_table::check(std::chrono::nanoseconds now) {
   due actions;
   std::erase_if(clients_, [&](const auto& entry) {
-    return entry.second.live_requests == 0 && now - entry.second.last_heard > timeout_;
+    return entry.second.live.empty() && entry.second.parked.empty() &&
+           now - entry.second.last_heard > timeout_;
   });
   for (auto& [identity, client] : clients_) {
-    if (client.live_requests == 0) continue;
+    if (client.live.empty()) continue;
     const auto silent_for = now - client.last_heard;
-    if (client.pings && silent_for > timeout_) {
+    const bool is_lost =
+        client.lost_at != std::chrono::nanoseconds{} && now - client.lost_at >= heartbeat_;
+    if (is_lost || (client.pings && silent_for > timeout_)) {
       actions.gone.push_back(identity);
     } else if (silent_for > heartbeat_ && now - client.last_probe >= heartbeat_) {
       client.last_probe = now;
@@ -42,7 +46,7 @@ zmq_client_table::due zmq_client_table::check(std::chrono::nanoseconds now) {
 
 bool zmq_client_table::any_live() const {
   for (const auto& [identity, client] : clients_) {
-    if (client.live_requests != 0 || !client.parked.empty()) return true;
+    if (!client.live.empty() || !client.parked.empty()) return true;
   }
   return false;
 }

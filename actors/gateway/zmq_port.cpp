@@ -22,13 +22,12 @@ std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_si
 /// Every client of the wire is the one local tenant, until keys name others.
 constexpr std::string_view wire_tenant = "local";
 
-bool is_client_request_id(std::string_view id) {
-  if (id.empty() || id.size() > limits::client_request_id_bytes_max) return false;
-  for (const char c : id) {
-    if (c < 0x21 || c > 0x7e) return false;
-  }
-  return true;
-}
+/// A resume replays its stream in one burst: more than outbox_bytes_max is borne while the client
+/// takes some of it.
+constexpr std::chrono::milliseconds stuck_max{1000};
+constexpr std::size_t replay_bytes_max = 16 * limits::outbox_bytes_max;
+/// The kernel's own buffer for a connection: small, so that a reader which is stuck shows soon.
+constexpr int send_buffer_bytes = 256 << 10;
 
 class router_port final : public zmq_port {
  public:
@@ -46,6 +45,7 @@ class router_port final : public zmq_port {
       socket_.set(zmq::sockopt::router_handover, true);
       socket_.set(zmq::sockopt::sndhwm, limits::zmq_pipe_messages_max);
       socket_.set(zmq::sockopt::rcvhwm, limits::zmq_pipe_messages_max);
+      socket_.set(zmq::sockopt::sndbuf, send_buffer_bytes);
       socket_.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(2 * limits::zmq_payload_bytes_max));
       socket_.set(zmq::sockopt::heartbeat_ivl, static_cast<int>(options_.heartbeat.count()));
       socket_.set(zmq::sockopt::heartbeat_timeout, static_cast<int>(options_.client_timeout.count()));
@@ -94,10 +94,10 @@ class router_port final : public zmq_port {
 
   void serve() {
     zmq::pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, wake_fd_, ZMQ_POLLIN, 0}};
-    auto next_check = now() + options_.heartbeat;
+    next_check_ = now() + options_.heartbeat;
     for (;;) {
       try {
-        zmq::poll(items, 2, poll_timeout(next_check));
+        zmq::poll(items, 2, poll_timeout());
         if ((items[1].revents & ZMQ_POLLIN) != 0) drain_wakeups();
         if ((items[0].revents & ZMQ_POLLIN) != 0) receive_burst();
         send_outbox();
@@ -105,9 +105,9 @@ class router_port final : public zmq_port {
       } catch (const zmq::error_t& failure) {
         if (failure.num() != EINTR) spdlog::error("zmq port: {}", failure.what());
       }
-      if (now() >= next_check) {
+      if (now() >= next_check_) {
+        next_check_ = now() + options_.heartbeat;
         check_clients();
-        next_check = now() + options_.heartbeat;
       }
       const std::int64_t stop_at = stop_at_ns_.load(std::memory_order_relaxed);
       if (stop_at != 0 && (now().count() >= stop_at || is_flushed())) return;
@@ -116,10 +116,10 @@ class router_port final : public zmq_port {
 
   /// Sleeps until the next client check, unless something has to be done sooner. An idle server with no
   /// client running wakes only once a heartbeat.
-  std::chrono::milliseconds poll_timeout(std::chrono::nanoseconds next_check) {
+  std::chrono::milliseconds poll_timeout() {
     if (stop_at_ns_.load(std::memory_order_relaxed) != 0 || has_parked_)
       return std::chrono::milliseconds{limits::zmq_parked_retry_ms};
-    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(next_check - now());
+    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(next_check_ - now());
     return std::max(wait + std::chrono::milliseconds{1}, std::chrono::milliseconds{0});
   }
 
@@ -156,45 +156,41 @@ class router_port final : public zmq_port {
       return refuse(identity, {}, {errc::overloaded, "too many clients are connected; retry later"});
     if (part_count != 2)
       return refuse(identity, {},
-                    {errc::corrupt, fmt::format("a message has two frames, header and payload, but {} came (a REQ "
-                                                "socket adds an empty one: use DEALER)",
-                                                part_count)});
-    if (parts[0].size() > limits::zmq_header_bytes_max)
-      return refuse(identity, {}, {errc::corrupt, fmt::format("the header frame has {} bytes, at most {} are allowed",
-                                                              parts[0].size(), limits::zmq_header_bytes_max)});
+                    {errc::corrupt,
+                     fmt::format("a message has two frames, header and payload, but {} came (a REQ "
+                                 "socket adds an empty one: use DEALER)",
+                                 part_count)});
     auto header = decode_header(parts[0].to_string_view());
     if (!header) return refuse(identity, {}, std::move(header).failure());
-    if (parts[1].size() > limits::zmq_payload_bytes_max)
-      return refuse(identity, header->request_id,
-                    {errc::invalid_argument, fmt::format("the payload frame has {} bytes, at most {} are allowed",
-                                                         parts[1].size(), limits::zmq_payload_bytes_max)});
+    // Decoding checks this too; a submit is refused here before its bytes are copied.
+    if (parts[1].size() > limits::payload_bytes_max)
+      return refuse(
+          identity, header->request_id,
+          {errc::corrupt, fmt::format("the payload frame has {} bytes; at most {} are accepted",
+                                      parts[1].size(), limits::payload_bytes_max)});
     handle(identity, *client, std::move(*header), parts[1].to_string_view());
   }
 
   void handle(const std::string& identity, zmq_client& client, envelope_header header, std::string_view payload) {
     const client_ref from{services_.port_index, identity};
-    const bool names_request = header.kind == message_kind::submit || header.kind == message_kind::cancel ||
-                               header.kind == message_kind::resume;
-    if (names_request && !is_client_request_id(header.request_id))
-      return refuse(identity, header.request_id,
-                    {errc::invalid_argument,
-                     fmt::format("a request id has 1 to {} bytes of printable ASCII without spaces",
-                                 limits::client_request_id_bytes_max)});
     switch (header.kind) {
       case message_kind::submit: {
         const std::string id = header.request_id;
         auto entered = services_.gateway->submit(
             {from, std::move(header), std::string(payload), std::string(wire_tenant), true});
         if (!entered) return refuse(identity, id, std::move(entered).failure());
-        ++client.live_requests;
+        client.expect_reply(id);
         return;
       }
-      case message_kind::cancel:
+      case message_kind::cancel: {
+        if (auto body = decode_body(message_kind::cancel, payload); !body)
+          return refuse(identity, header.request_id, std::move(body).failure());
         return services_.gateway->cancel(from, std::string(wire_tenant), header.request_id);
+      }
       case message_kind::resume: {
         auto body = decode_body(message_kind::resume, payload);
         if (!body) return refuse(identity, header.request_id, std::move(body).failure());
-        ++client.live_requests;
+        client.expect_any_reply(header.request_id);
         return services_.gateway->resume(from, std::string(wire_tenant), header.request_id,
                                          std::get<resume>(std::move(*body)));
       }
@@ -207,6 +203,8 @@ class router_port final : public zmq_port {
       case message_kind::pong:
         return;  // the answer to a probe: hearing it was the point
       case message_kind::stats:
+        if (auto body = decode_body(message_kind::stats, payload); !body)
+          return refuse(identity, {}, std::move(body).failure());
         return reply(identity, message_kind::stats, stats{services_.measured->values()});
       case message_kind::accepted:
       case message_kind::delta:
@@ -242,8 +240,11 @@ class router_port final : public zmq_port {
       const std::string& identity = event.client.identity;
       const bool terminal =
           event.header.kind == message_kind::finished || event.header.kind == message_kind::error;
-      if (zmq_client* client = clients_.find(identity); client != nullptr && terminal && client->live_requests != 0)
-        --client->live_requests;
+      if (zmq_client* client = clients_.find(identity)) {
+        if (terminal) client->note_terminal(event.header.request_id);
+        if (client->too_slow && !terminal) continue;
+        if (client->live.empty()) client->too_slow = false;  // this is the last terminal reply
+      }
       send(identity, {encode_header(event.header), encode_body(event.body)});
     }
   }
@@ -253,8 +254,10 @@ class router_port final : public zmq_port {
     zmq_client* client = clients_.find(identity);
     if (client != nullptr && !client->parked.empty()) return park(identity, *client, std::move(frames));
     switch (try_send(identity, frames)) {
-      case sent::yes: return;
-      case sent::no_peer: return drop(identity);
+      case sent::yes:
+        if (client != nullptr) client->lost_at = {};
+        return;
+      case sent::no_peer: return lose(client);
       case sent::full:
         if (client != nullptr) park(identity, *client, std::move(frames));
         return;
@@ -278,10 +281,20 @@ class router_port final : public zmq_port {
   }
 
   void park(const std::string& identity, zmq_client& client, zmq_frames frames) {
+    if (client.parked.empty()) client.moved_at = now();
     client.parked_bytes += frames.size_bytes();
-    if (client.parked_bytes > limits::outbox_bytes_max) {
-      spdlog::warn("zmq port: a client reads too slowly; its requests are cancelled (slow_client)");
-      return drop(identity);
+    const bool is_stuck =
+        now() - client.moved_at > stuck_max || client.parked_bytes > replay_bytes_max;
+    if (client.parked_bytes > limits::outbox_bytes_max && is_stuck) {
+      client.drop_parked();
+      if (client.live.empty()) return;
+      spdlog::warn("zmq port: a client reads too slowly; its requests end as slow_client");
+      client.too_slow = true;
+      return services_.gateway->client_gone(
+          {services_.port_index, identity},
+          {errc::slow_client,
+           fmt::format("the client left {} bytes of replies unread; its streams were ended",
+                       limits::outbox_bytes_max)});
     }
     client.parked.push_back(std::move(frames));
     has_parked_ = true;
@@ -295,16 +308,25 @@ class router_port final : public zmq_port {
         const sent outcome = try_send(identity, client->parked.front());
         if (outcome == sent::full) break;
         if (outcome == sent::no_peer) {
-          drop(identity);
-          client = nullptr;
+          lose(client);
           break;
         }
+        client->moved_at = now();
         client->parked_bytes -= client->parked.front().size_bytes();
         client->parked.pop_front();
       }
-      (void)client;
     }
     has_parked_ = !clients_.parked().empty();
+  }
+
+  /// The connection is gone. What it missed stays in the transcripts, for a heartbeat's time to
+  /// come back and resume.
+  void lose(zmq_client* client) {
+    if (client == nullptr) return;
+    client->drop_parked();
+    if (client->lost_at != std::chrono::nanoseconds{}) return;
+    client->lost_at = now();
+    next_check_ = std::min(next_check_, client->lost_at + options_.heartbeat);
   }
 
   void drop(const std::string& identity) {
@@ -321,6 +343,7 @@ class router_port final : public zmq_port {
   zmq_port_options options_;
   port_services services_;
   zmq_client_table clients_;  // touched by the I/O thread only
+  std::chrono::nanoseconds next_check_{};
   bool has_parked_ = false;
   zmq::context_t context_{1};
   zmq::socket_t socket_;

@@ -1,8 +1,9 @@
 // The client wire on ZeroMQ (docs/protocol.md): one ROUTER socket on one I/O thread.
 //
-// A client that is gone is noticed by libzmq's heartbeats and by sends that find no peer; a client which
-// has ever sent a ping is also given up when it stays silent for client_timeout_ms. Replies to a reader that
-// is full are parked; past outbox_bytes_max its requests are cancelled (slow_client).
+// A connection that is gone is noticed by libzmq's heartbeats and by sends that find no peer; its
+// client has heartbeat_ms to come back before its requests are cancelled. A client which has ever
+// sent a ping is also given up when it stays silent for client_timeout_ms. Replies to a reader that
+// is full are parked; past outbox_bytes_max its requests end as slow_client.
 #pragma once
 
 #include <chrono>

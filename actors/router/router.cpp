@@ -25,10 +25,7 @@ class router_state {
         [this](const route_request& request) { route(request.ticket); },
         [this](const cancel_by_client& order) { cancel(order); },
         [this](const resume_by_client& order) { resume(order); },
-        [this](const forget_client& gone) {
-          for (const request_id id : directory_.requests_of(gone.client))
-            abort(id, {errc::aborted, "the client's connection is gone"});
-        },
+        [this](const forget_client& gone) { forget(gone); },
         [this](const step_updates& news) { take_step(news); },
         [this](const enqueue_refused& refusal) { abort(refusal.id, refusal.reason); },
         [this](const deadline_passed& missed) {
@@ -55,6 +52,7 @@ class router_state {
           report_if_idle();
         },
         [this](const abort_all& order) {
+          closed_ = order.reason;
           std::vector<request_id> all;
           for (const auto& [id, request] : directory_.live()) all.push_back(id);
           for (const request_id id : all) abort(id, order.reason);
@@ -76,7 +74,7 @@ class router_state {
 
  private:
   void route(const ticket_ptr& ticket) {
-    gateway_ = caf::actor_cast<caf::actor>(self_->current_sender());
+    learn_gateway();
     if (!directory_.add(ticket)) {
       return_credit(ticket->service);
       refuse(*ticket, {errc::already_exists,
@@ -85,52 +83,71 @@ class router_state {
                                    ticket->client_request_id)});
       return;
     }
+    if (closed_) return abort(ticket->id, *closed_);
     tell_client(*ticket, ticket->client, message_kind::accepted, accepted{ticket->prompt->size()});
     if (!scheduler_) return;  // between two replicas: adopt() hands it over
     send_to(scheduler_, enqueue_request{ticket, {}}, ticket->service == lane::vip);
   }
 
   void cancel(const cancel_by_client& order) {
-    auto* request = directory_.find(order.tenant, order.client_request_id);
-    if (request == nullptr) {
-      // A cancel may overtake its submit on the way through the tokenizer threads: the gateway keeps
-      // the tombstone. Here the request has ended already, and its terminal reply has been sent.
-      return;
-    }
-    abort(request->ticket->id, {errc::aborted, "cancelled by the client"});
+    learn_gateway();
+    if (const auto* request = directory_.find(order.tenant, order.client_request_id))
+      return abort(request->ticket->id, {errc::aborted, "cancelled by the client"});
+    if (directory_.remembered(order.tenant, order.client_request_id))
+      return;  // its terminal reply was on its way
+    // The gateway's messages come in its order: nothing of this name is on its way.
+    reply_not_found(
+        order.client, order.client_request_id,
+        fmt::format("no request '{}' to cancel: it never arrived, or ended some time ago",
+                    order.client_request_id));
+  }
+
+  void forget(const forget_client& gone) {
+    for (const request_id id : directory_.requests_of(gone.client)) abort(id, gone.reason);
   }
 
   void resume(const resume_by_client& order) {
+    learn_gateway();
     if (auto* request = directory_.find(order.tenant, order.client_request_id)) {
       request->client = order.client;
       if (request->running)
-        self_->send(request->running, resume_stream{order.client, order.offsets});
+        rebind(*request, order.offsets);
       else
         tell_client(*request->ticket, order.client, message_kind::accepted,
                     accepted{request->ticket->prompt->size()});
       return;
     }
     if (const auto said = directory_.remembered(order.tenant, order.client_request_id)) {
-      if (gateway_) self_->send(gateway_, client_events{replay_events(*said, order.offsets, order.client)});
-      return;
+      return self_->send(gateway_,
+                         client_events{replay_events(*said, order.offsets, order.client)});
     }
+    reply_not_found(
+        order.client, order.client_request_id,
+        fmt::format(
+            "no request '{}' to resume: it never arrived, or its terminal reply is older than "
+            "resume_ms_max",
+            order.client_request_id));
+  }
+
+  /// Replies go to whoever asks; there is one gateway.
+  void learn_gateway() { gateway_ = caf::actor_cast<caf::actor>(self_->current_sender()); }
+
+  void reply_not_found(const client_ref& reader, const std::string& client_request_id,
+                       std::string message) {
     envelope_header head;
     head.kind = message_kind::error;
-    head.request_id = order.client_request_id;
+    head.request_id = client_request_id;
     std::vector<outbound> reply;
-    reply.push_back({order.client, head,
-                     error_reply{std::string(to_string(errc::not_found)),
-                                 fmt::format("no request '{}' to resume: it never arrived, or its terminal reply "
-                                             "is older than resume_ms_max",
-                                             order.client_request_id)}});
-    self_->send(caf::actor_cast<caf::actor>(self_->current_sender()), client_events{std::move(reply)});
+    reply.push_back(
+        {reader, head, error_reply{std::string(to_string(errc::not_found)), std::move(message)}});
+    self_->send(gateway_, client_events{std::move(reply)});
   }
 
   /// A resume that reached the request after its end was lost: its new reader gets everything here.
   void read_on(const request_ended& ended) {
     const auto* request = directory_.find(ended.id);
     if (request == nullptr || ended.said == nullptr || ended.said->events.empty()) return;
-    if (ended.said->events.back().client == request->client) return;
+    if (ended.resume_count == request->resume_count) return;
     self_->send(gateway_, client_events{replay_events(*ended.said, {}, request->client)});
   }
 
@@ -158,7 +175,12 @@ class router_state {
   void run(request_directory::live_request& request) {
     request.running = spawn_request(self_->system(), {request.ticket, caf::actor_cast<caf::actor>(self_), gateway_,
                                                       options_.tokens, options_.measured, options_.now});
-    if (request.client != request.ticket->client) self_->send(request.running, resume_stream{request.client, {}});
+    if (request.client != request.ticket->client) rebind(request, {});
+  }
+
+  void rebind(request_directory::live_request& request, const troupe::resume& seen) {
+    ++request.resume_count;
+    self_->send(request.running, resume_stream{request.client, seen});
   }
 
   /// Ends a request in any state with an error reply.
@@ -171,14 +193,21 @@ class router_state {
       return;  // its request_ended removes it
     }
     const ticket_ptr ticket = request->ticket;
-    const client_ref reader = request->client;
+    std::vector<outbound> reply;
+    reply.push_back(event_of(*ticket, request->client, message_kind::error,
+                             error_reply{std::string(to_string(reason.code)), reason.message}));
     return_credit(ticket->service);
     options_.measured->observe_request_end(
         {ticket->service, reason.code == errc::aborted ? "abort" : "error", ticket->prompt->size(), 0,
          std::chrono::duration<double>(options_.now() - ticket->arrival).count()});
-    directory_.remove(id, nullptr, options_.now());
-    tell_client(*ticket, reader, message_kind::error,
-                error_reply{std::string(to_string(reason.code)), reason.message});
+    // A refusal leaves nothing, so that the client may try again with the same id; an end is
+    // remembered.
+    const bool is_end = reason.code == errc::aborted || reason.code == errc::deadline_exceeded;
+    const bool keep = is_end && ticket->resumable;
+    directory_.remove(id, keep ? std::make_shared<const transcript>(transcript{reply}) : nullptr,
+                      options_.now());
+    arm_expiry();
+    self_->send(gateway_, client_events{std::move(reply)});
     report_if_idle();
   }
 
@@ -199,13 +228,19 @@ class router_state {
                 error_reply{std::string(to_string(reason.code)), reason.message});
   }
 
-  void tell_client(const request_ticket& ticket, const client_ref& reader, message_kind kind, message_body body) {
+  static outbound event_of(const request_ticket& ticket, const client_ref& reader,
+                           message_kind kind, message_body body) {
     envelope_header head;
     head.kind = kind;
     head.request_id = ticket.client_request_id;
     head.service = ticket.service;
+    return {reader, std::move(head), std::move(body)};
+  }
+
+  void tell_client(const request_ticket& ticket, const client_ref& reader, message_kind kind,
+                   message_body body) {
     std::vector<outbound> reply;
-    reply.push_back({reader, std::move(head), std::move(body)});
+    reply.push_back(event_of(ticket, reader, kind, std::move(body)));
     self_->send(gateway_, client_events{std::move(reply)});
   }
 
@@ -232,6 +267,7 @@ class router_state {
   caf::actor scheduler_;
   caf::actor drain_watcher_;
   std::uint64_t incarnation_ = 0;
+  std::optional<error> closed_;  ///< why nothing more is taken
   bool expiry_armed_ = false;
 };
 

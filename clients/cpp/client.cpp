@@ -1,10 +1,11 @@
 #include "clients/cpp/client.hpp"
 
-#include <fmt/format.h>
-
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <random>
+
+#include <fmt/format.h>
 #include <zmq.hpp>
 
 namespace troupe {
@@ -66,7 +67,7 @@ class dealer_client final : public wire_client {
 
   /// The next message; sends pings while it waits.
   result<std::pair<envelope_header, message_body>> receive() {
-    auto give_up = steady::now() + options_.silence_max;
+    auto give_up = steady::now() + silence_max();
     for (;;) {
       zmq::pollitem_t item{socket_.handle(), 0, ZMQ_POLLIN, 0};
       zmq::poll(&item, 1, options_.heartbeat);
@@ -76,21 +77,32 @@ class dealer_client final : public wire_client {
           return error{errc::corrupt, "the server sent a message that is not two frames"};
         TROUPE_TRY(auto header, decode_header(header_frame.to_string_view()));
         TROUPE_TRY(auto body, decode_body(header.kind, payload_frame.to_string_view()));
+        was_heard_ = true;
+        // A server takes a client that once sent a ping for gone when it leaves the server's own
+        // unanswered.
+        if (header.kind == message_kind::ping)
+          send(message_kind::pong, {}, pong{std::get<ping>(body).nonce}, lane::realtime);
         if (header.kind == message_kind::pong || header.kind == message_kind::ping) {
-          give_up = steady::now() + options_.silence_max;
+          give_up = steady::now() + silence_max();
           continue;
         }
         return std::pair{std::move(header), std::move(body)};
       }
       if (steady::now() >= give_up)
         return error{errc::deadline_exceeded,
-                     fmt::format("no answer from {} for {} ms; is `troupe serve` running there?", options_.endpoint,
-                                 options_.silence_max.count())};
+                     fmt::format("no answer from {} for {} ms; is `troupe serve` running there?",
+                                 options_.endpoint, silence_max().count())};
       send(message_kind::ping, {}, ping{}, lane::realtime);
     }
   }
 
+  [[nodiscard]] std::chrono::milliseconds silence_max() const {
+    return was_heard_ ? options_.silence_max
+                      : std::min(options_.first_answer_max, options_.silence_max);
+  }
+
   wire_client_options options_;
+  bool was_heard_ = false;
   zmq::context_t context_{1};
   zmq::socket_t socket_;
   std::mt19937_64 random_{std::random_device{}()};

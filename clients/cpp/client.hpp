@@ -16,7 +16,9 @@ struct wire_client_options {
   std::string endpoint = "tcp://127.0.0.1:5555";
   /// The longest silence between two messages of the server; a server that is busy answers pings all the same.
   std::chrono::milliseconds silence_max{30000};
-  std::chrono::milliseconds heartbeat{2000};
+  /// The longest wait for a first sign of life.
+  std::chrono::milliseconds first_answer_max{5000};
+  std::chrono::milliseconds heartbeat{1000};
 };
 
 class wire_client {

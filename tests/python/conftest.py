@@ -4,6 +4,7 @@ TROUPE_BINARY names the binary, TROUPE_TEST_MODEL a GGUF file; without them thes
 """
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -62,6 +63,20 @@ def wait_for_ready_line(process: subprocess.Popen, log: pathlib.Path) -> re.Matc
         process.wait()
         pytest.fail(f"the server did not become ready; it said:\n{log.read_text()[-4000:]}")
     return found[0]
+
+
+def run_troupe(*arguments: str, seconds_max: float = 60, **options) -> subprocess.CompletedProcess:
+    """Runs a command of the binary to its end; stdin is empty unless `input` is given."""
+    if "input" not in options:
+        options.setdefault("stdin", subprocess.DEVNULL)
+    return subprocess.run([required_file("TROUPE_BINARY"), *arguments], capture_output=True, text=True,
+                          timeout=seconds_max, **options)
+
+
+@functools.cache
+def known_flags(command: str) -> frozenset[str]:
+    """The long flags that a command's --help lists."""
+    return frozenset(re.findall(r"--[a-z][a-z0-9-]*", run_troupe(command, "--help").stdout))
 
 
 @contextlib.contextmanager

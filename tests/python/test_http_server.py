@@ -167,7 +167,8 @@ def test_logprobs(client, model):
         assert logprob <= 0
         assert 1 <= len(top) <= 4  # the drawn token may be a fourth
         assert token in top
-        assert logprob == pytest.approx(max(top.values())), "greedy takes the most probable"
+        if "\ufffd" not in token:  # parts of characters share one text, and so one entry
+            assert logprob == pytest.approx(max(top.values())), "greedy takes the most probable"
 
 
 def test_echo_with_logprobs(client, model):
@@ -178,6 +179,9 @@ def test_echo_with_logprobs(client, model):
     assert choice.logprobs.token_logprobs[0] is None, "nothing precedes the first token"
     assert all(value <= 0 for value in choice.logprobs.token_logprobs[1:])
     assert greedy(client, model, max_tokens=2).choices[0].text == choice.text[len(PROMPT):]
+    for token, offset in zip(choice.logprobs.tokens, choice.logprobs.text_offset):
+        assert choice.text[offset:offset + len(token)] == token
+    assert "".join(choice.logprobs.tokens) == choice.text
 
 
 def test_logit_bias(client, http, model):
@@ -324,6 +328,8 @@ def test_prefix_cache_shows(client, http, model):
 
 
 def test_dropped_stream_frees_everything(client, http, model):
+    if http.get("/v1/models").json()["data"][0]["max_model_len"] < 2000:
+        pytest.skip("this model's requests are too short to be caught running")
     wait_until(lambda: is_idle(http), what="an idle server")
     before = Metrics(http)
     stream = greedy(client, model, max_tokens=1500, stream=True, extra_body={"ignore_eos": True})
