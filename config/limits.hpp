@@ -126,8 +126,6 @@ inline constexpr std::size_t http_session_count_max = 1'024;
 inline constexpr std::size_t http_refused_session_count_max = 16;
 /// Request line and header fields.
 inline constexpr std::uint32_t http_header_bytes_max = 16'384;
-/// One body. A prompt of 1,000,000 tokens as ids in JSON is 7 MB.
-inline constexpr std::uint64_t http_body_bytes_max = std::uint64_t{8} << 20;
 /// Bodies of all connections together, from their arrival until they are parsed.
 inline constexpr std::uint64_t http_bodies_bytes_max = std::uint64_t{128} << 20;
 /// Bytes read ahead while a request is answered (pipelined requests). Reading pauses beyond it.
