@@ -66,6 +66,16 @@ inline constexpr std::uint32_t step_deadline_ms_max = 120'000;
 inline constexpr std::uint32_t replica_restarts_max = 5;
 inline constexpr std::uint32_t replica_restart_window_ms = 60'000;
 
+// The tier below the device (actors/kv_pool, actors/scheduler).
+
+/// How long a request waits for blocks of the lower tier before it recomputes. A prefill of one
+/// block takes longer than a healthy answer from memory by far.
+inline constexpr std::uint32_t kv_fetch_ms_max = 20;
+/// Questions that the kv_pool has not answered; further requests recompute without asking.
+inline constexpr std::size_t kv_finds_max = 256;
+/// Steps whose evicted blocks the kv_pool has not taken; further ones are forgotten.
+inline constexpr std::size_t kv_stores_max = 4;
+
 // ZeroMQ (actors/gateway/zmq_port).
 
 /// A client's request id: printable ASCII.
@@ -225,5 +235,10 @@ inline constexpr std::int64_t template_range_length_max = 100'000;
 inline constexpr int template_value_depth_max = 100;
 /// Elements of one list or dict, those of what it holds included and shared ones counted each time.
 inline constexpr std::size_t template_value_weight_max = 10'000'000;
+
+// Configuration files (config/load).
+
+/// Bytes of a configuration file.
+inline constexpr std::size_t config_bytes_max = 1u << 20;
 
 }  // namespace troupe::limits

@@ -41,7 +41,6 @@ struct route_request {
 struct cancel_by_client {
   client_ref client;
   std::string tenant, client_request_id;
-  bool last_try = false;  ///< the router's second look, behind everything that this order overtook
 };
 struct resume_by_client {
   client_ref client;
@@ -51,7 +50,6 @@ struct resume_by_client {
 struct forget_client {
   client_ref client;
   error reason;  ///< what its requests end with
-  bool last_try = false;
 };
 
 // --- router -> gateway ---------------------------------------------------------------------------------
@@ -101,6 +99,24 @@ struct step_done {
   std::shared_ptr<const step_result> result;
 };
 
+// --- scheduler <-> kv_pool
+// -----------------------------------------------------------------------------
+
+/// Each is answered by one blocks_stored, which is the sender's credit for the next.
+struct store_blocks {
+  std::shared_ptr<const std::vector<stored_block>> blocks;
+};
+struct blocks_stored {};
+struct find_blocks {
+  request_id id{};
+  std::shared_ptr<const std::vector<block_key_ptr>>
+      keys;  ///< of the prompt's full blocks, in order
+};
+struct blocks_found {
+  request_id id{};
+  std::vector<offered_block> blocks;
+};
+
 // --- router <-> request --------------------------------------------------------------------------------
 
 struct request_tokens {
@@ -126,6 +142,7 @@ struct progress_report {
 struct request_ended {
   request_id id{};
   std::shared_ptr<const transcript> said;  ///< kept for a client that resumes; null unless the ticket is resumable
+  std::uint32_t resume_count = 0;          ///< resume_stream orders that it has answered
 };
 
 // --- supervisor ----------------------------------------------------------------------------------------
@@ -135,12 +152,13 @@ struct replica_ready {
   std::uint64_t incarnation = 0;
   caf::actor scheduler;
 };
-/// To router and gateway: refuse what is new; tell the supervisor when nothing is left.
+/// Supervisor -> gateway, which refuses what is new and waits for what it is preparing -> router. When nothing is left,
+/// router_idle takes the same way back, behind the last reply.
 struct begin_drain {
   std::chrono::milliseconds grace{};
 };
 struct router_idle {};
-/// To the router: end everything that is left with this reason.
+/// To the router: end everything that is left, and everything that comes later, with this reason.
 struct abort_all {
   error reason;
 };
@@ -161,6 +179,10 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_updates)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::deadline_passed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::execute_step)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::step_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::store_blocks)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::blocks_stored)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::find_blocks)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::blocks_found)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::request_tokens)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::abort_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::resume_stream)

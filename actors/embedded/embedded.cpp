@@ -44,33 +44,26 @@ class embedded_port final : public client_port {
   }
 
   void deliver(std::vector<outbound> burst) override {
+    // Sinks only pass on, so that the lock may be held: stop() must not say its last word in between.
+    const std::lock_guard lock(mutex_);
     for (const outbound& event : burst) {
-      sink receive;
-      {
-        const std::lock_guard lock(mutex_);
-        const auto found = sinks_.find(event.header.request_id);
-        if (found == sinks_.end()) continue;
-        receive = found->second;
-      }
-      receive(event);
-      if (event.header.kind == message_kind::finished || event.header.kind == message_kind::error)
-        forget(event.header.request_id);
+      const auto found = sinks_.find(event.header.request_id);
+      if (found == sinks_.end()) continue;
+      found->second(event);
+      if (event.header.kind == message_kind::finished || event.header.kind == message_kind::error) sinks_.erase(found);
     }
   }
 
   void stop(std::chrono::milliseconds) override {
-    std::map<std::string, sink> left;
-    {
-      const std::lock_guard lock(mutex_);
-      left.swap(sinks_);
-    }
-    for (const auto& [request_id, receive] : left) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [request_id, receive] : sinks_) {
       envelope_header header;
       header.kind = message_kind::error;
       header.request_id = request_id;
       receive({{services_.port_index, request_id}, header,
                error_reply{std::string(to_string(errc::unavailable)), "the engine was shut down"}});
     }
+    sinks_.clear();
   }
 
  private:
@@ -89,13 +82,13 @@ class embedded_port final : public client_port {
 struct generation::shared {
   std::mutex mutex;
   std::condition_variable changed;
-  std::deque<delta> parts;
+  std::deque<generation_part> parts;
   std::optional<result<finished>> outcome;
   std::function<void()> cancel;
 
   void take(const outbound& event) {
     const std::lock_guard lock(mutex);
-    if (const auto* part = std::get_if<delta>(&event.body)) parts.push_back(*part);
+    if (const auto* part = std::get_if<delta>(&event.body)) parts.push_back({*part, event.header.sequence, event.header.offset});
     if (const auto* summary = std::get_if<finished>(&event.body)) outcome = *summary;
     if (const auto* failure = std::get_if<error_reply>(&event.body))
       outcome = error{errc_named(failure->code), failure->message};
@@ -110,12 +103,12 @@ generation::~generation() {
   if (stream_ != nullptr) cancel();
 }
 
-std::optional<delta> generation::next() {
+std::optional<generation_part> generation::next() {
   std::unique_lock lock(stream_->mutex);
   // Ends for certain: the engine answers every admitted request, at the latest when it is shut down.
   stream_->changed.wait(lock, [this] { return !stream_->parts.empty() || stream_->outcome.has_value(); });
   if (stream_->parts.empty()) return std::nullopt;
-  delta part = std::move(stream_->parts.front());
+  generation_part part = std::move(stream_->parts.front());
   stream_->parts.pop_front();
   return part;
 }
@@ -128,7 +121,9 @@ const result<finished>& generation::outcome() const {
 
 result<std::string> generation::text() {
   std::string all;
-  while (auto part = next()) all += part->text;
+  while (auto part = next()) {
+    if (part->sequence == 0) all += part->text;
+  }
   if (!outcome()) return outcome().failure();
   return all;
 }

@@ -26,6 +26,12 @@ struct generation_event {
   message_body body;
 };
 
+/// A piece of one sequence's output: where its first token stands, and what delta says.
+struct generation_part : delta {
+  std::uint32_t sequence = 0;
+  std::uint64_t offset = 0;
+};
+
 /// One request's output as it comes. Dropping it before its end cancels the request.
 class generation {
  public:
@@ -36,10 +42,10 @@ class generation {
   ~generation();
 
   /// The next piece, of any sequence; waits for it. nullopt: the request has ended, see outcome().
-  std::optional<delta> next();
+  std::optional<generation_part> next();
   /// After next() gave nullopt: the summary, or the error that ended it.
   [[nodiscard]] const result<finished>& outcome() const;
-  /// Everything that is left, as text (of the first sequence).
+  /// Everything that is left of the first sequence, as text.
   result<std::string> text();
   void cancel();
 

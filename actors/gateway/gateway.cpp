@@ -78,21 +78,14 @@ class gateway_state {
           if (found != preparing_.end())
             found->second.cancelled = error{errc::aborted, "cancelled by the client"};
           else
-            self_->send<caf::message_priority::high>(options_.router, order);
+            self_->send(options_.router, order);  // not urgent: it must not overtake its request
         },
-        [this](const resume_by_client& order) {
-          // While a request is prepared it has said nothing: its new reader hears all of it.
-          const auto found = preparing_.find({order.tenant, order.client_request_id});
-          if (found != preparing_.end())
-            found->second.client = order.client;
-          else
-            self_->send(options_.router, order);
-        },
+        [this](const resume_by_client& order) { resume(order); },
         [this](const forget_client& gone) {
           for (auto& [key, entry] : preparing_) {
             if (entry.client == gone.client) entry.cancelled = gone.reason;
           }
-          self_->send<caf::message_priority::high>(options_.router, gone);
+          self_->send(options_.router, gone);  // behind every request of that client
         },
         [this](const client_events& news) {
           for (const outbound& event : news.events) post(event);
@@ -102,6 +95,15 @@ class gateway_state {
             options_.gate->return_credits(service, credits.counts[to_index(service)]);
         },
         [this](flush_atom) { flush(); },
+        [this](const begin_drain& order) {
+          drain_ = order;
+          drain_watcher_ = caf::actor_cast<caf::actor>(self_->current_sender());
+          pass_drain_on();
+        },
+        [this](router_idle idle) {
+          flush();  // every reply is here: request actors say their last word before the router hears of it
+          if (drain_watcher_) self_->send(drain_watcher_, idle);
+        },
     };
   }
 
@@ -113,6 +115,10 @@ class gateway_state {
 
   void begin(const preparation_ptr& what) {
     what->arrival = options_.now();
+    if (drain_) {
+      options_.gate->return_bytes(what->payload_bytes);
+      return refuse(*what, {errc::unavailable, "the server is shutting down"});
+    }
     const auto key = std::pair{what->request.tenant, what->request.header.request_id};
     if (!preparing_.emplace(key, entry{what->request.client, {}}).second) {
       options_.gate->return_bytes(what->payload_bytes);
@@ -134,28 +140,50 @@ class gateway_state {
     what->request.client = std::move(found->second.client);
     const std::optional<error> cancelled = std::move(found->second.cancelled);
     preparing_.erase(found);
-    if (cancelled) return refuse(*what, *cancelled);
-    if (!*what->outcome) return refuse(*what, std::move(*what->outcome).failure());
+    if (cancelled)
+      refuse(*what, *cancelled);
+    else if (!*what->outcome)
+      refuse(*what, std::move(*what->outcome).failure());
+    else
+      hand_over(*what);
+    pass_drain_on();
+  }
 
+  void hand_over(preparation& what) {
     auto ticket = std::make_shared<request_ticket>();
-    prepared_prompt& prompt = what->outcome->value();
+    prepared_prompt& prompt = what.outcome->value();
     ticket->id = static_cast<request_id>(++last_id_);
-    ticket->client_request_id = what->request.header.request_id;
-    ticket->tenant = what->request.tenant;
-    ticket->client = what->request.client;
-    ticket->service = what->request.header.service;
-    ticket->priority = what->priority;
-    ticket->resumable = what->request.resumable;
+    ticket->client_request_id = what.request.header.request_id;
+    ticket->tenant = what.request.tenant;
+    ticket->client = what.request.client;
+    ticket->service = what.request.header.service;
+    ticket->priority = what.priority;
+    ticket->resumable = what.request.resumable;
     ticket->prompt = std::move(prompt.tokens);
     ticket->params = std::move(prompt.params);
-    ticket->arrival = what->arrival;
-    if (what->request.header.deadline_ms != 0)
-      ticket->deadline = what->arrival + std::chrono::milliseconds(what->request.header.deadline_ms);
+    ticket->arrival = what.arrival;
+    if (what.request.header.deadline_ms != 0)
+      ticket->deadline = what.arrival + std::chrono::milliseconds(what.request.header.deadline_ms);
     const bool urgent = ticket->service == lane::vip;
     if (urgent)
       self_->send<caf::message_priority::high>(options_.router, route_request{std::move(ticket)});
     else
       self_->send(options_.router, route_request{std::move(ticket)});
+  }
+
+  /// A request that is being prepared changes its reader here; the router says `accepted` to the new one.
+  void resume(const resume_by_client& order) {
+    const auto found = preparing_.find({order.tenant, order.client_request_id});
+    if (found == preparing_.end())
+      self_->send(options_.router, order);
+    else
+      found->second.client = order.client;
+  }
+
+  void pass_drain_on() {
+    if (!drain_ || drain_passed_ || !preparing_.empty()) return;
+    drain_passed_ = true;
+    self_->send(options_.router, *drain_);
   }
 
   /// Answers a request that never reached the router. Its credit comes back.
@@ -190,9 +218,12 @@ class gateway_state {
   gateway_options options_;
   std::map<std::pair<std::string, std::string>, entry> preparing_;  // bounded by the gate's credits
   std::vector<std::vector<outbound>> outbox_;
+  std::optional<begin_drain> drain_;
+  caf::actor drain_watcher_;
   std::uint64_t last_id_ = 0;
   std::uint64_t drawn_count_ = 0;
   bool flush_pending_ = false;
+  bool drain_passed_ = false;
 };
 
 class actor_link final : public gateway_link {
@@ -222,8 +253,9 @@ class actor_link final : public gateway_link {
   void client_gone(client_ref client) override {
     client_gone(std::move(client), {errc::aborted, "the client's connection is gone"});
   }
+  /// Not urgent: it must not overtake the client's requests.
   void client_gone(client_ref client, error reason) override {
-    send_to(gateway_, forget_client{std::move(client), std::move(reason)}, true);
+    send_to(gateway_, forget_client{std::move(client), std::move(reason)});
   }
 
  private:

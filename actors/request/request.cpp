@@ -31,6 +31,7 @@ class request_state {
         [this](const abort_request& order) { end(order.reason); },
         [this](const resume_stream& order) { resume(order); },
         [this](const report_progress& question) {
+          stream_.restart_prompt();
           self_->send(options_.router,
                       progress_report{question.incarnation, options_.ticket->id, stream_.progress()});
         },
@@ -97,6 +98,7 @@ class request_state {
 
   void resume(const resume_stream& order) {
     client_ = order.client;
+    ++resume_count_;
     std::vector<outbound> again = replay_events(said_, order.offsets, client_);
     if (!again.empty()) self_->send(options_.gateway, client_events{std::move(again)});
   }
@@ -124,7 +126,7 @@ class request_state {
 
   void leave() {
     auto said = options_.ticket->resumable ? std::make_shared<const transcript>(std::move(said_)) : nullptr;
-    self_->send(options_.router, request_ended{options_.ticket->id, std::move(said)});
+    self_->send(options_.router, request_ended{options_.ticket->id, std::move(said), resume_count_});
     self_->quit();
   }
 
@@ -136,6 +138,7 @@ class request_state {
   client_ref client_;
   request_stream stream_;
   transcript said_;
+  std::uint32_t resume_count_ = 0;
   std::optional<request_started> started_;
   std::optional<monotonic_time> first_token_;
   std::vector<monotonic_time> last_token_;

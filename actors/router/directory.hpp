@@ -22,6 +22,7 @@ class request_directory {
     ticket_ptr ticket;
     client_ref client;      ///< who reads it now
     caf::actor running;     ///< null while it waits
+    std::uint32_t resume_count = 0;  ///< resume_stream orders sent to it
   };
 
   explicit request_directory(monotonic_time keep_transcripts_for) : keep_for_(keep_transcripts_for) {}

@@ -52,6 +52,7 @@ class router_state {
           report_if_idle();
         },
         [this](const abort_all& order) {
+          closed_ = order.reason;
           std::vector<request_id> all;
           for (const auto& [id, request] : directory_.live()) all.push_back(id);
           for (const request_id id : all) abort(id, order.reason);
@@ -82,24 +83,19 @@ class router_state {
                                    ticket->client_request_id)});
       return;
     }
+    if (closed_) return abort(ticket->id, *closed_);
     tell_client(*ticket, ticket->client, message_kind::accepted, accepted{ticket->prompt->size()});
     if (!scheduler_) return;  // between two replicas: adopt() hands it over
     send_to(scheduler_, enqueue_request{ticket, {}}, ticket->service == lane::vip);
   }
 
   void cancel(const cancel_by_client& order) {
-    if (!order.last_try) learn_gateway();
+    learn_gateway();
     if (const auto* request = directory_.find(order.tenant, order.client_request_id))
       return abort(request->ticket->id, {errc::aborted, "cancelled by the client"});
     if (directory_.remembered(order.tenant, order.client_request_id))
       return;  // its terminal reply was on its way
-    // A cancel is urgent: its request may stand behind it in the mailbox, and so in front of the
-    // second look.
-    if (!order.last_try) {
-      cancel_by_client again = order;
-      again.last_try = true;
-      return self_->send(self_, std::move(again));
-    }
+    // The gateway's messages come in its order: nothing of this name is on its way.
     reply_not_found(
         order.client, order.client_request_id,
         fmt::format("no request '{}' to cancel: it never arrived, or ended some time ago",
@@ -108,10 +104,6 @@ class router_state {
 
   void forget(const forget_client& gone) {
     for (const request_id id : directory_.requests_of(gone.client)) abort(id, gone.reason);
-    if (gone.last_try) return;
-    forget_client again = gone;  // as with a cancel: for what it overtook
-    again.last_try = true;
-    self_->send(self_, std::move(again));
   }
 
   void resume(const resume_by_client& order) {
@@ -119,7 +111,7 @@ class router_state {
     if (auto* request = directory_.find(order.tenant, order.client_request_id)) {
       request->client = order.client;
       if (request->running)
-        self_->send(request->running, resume_stream{order.client, order.offsets});
+        rebind(*request, order.offsets);
       else
         tell_client(*request->ticket, order.client, message_kind::accepted,
                     accepted{request->ticket->prompt->size()});
@@ -155,7 +147,7 @@ class router_state {
   void read_on(const request_ended& ended) {
     const auto* request = directory_.find(ended.id);
     if (request == nullptr || ended.said == nullptr || ended.said->events.empty()) return;
-    if (ended.said->events.back().client == request->client) return;
+    if (ended.resume_count == request->resume_count) return;
     self_->send(gateway_, client_events{replay_events(*ended.said, {}, request->client)});
   }
 
@@ -183,7 +175,12 @@ class router_state {
   void run(request_directory::live_request& request) {
     request.running = spawn_request(self_->system(), {request.ticket, caf::actor_cast<caf::actor>(self_), gateway_,
                                                       options_.tokens, options_.measured, options_.now});
-    if (request.client != request.ticket->client) self_->send(request.running, resume_stream{request.client, {}});
+    if (request.client != request.ticket->client) rebind(request, {});
+  }
+
+  void rebind(request_directory::live_request& request, const troupe::resume& seen) {
+    ++request.resume_count;
+    self_->send(request.running, resume_stream{request.client, seen});
   }
 
   /// Ends a request in any state with an error reply.
@@ -270,6 +267,7 @@ class router_state {
   caf::actor scheduler_;
   caf::actor drain_watcher_;
   std::uint64_t incarnation_ = 0;
+  std::optional<error> closed_;  ///< why nothing more is taken
   bool expiry_armed_ = false;
 };
 

@@ -7,28 +7,44 @@
 #include "actors/base/messages.hpp"
 #include "config/limits.hpp"
 #include "kernels/base/hash.hpp"
+#include "runtime/schedule/block_fetches.hpp"
 
 namespace troupe {
 
 namespace {
 
 using deadline_tick_atom = caf::atom_constant<caf::atom("deadline")>;
+using fetch_tick_atom = caf::atom_constant<caf::atom("fetch")>;
 
 //   idle --work arrives--> step in flight --step_done--> plan again, or idle
+// With a tier below the device a request first asks it for blocks:
+//   arrived --find_blocks--> fetching --blocks_found or deadline--> queued
 class scheduler_state {
  public:
   static constexpr const char* name = "scheduler";
 
   scheduler_state(caf::event_based_actor* self, scheduler_options options)
-      : self_(self), options_(std::move(options)), core_(options_.limits) {}
+      : self_(self),
+        options_(std::move(options)),
+        core_(options_.limits),
+        fetches_(std::chrono::milliseconds{limits::kv_fetch_ms_max}) {}
 
   caf::behavior make_behavior() {
+    // What a dead predecessor left behind: its step will not end, its requests wait for their progress.
+    options_.watch->end();
+    options_.measured->set_counts(core_.counts());
     return {
         [this](const enqueue_request& request) { enqueue(request); },
         [this](const cancel_scheduled& request) { cancel(request.id); },
-        [this](const stop_scheduled_sequence& request) { core_.stop_sequence(request.sequence); },
-        [this](const step_done& done) { finish_step(*done.result); },
+        [this](const stop_scheduled_sequence& request) {
+          if (!fetches_.stop_sequence(request.sequence)) core_.stop_sequence(request.sequence);
+          keep_busy();
+        },
+        [this](const step_done& done) { finish_step(done.result); },
+        [this](const blocks_found& answer) { take_offers(answer); },
+        [this](blocks_stored) { --stores_open_; },
         [this](deadline_tick_atom) { expire_deadlines(); },
+        [this](fetch_tick_atom) { expire_fetches(); },
     };
   }
 
@@ -41,7 +57,7 @@ class scheduler_state {
 
   /// A cancel is urgent and may overtake its request: then a tombstone stays for it.
   void cancel(request_id id) {
-    if (!core_.cancel(id) && tombstones_.insert(id).second) {
+    if (!end(id) && tombstones_.insert(id).second) {
       tombstone_order_.push_back(id);
       if (tombstone_order_.size() > limits::cancel_tombstones_max) {
         tombstones_.erase(tombstone_order_.front());
@@ -50,6 +66,9 @@ class scheduler_state {
     }
     keep_busy();
   }
+
+  /// False if nobody knows the request.
+  bool end(request_id id) { return fetches_.cancel(id) || core_.cancel(id); }
 
   void enqueue(const enqueue_request& request) {
     const request_ticket& ticket = *request.ticket;
@@ -64,10 +83,7 @@ class scheduler_state {
     scheduled.arrival = ticket.arrival;
     scheduled.deadline = ticket.deadline;
     scheduled.resumed = request.resumed;
-    if (auto queued = core_.enqueue(std::move(scheduled)); !queued) {
-      self_->send(options_.router, enqueue_refused{ticket.id, std::move(queued).failure()});
-      return;
-    }
+    if (!fetch_blocks(scheduled) && !queue(std::move(scheduled))) return;
     if (ticket.deadline) {
       deadlines_.push({*ticket.deadline, ticket.id});
       arm_deadline_tick();
@@ -75,7 +91,44 @@ class scheduler_state {
     keep_busy();
   }
 
-  void finish_step(const step_result& result) {
+  bool queue(schedule_request scheduled) {
+    const request_id id = scheduled.id;
+    auto queued = core_.enqueue(std::move(scheduled));
+    if (!queued) self_->send(options_.router, enqueue_refused{id, std::move(queued).failure()});
+    return queued.has_value();
+  }
+
+  /// Asks the lower tier for the prompt's blocks. False when there is nothing to wait for.
+  bool fetch_blocks(const schedule_request& scheduled) {
+    const std::vector<token_id>& prompt = *scheduled.prompt;
+    const std::size_t block_count =
+        prompt.empty() ? 0 : (prompt.size() - 1) / options_.limits.block_tokens;
+    if (!options_.kv_pool || block_count == 0 || finds_open_ >= limits::kv_finds_max) return false;
+    if (core_.cached_prefix_blocks(scheduled.tenant_salt, prompt) == block_count) return false;
+    auto keys = block_keys_of(options_.limits.model_fingerprint, scheduled.tenant_salt, prompt,
+                              options_.limits.block_tokens);
+    find_blocks question{scheduled.id,
+                         std::make_shared<const std::vector<block_key_ptr>>(std::move(keys))};
+    if (scheduled.service == lane::vip)
+      self_->send<caf::message_priority::high>(options_.kv_pool, std::move(question));
+    else
+      self_->send(options_.kv_pool, std::move(question));
+    ++finds_open_;
+    fetches_.begin(scheduled, options_.now());
+    arm_fetch_tick();
+    return true;
+  }
+
+  /// An answer after the deadline still helps a request that waits for its turn.
+  void take_offers(const blocks_found& answer) {
+    --finds_open_;
+    if (auto request = fetches_.finish(answer.id)) queue(std::move(*request));
+    core_.offer_blocks(answer.id, answer.blocks);
+    keep_busy();
+  }
+
+  void finish_step(const std::shared_ptr<const step_result>& done) {
+    const step_result& result = *done;
     const monotonic_time now = options_.now();
     options_.watch->end();
     last_compute_ms_ = result.compute_ms;
@@ -85,7 +138,16 @@ class scheduler_state {
     if (!outcome.updates.empty() || !started.empty())
       self_->send(options_.router,
                   step_updates{options_.incarnation, std::move(started), std::move(outcome.updates)});
+    offload(done);
     options_.measured->set_counts(core_.counts());
+  }
+
+  /// Without credit the blocks are forgotten: what they hold can be recomputed.
+  void offload(const std::shared_ptr<const step_result>& done) {
+    if (done->offloaded.empty() || !options_.kv_pool || stores_open_ >= limits::kv_stores_max)
+      return;
+    ++stores_open_;
+    self_->send(options_.kv_pool, store_blocks{{done, &done->offloaded}});
   }
 
   /// Starts a step if none is in flight and there is work for one.
@@ -129,20 +191,38 @@ class scheduler_state {
     while (!deadlines_.empty() && deadlines_.top().deadline <= now) {
       const request_id id = deadlines_.top().id;
       deadlines_.pop();
-      if (core_.cancel(id)) self_->send(options_.router, deadline_passed{options_.incarnation, id});
+      if (end(id)) self_->send(options_.router, deadline_passed{options_.incarnation, id});
     }
     arm_deadline_tick();
+    keep_busy();
+  }
+
+  /// All fetches wait equally long, so that the tick of the oldest serves those behind it.
+  void arm_fetch_tick() {
+    const auto next = fetches_.next_deadline();
+    if (!next || std::exchange(fetch_tick_armed_, true)) return;
+    self_->delayed_send(self_, std::max(*next - options_.now(), monotonic_time{0}),
+                        fetch_tick_atom::value);
+  }
+
+  void expire_fetches() {
+    fetch_tick_armed_ = false;
+    for (schedule_request& late : fetches_.expire(options_.now())) queue(std::move(late));
+    arm_fetch_tick();
     keep_busy();
   }
 
   caf::event_based_actor* self_;
   scheduler_options options_;
   scheduler_core core_;
+  block_fetches fetches_;
+  std::size_t finds_open_ = 0, stores_open_ = 0;  ///< sent to the kv_pool and not answered
   std::priority_queue<timed_request, std::vector<timed_request>, std::greater<>> deadlines_;
   std::set<request_id> tombstones_;
   std::deque<request_id> tombstone_order_;
   monotonic_time tick_at_{};
   bool tick_armed_ = false;
+  bool fetch_tick_armed_ = false;
   monotonic_time step_began_{};
   std::uint32_t step_tokens_ = 0;
   double last_compute_ms_ = 0.0;

@@ -1,8 +1,11 @@
-// The scheduler actor: drives one replica's scheduler_core. Keeps the worker busy while there is work, seals
-// the next plan at each step_done, and reports each step's changes to the router in one message.
+// The scheduler actor: drives one replica's scheduler_core. Keeps the worker busy while there is
+// work, seals the next plan at each step_done, and reports each step's changes to the router in one
+// message.
 //   from the router: enqueue_request, cancel_scheduled, stop_scheduled_sequence
 //   from the worker: step_done
 //   to the router: step_updates, enqueue_refused, deadline_passed; to the worker: execute_step
+//   with a tier below the device: find_blocks and store_blocks to the kv_pool; blocks_found and
+//   blocks_stored from it
 #pragma once
 
 #include <caf/actor.hpp>
@@ -25,6 +28,7 @@ struct scheduler_options {
   std::shared_ptr<step_watch> watch;
   clock_source now = steady_now;
   placement where = placement::detached;
+  caf::actor kv_pool = {};  ///< null unless limits.enable_offload
 };
 
 caf::actor spawn_scheduler(caf::actor_system& system, const scheduler_options& options);

@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "actors/supervisor/restart_policy.hpp"
 #include "config/limits.hpp"
 
@@ -28,9 +30,7 @@ class supervisor_state {
     start_replica();
     return {
         [this](const begin_drain& order) { drain(order.grace); },
-        [this](router_idle) {
-          if (options_.status->get() == engine_state::draining) finish_drain();
-        },
+        [this](router_idle) { finish_drain(); },
         [this](grace_over_atom) {
           if (drained_) return;
           self_->send(options_.router, abort_all{{errc::unavailable, "the server is shutting down"}});
@@ -52,7 +52,7 @@ class supervisor_state {
     self_->monitor(replica_.scheduler);
     self_->monitor(replica_.worker);
     self_->send(options_.router, replica_ready{incarnation_, replica_.scheduler});
-    if (options_.status->get() != engine_state::draining) options_.status->set(engine_state::ready);
+    if (!draining_) options_.status->set(engine_state::ready);
   }
 
   void stop_replica() {
@@ -65,10 +65,13 @@ class supervisor_state {
   }
 
   void take_death(const caf::down_msg& down) {
-    const bool of_replica = down.source == replica_.scheduler || down.source == replica_.worker;
-    if (!of_replica) return die("an actor that cannot be restarted has ended");
+    const auto is_source = [&](const caf::actor& actor) { return down.source == actor; };
+    if (std::ranges::any_of(options_.essential, is_source))
+      return die("an actor that cannot be restarted has ended");
+    // The other half of a replica that is being replaced: its death was on the way already.
+    if (!is_source(replica_.scheduler) && !is_source(replica_.worker)) return;
     const char* half = down.source == replica_.worker ? "worker" : "scheduler";
-    if (options_.status->get() != engine_state::draining) options_.status->set(engine_state::restarting);
+    if (!draining_) options_.status->set(engine_state::restarting);
     stop_replica();
     if (!restarts_.allow(options_.now()))
       return die(fmt::format("the replica failed more than {} times within {} s", limits::replica_restarts_max,
@@ -79,15 +82,18 @@ class supervisor_state {
   }
 
   void die(std::string reason) {
+    if (options_.status->get() == engine_state::dead) return;
     options_.status->set(engine_state::dead);
+    stop_replica();
     self_->send(options_.router, abort_all{{errc::internal, "the engine failed: " + reason}});
     spdlog::error("supervisor: {}", reason);
     if (options_.on_fatal) options_.on_fatal(std::move(reason));
   }
 
   void drain(std::chrono::milliseconds grace) {
-    options_.status->set(engine_state::draining);
-    self_->send(options_.router, begin_drain{grace});
+    draining_ = true;
+    if (options_.status->get() != engine_state::dead) options_.status->set(engine_state::draining);
+    self_->send(options_.gateway, begin_drain{grace});
     self_->delayed_send(self_, grace, grace_over_atom::value);
   }
 
@@ -101,6 +107,7 @@ class supervisor_state {
   restart_policy restarts_;
   replica replica_;
   std::uint64_t incarnation_ = 0;
+  bool draining_ = false;
   bool drained_ = false;
   bool grace_over_ = false;
 };

@@ -22,6 +22,7 @@ struct replica {
 
 struct supervisor_options {
   caf::actor router;
+  caf::actor gateway;
   std::vector<caf::actor> essential;  ///< actors that cannot be restarted: router, gateway, kv_pool
   /// Spawns a replica of the given incarnation.
   std::function<replica(caf::actor_system&, std::uint64_t incarnation)> make_replica;

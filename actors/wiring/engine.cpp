@@ -1,24 +1,26 @@
 #include "actors/wiring/engine.hpp"
 
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
-
 #include <atomic>
-#include <caf/all.hpp>
 #include <fstream>
 #include <future>
 #include <random>
 #include <stdexcept>
 #include <thread>
 
+#include <caf/all.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
 #include "actors/gateway/gateway.hpp"
 #include "actors/gateway/tokenizer_threads.hpp"
+#include "actors/kv_pool/kv_pool.hpp"
 #include "actors/router/router.hpp"
 #include "actors/scheduler/scheduler.hpp"
 #include "actors/supervisor/supervisor.hpp"
 #include "actors/worker/worker.hpp"
 #include "config/limits.hpp"
 #include "runtime/execute/model_executor.hpp"
+#include "runtime/storage/memory_kv_store.hpp"
 
 namespace troupe {
 
@@ -74,11 +76,22 @@ kernels::kv_dtype kv_dtype_of(const server_config& config) {
   return kernels::kv_dtype::f16;
 }
 
+std::array<std::uint32_t, lane_count> lane_credits(const server_config& config) {
+  std::array<std::uint32_t, lane_count> credits{};
+  for (const lane service : all_lanes) {
+    const std::uint32_t own = config.lanes[to_index(service)].max_queued;
+    credits[to_index(service)] = own != 0 ? own : config.max_num_queued_reqs;
+  }
+  return credits;
+}
+
 /// What is computed from configuration and model before any actor starts.
 struct sizing {
   executor_options executor;
   scheduler_limits limits;
   request_bounds bounds;
+  std::size_t block_bytes = 0;    ///< in all layers
+  std::size_t offload_bytes = 0;  ///< host memory below the device; 0: no such tier
 };
 
 result<sizing> size_engine(const server_config& config, const loaded_model& model) {
@@ -90,8 +103,12 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
                  fmt::format("max_model_len {} is more than the model's context of {} tokens", config.max_model_len, trained)};
   const std::uint32_t max_model_len = config.max_model_len != 0 ? config.max_model_len : trained;
   TROUPE_TRY(sized.executor.layout, kv_layout_for(shape, kv_dtype_of(config), config.block_size));
-  TROUPE_TRY(const std::uint32_t blocks, kv_block_count(config, sized.executor.layout, shape.layer_count, max_model_len,
-                                                        free_memory_bytes()));
+  const std::uint64_t free_bytes = free_memory_bytes();
+  TROUPE_TRY(sized.offload_bytes, kv_offload_bytes(config, free_bytes));
+  TROUPE_TRY(const std::uint32_t blocks,
+             kv_block_count(config, sized.executor.layout, shape.layer_count, max_model_len,
+                            free_bytes - sized.offload_bytes));
+  sized.block_bytes = sized.executor.layout.block_bytes() * shape.layer_count;
   sized.executor.threads = {.thread_count = compute_thread_count(config), .nice = config.compute_nice};
   sized.executor.block_count = blocks;
   sized.executor.max_tokens_per_step = config.max_num_batched_tokens;
@@ -100,26 +117,24 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.max_num_seqs = config.max_num_seqs;
   sized.limits.max_num_batched_tokens = config.max_num_batched_tokens;
   sized.limits.max_batch_size = config.max_batch_size;
+  // The gates bound what waits, lane by lane; beside it come running requests, after preemptions and restarts.
+  std::uint64_t queued_max = std::uint64_t{config.max_num_seqs} * lane_count;
+  for (const std::uint32_t credits : lane_credits(config)) queued_max += credits;
+  sized.limits.max_num_queued_reqs =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(queued_max, limits::num_queued_reqs_max));
   sized.limits.block_tokens = config.block_size;
   sized.limits.block_count = blocks;
   sized.limits.enable_prefix_caching = config.enable_prefix_caching;
+  sized.limits.enable_offload = sized.offload_bytes != 0;
   sized.limits.enable_chunked_prefill = config.enable_chunked_prefill;
   sized.limits.model_fingerprint = model.fingerprint ^ static_cast<std::uint64_t>(sized.executor.layout.type);
   sized.limits.end_of_generation = model.tokens->end_of_generation();
+  TROUPE_TRY_VOID(check_limits(sized.limits));
 
   sized.bounds.max_model_len = max_model_len;
   sized.bounds.vocab_size = shape.vocab_size;
   sized.bounds.served_model_name = config.served_model_name;
   return sized;
-}
-
-std::array<std::uint32_t, lane_count> lane_credits(const server_config& config) {
-  std::array<std::uint32_t, lane_count> credits{};
-  for (const lane service : all_lanes) {
-    const std::uint32_t own = config.lanes[to_index(service)].max_queued;
-    credits[to_index(service)] = own != 0 ? own : config.max_num_queued_reqs;
-  }
-  return credits;
 }
 
 class wired_engine final : public engine {
@@ -157,10 +172,9 @@ class wired_engine final : public engine {
 
   void drain(std::chrono::milliseconds grace) override {
     gate_->close();
-    auto drained = drained_.get_future();
     caf::anon_send(supervisor_, begin_drain{grace});
     // The supervisor answers within the grace time and the second it allows for the last replies.
-    drained.wait_for(grace + std::chrono::seconds{3});
+    drained_future_.wait_for(grace + std::chrono::seconds{3});
     for (const auto& port : owned_ports_) port->stop(std::chrono::milliseconds{1000});
   }
 
@@ -181,16 +195,31 @@ class wired_engine final : public engine {
                                        std::random_device{}(), placement::pooled});
     link_ = link_to(gateway_, gate_, measured_);
 
-    const auto make_replica = [this, sized, router](caf::actor_system& system, std::uint64_t incarnation) {
+    std::vector<caf::actor> essential{router, gateway_};
+    long_lived_ = {gateway_, router};
+    caf::actor kv_pool;
+    if (sized.offload_bytes != 0) {
+      const auto make_store = [bytes = sized.offload_bytes] {
+        return std::make_unique<memory_kv_store>(bytes);
+      };
+      kv_pool = spawn_kv_pool(system_, {make_store, sized.block_bytes, placement::pooled});
+      essential.push_back(kv_pool);
+      long_lived_.push_back(kv_pool);
+    }
+
+    const auto make_replica = [this, sized, router, kv_pool](caf::actor_system& system,
+                                                             std::uint64_t incarnation) {
       replica made;
       made.worker = spawn_worker(system, {executor_factory_for(sized.executor), config_.compute_nice, placement::detached});
-      made.scheduler = spawn_scheduler(system, {sized.limits, incarnation, router, made.worker, measured_, watch_,
-                                                steady_now, placement::detached});
+      made.scheduler =
+          spawn_scheduler(system, {sized.limits, incarnation, router, made.worker, measured_,
+                                   watch_, steady_now, placement::detached, kv_pool});
       return made;
     };
-    supervisor_ = spawn_supervisor(system_, {router, {router, gateway_}, make_replica, status_, hooks_.on_fatal,
-                                             [this] { drained_.set_value(); }, steady_now});
-    long_lived_ = {supervisor_, gateway_, router};
+    supervisor_ =
+        spawn_supervisor(system_, {router, gateway_, essential, make_replica, status_, hooks_.on_fatal,
+                                   [this] { drained_.set_value(); }, steady_now});
+    long_lived_.insert(long_lived_.begin(), supervisor_);
   }
 
   executor_factory executor_factory_for(const executor_options& options) const {
@@ -225,6 +254,7 @@ class wired_engine final : public engine {
   std::vector<std::unique_ptr<client_port>> owned_ports_;
   tokenizer_threads tokenizers_;
   std::promise<void> drained_;
+  std::shared_future<void> drained_future_ = drained_.get_future().share();
   caf::actor_system_config system_config_;
   caf::actor_system system_;
   caf::actor gateway_, supervisor_;

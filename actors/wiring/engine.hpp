@@ -57,5 +57,8 @@ class engine {
 result<std::uint32_t> kv_block_count(const server_config& config, const kernels::kv_layout& layout,
                                      std::size_t layer_count, std::uint32_t max_model_len,
                                      std::uint64_t free_bytes);
+/// Host memory for the tier below the device (kv_offload_gib); 0 without one. Errors:
+/// invalid_argument, out_of_memory.
+result<std::size_t> kv_offload_bytes(const server_config& config, std::uint64_t free_bytes);
 
 }  // namespace troupe

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/wiring/engine.hpp"
+#include "config/limits.hpp"
 
 namespace troupe {
 
@@ -34,7 +35,22 @@ result<std::uint32_t> kv_block_count(const server_config& config, const kernels:
                              "cpu_kv_cache_gib is {:.2f}; raise it to at least {:.2f} or lower max_model_len",
                              max_model_len, in_gib(needed_bytes), config.cpu_kv_cache_gib,
                              in_gib(needed_bytes) + 0.005)};
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted_bytes / block_bytes, INT32_MAX));
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted_bytes / block_bytes, limits::block_count_max));
+}
+
+result<std::size_t> kv_offload_bytes(const server_config& config, std::uint64_t free_bytes) {
+  if (config.kv_offload_gib == 0) return std::size_t{0};
+  if (!(config.kv_offload_gib > 0))
+    return error{errc::invalid_argument,
+                 fmt::format("kv_offload_gib is {}, but must be 0 or more", config.kv_offload_gib)};
+  if (!config.enable_prefix_caching)
+    return error{errc::invalid_argument,
+                 "kv_offload_gib needs enable_prefix_caching: only cached blocks are offloaded"};
+  if (config.kv_offload_gib > in_gib(free_bytes))
+    return error{errc::out_of_memory,
+                 fmt::format("kv_offload_gib is {:.2f} but only {:.2f} GiB of memory are free",
+                             config.kv_offload_gib, in_gib(free_bytes))};
+  return static_cast<std::size_t>(config.kv_offload_gib * static_cast<double>(gib));
 }
 
 }  // namespace troupe

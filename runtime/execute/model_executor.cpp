@@ -38,6 +38,7 @@ model_executor::model_executor(std::shared_ptr<const loaded_model> model, const 
 
 step_result model_executor::execute(const step_plan& plan) {
   const auto began = std::chrono::steady_clock::now();
+  std::vector<stored_block> offloaded = move_blocks(plan);
   for (const block_copy& copy : plan.copies) cache_.copy_block(copy.from, copy.to);
 
   std::vector<forward_slice> slices;
@@ -55,6 +56,7 @@ step_result model_executor::execute(const step_plan& plan) {
 
   step_result result;
   result.id = plan.id;
+  result.offloaded = std::move(offloaded);
   result.slices.resize(plan.slices.size());
   pool_.parallel_for(plan.slices.size(), [&](std::size_t i, std::size_t thread) {
     const step_slice& slice = plan.slices[i];
@@ -63,6 +65,19 @@ step_result model_executor::execute(const step_plan& plan) {
   });
   result.compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
   return result;
+}
+
+std::vector<stored_block> model_executor::move_blocks(const step_plan& plan) {
+  std::vector<stored_block> offloaded(plan.offloads.size());
+  pool_.parallel_for(plan.offloads.size(), [&](std::size_t i, std::size_t) {
+    const block_offload& order = plan.offloads[i];
+    offloaded[i] = {order.key, std::make_shared<const std::vector<std::byte>>(
+                                   cache_.export_block(order.block))};
+  });
+  pool_.parallel_for(plan.uploads.size(), [&](std::size_t i, std::size_t) {
+    cache_.import_block(plan.uploads[i].block, *plan.uploads[i].bytes).value();
+  });
+  return offloaded;
 }
 
 slice_result model_executor::finish_slice(const step_slice& slice, std::span<const float> rows,

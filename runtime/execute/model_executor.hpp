@@ -1,5 +1,6 @@
-// Executes step plans on a model: block copies, forward pass, sampling and prompt logprobs. Owns the compute
-// threads and the KV cache; keeps nothing of any sequence between steps except the cache's contents.
+// Executes step plans on a model: blocks to and from the lower tier, block copies, forward pass,
+// sampling and prompt logprobs. Owns the compute threads and the KV cache; keeps nothing of any
+// sequence between steps except the cache's contents.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +34,8 @@ class model_executor final : public step_executor {
 
  private:
   model_executor(std::shared_ptr<const loaded_model> model, const executor_options& options, kv_cache cache);
+  /// Reads the blocks that the plan offloads, then writes those that it uploads.
+  std::vector<stored_block> move_blocks(const step_plan& plan);
   slice_result finish_slice(const step_slice& slice, std::span<const float> rows, sampler& drawer) const;
 
   std::shared_ptr<const loaded_model> model_;

@@ -18,7 +18,7 @@ request_stream::request_stream(std::shared_ptr<const tokenizer> tokens,
 
 request_stream::taken request_stream::take(const sequence_update& update) {
   sequence_state& sequence = sequences_.at(update.sequence.index);
-  // A recompute scores the prompt again: only the first complete set counts.
+  // Rows that come after the first token are a recompute's: they went out already.
   if (prompt_logprobs_.size() + 1 < prompt_->size() && sequence.output.empty()) {
     for (const sampled_token& scored : update.prompt_logprobs) prompt_logprobs_.push_back(describe(scored));
   }
@@ -70,6 +70,10 @@ void request_stream::add_token(sequence_state& sequence, const sequence_update& 
 void request_stream::add_prompt(delta& part) const {
   if (params_->echo) part.text = tokens_->decode(*prompt_, params_->skip_special_tokens);
   part.prompt_logprobs = prompt_logprobs_;
+}
+
+void request_stream::restart_prompt() {
+  if (output_token_count() == 0) prompt_logprobs_.clear();
 }
 
 bool request_stream::is_complete() const {

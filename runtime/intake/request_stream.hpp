@@ -38,6 +38,9 @@ class request_stream {
   /// Takes one update. Updates of a sequence that has already ended are dropped.
   taken take(const sequence_update& update);
 
+  /// A new scheduler scores a prompt that brought no token yet from its first row again: forgets those rows.
+  void restart_prompt();
+
   [[nodiscard]] bool is_complete() const;  ///< every sequence ended
   /// Finish reasons and token counts; the caller adds the times.
   [[nodiscard]] finished summary() const;

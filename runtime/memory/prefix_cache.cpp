@@ -3,27 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <utility>
 
 #include "config/limits.hpp"
 
 namespace troupe {
-namespace {
-
-// One round of splitmix64's finalizer over the sum: every input bit reaches every output bit.
-// Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-constexpr std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
-  std::uint64_t x = hash * 0x9E3779B97F4A7C15u + value + 0x9E3779B97F4A7C15u;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-  return x ^ (x >> 31);
-}
-
-std::uint64_t pair_of(token_id low, token_id high) {
-  return static_cast<std::uint64_t>(static_cast<std::uint32_t>(low)) |
-         static_cast<std::uint64_t>(static_cast<std::uint32_t>(high)) << 32;
-}
-
-}  // namespace
 
 prefix_cache::prefix_cache(block_pool& pool, std::uint32_t block_tokens,
                            std::uint64_t model_fingerprint)
@@ -35,6 +19,12 @@ prefix_cache::prefix_cache(block_pool& pool, std::uint32_t block_tokens,
       buckets_(std::bit_ceil(std::size_t{pool.total()}), none) {
   TROUPE_CHECK(block_tokens >= 1 && block_tokens <= limits::block_tokens_max);
   pool_.on_evicted([this](block_index block) { forget(block); });
+}
+
+void prefix_cache::on_evicted(std::function<void(block_index, block_key_ptr)> handler) {
+  TROUPE_CHECK(size_ == 0 && handler);
+  evicted_ = std::move(handler);
+  keys_.resize(entries_.size());
 }
 
 std::vector<block_index> prefix_cache::lookup(std::uint64_t tenant_salt, const token_view& tokens,
@@ -72,6 +62,7 @@ block_index prefix_cache::insert(std::uint64_t tenant_salt, std::optional<block_
   if (parent) ++entries_[to_index(*parent)].children;
   std::copy(tokens.begin(), tokens.end(),
             tokens_.begin() + static_cast<std::ptrdiff_t>(to_index(block) * block_tokens_));
+  if (evicted_) keys_[to_index(block)] = key_for(tenant_salt, parent_number, tokens);
   pool_.set_indexed(block);
   ++size_;
   return block;
@@ -89,16 +80,21 @@ void prefix_cache::forget(block_index block) {
   if (evicted.parent != none) --entries_[static_cast<std::size_t>(evicted.parent)].children;
   evicted = entry{};
   --size_;
+  if (evicted_) evicted_(block, std::move(keys_[to_index(block)]));
 }
 
 std::uint64_t prefix_cache::chain_hash(std::uint64_t tenant_salt, std::int32_t parent,
                                        std::span<const token_id> tokens) const {
-  std::uint64_t hash = parent == none ? mix(mix(0, model_fingerprint_), tenant_salt)
-                                      : entries_[static_cast<std::size_t>(parent)].hash;
-  std::size_t i = 0;
-  for (; i + 2 <= tokens.size(); i += 2) hash = mix(hash, pair_of(tokens[i], tokens[i + 1]));
-  if (i < tokens.size()) hash = mix(hash, pair_of(tokens[i], token_id{-1}));
-  return hash;
+  return chain_next(parent == none ? chain_root(model_fingerprint_, tenant_salt)
+                                   : entries_[static_cast<std::size_t>(parent)].hash,
+                    tokens);
+}
+
+block_key_ptr prefix_cache::key_for(std::uint64_t tenant_salt, std::int32_t parent,
+                                    std::span<const token_id> tokens) const {
+  return block_key::make(model_fingerprint_, tenant_salt,
+                         parent == none ? nullptr : keys_[static_cast<std::size_t>(parent)],
+                         tokens);
 }
 
 std::int32_t prefix_cache::find(std::uint64_t hash, std::uint64_t tenant_salt, std::int32_t parent,
@@ -139,6 +135,7 @@ void prefix_cache::check_integrity() const {
     TROUPE_CHECK(each.present == pool_.is_indexed(block));
     if (!each.present) continue;
     ++present;
+    TROUPE_CHECK(!evicted_ || keys_[i]->hash() == each.hash);
     TROUPE_CHECK(each.hash == chain_hash(each.tenant_salt, each.parent, tokens_of(block)));
     TROUPE_CHECK(find(each.hash, each.tenant_salt, each.parent, tokens_of(block)) ==
                  static_cast<std::int32_t>(i));

@@ -10,11 +10,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "kernels/base/index_types.hpp"
+#include "runtime/memory/block_key.hpp"
 #include "runtime/memory/block_pool.hpp"
 #include "runtime/memory/token_view.hpp"
 
@@ -26,6 +28,10 @@ class prefix_cache {
   prefix_cache(block_pool& pool, std::uint32_t block_tokens, std::uint64_t model_fingerprint);
   prefix_cache(const prefix_cache&) = delete;
   prefix_cache& operator=(const prefix_cache&) = delete;
+
+  /// Called with each block that is evicted and its key, before its new owner writes it. Set it
+  /// before anything is indexed: without it no keys are kept.
+  void on_evicted(std::function<void(block_index, block_key_ptr)> handler);
 
   /// The longest chain of indexed blocks that begins these tokens, at most `positions_max`
   /// positions of it, and never the last token: its row must be computed, because the next token is
@@ -62,6 +68,8 @@ class prefix_cache {
   [[nodiscard]] const entry& at(block_index block) const;
   [[nodiscard]] std::uint64_t chain_hash(std::uint64_t tenant_salt, std::int32_t parent,
                                          std::span<const token_id> tokens) const;
+  [[nodiscard]] block_key_ptr key_for(std::uint64_t tenant_salt, std::int32_t parent,
+                                      std::span<const token_id> tokens) const;
   [[nodiscard]] std::int32_t find(std::uint64_t hash, std::uint64_t tenant_salt,
                                   std::int32_t parent, std::span<const token_id> tokens) const;
   [[nodiscard]] std::size_t bucket_of(std::uint64_t hash) const {
@@ -72,8 +80,10 @@ class prefix_cache {
   block_pool& pool_;
   std::uint32_t block_tokens_;
   std::uint64_t model_fingerprint_;
-  std::vector<entry> entries_;         ///< one for each block of the pool
-  std::vector<token_id> tokens_;       ///< block_tokens_ for each block
+  std::vector<entry> entries_;       ///< one for each block of the pool
+  std::vector<token_id> tokens_;     ///< block_tokens_ for each block
+  std::vector<block_key_ptr> keys_;  ///< of indexed blocks; empty without a handler
+  std::function<void(block_index, block_key_ptr)> evicted_;
   std::vector<std::int32_t> buckets_;  ///< first block of each chain; a power of two >= blocks
   std::uint32_t size_ = 0;
 };

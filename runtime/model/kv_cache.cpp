@@ -72,4 +72,31 @@ void kv_cache::copy_block(block_index from, block_index to) {
   }
 }
 
+std::vector<std::byte> kv_cache::export_block(block_index block) const {
+  TROUPE_CHECK(to_index(block) < block_count_);
+  const std::size_t block_bytes = layout_.block_bytes();
+  std::vector<std::byte> bytes;
+  bytes.reserve(exported_bytes());
+  for (std::size_t index = 0; index < layer_count_; ++index) {
+    const std::byte* source = data_ + index * layer_bytes() + to_index(block) * block_bytes;
+    bytes.insert(bytes.end(), source, source + block_bytes);
+  }
+  return bytes;
+}
+
+result<void> kv_cache::import_block(block_index block, std::span<const std::byte> bytes) {
+  TROUPE_CHECK(to_index(block) < block_count_);
+  if (bytes.size() != exported_bytes()) {
+    return error{errc::invalid_argument,
+                 fmt::format("a KV block of {} bytes for a cache whose blocks have {} ({} layers)",
+                             bytes.size(), exported_bytes(), layer_count_)};
+  }
+  const std::size_t block_bytes = layout_.block_bytes();
+  for (std::size_t index = 0; index < layer_count_; ++index) {
+    std::memcpy(data_ + index * layer_bytes() + to_index(block) * block_bytes,
+                bytes.data() + index * block_bytes, block_bytes);
+  }
+  return {};
+}
+
 }  // namespace troupe

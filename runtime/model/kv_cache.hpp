@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
+#include <vector>
 
 #include "kernels/attention/attention.hpp"
 #include "kernels/base/index_types.hpp"
@@ -30,6 +32,14 @@ class kv_cache {
 
   /// Copies a block's contents in every layer, for copy on write.
   void copy_block(block_index from, block_index to);
+
+  /// K and V of one block in every layer, first layer first.
+  [[nodiscard]] std::size_t exported_bytes() const noexcept {
+    return layout_.block_bytes() * layer_count_;
+  }
+  [[nodiscard]] std::vector<std::byte> export_block(block_index block) const;
+  /// Error: invalid_argument for bytes of another size; then nothing is written.
+  result<void> import_block(block_index block, std::span<const std::byte> bytes);
 
  private:
   kv_cache(const kernels::kv_layout& layout, std::size_t layer_count, std::size_t block_count,

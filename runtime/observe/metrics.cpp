@@ -62,6 +62,7 @@ using by_lane = std::array<Metric*, lane_count>;
 /// The totals of the scheduler that were already added to the counters.
 struct seen_totals {
   std::uint64_t preemptions = 0, prefix_queries = 0, prefix_hits = 0;
+  std::uint64_t offloaded = 0, uploaded = 0;
 };
 
 /// A total that went down belongs to a restarted scheduler, which counts from zero.
@@ -88,6 +89,10 @@ struct metrics::state {
         counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.");
     prefix_hits = counter("prefix_cache_hits_total", "Prompt tokens found in the prefix cache.");
     preemptions = counter("num_preemptions_total", "Sequences that gave their blocks to others.");
+    offload_stored = counter("kv_offload_stored_blocks_total",
+                             "Evicted blocks copied to the tier below the device.");
+    offload_hits = counter("kv_offload_hit_blocks_total",
+                           "Blocks taken back from that tier instead of being computed.");
     prompt_tokens = counters("prompt_tokens_total", "Prompt tokens of requests that ended.");
     generation_tokens = counters("generation_tokens_total", "Tokens generated.");
     time_to_first_token =
@@ -190,6 +195,7 @@ struct metrics::state {
   by_lane<Gauge> num_requests_running{}, num_requests_waiting{};
   Gauge* kv_cache_usage = nullptr;
   Counter *prefix_queries = nullptr, *prefix_hits = nullptr, *preemptions = nullptr;
+  Counter *offload_stored = nullptr, *offload_hits = nullptr;
   by_lane<Counter> prompt_tokens{}, generation_tokens{};
   by_lane<Histogram> time_to_first_token{}, inter_token_latency{}, e2e_latency{}, queue_time{};
   by_lane<Histogram> request_prompt_tokens{}, request_generation_tokens{};
@@ -219,6 +225,8 @@ void metrics::set_counts(const scheduler_counts& counts) {
   state_->preemptions->Increment(take_increase(seen.preemptions, counts.preemptions));
   state_->prefix_queries->Increment(take_increase(seen.prefix_queries, counts.prefix_query_tokens));
   state_->prefix_hits->Increment(take_increase(seen.prefix_hits, counts.prefix_hit_tokens));
+  state_->offload_stored->Increment(take_increase(seen.offloaded, counts.offloaded_blocks));
+  state_->offload_hits->Increment(take_increase(seen.uploaded, counts.uploaded_blocks));
 }
 
 void metrics::observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms) {

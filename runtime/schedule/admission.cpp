@@ -2,6 +2,7 @@
 // blocks. A request that has to wait holds back everything behind it, in its lane and in the lanes
 // below, so that large requests are not starved by small ones. Only a VIP preempts to be admitted.
 #include <algorithm>
+#include <utility>
 
 #include "runtime/schedule/scheduler_state.hpp"
 
@@ -60,34 +61,41 @@ bool scheduler_core::state::make_seats(request_state& request) {
   return true;
 }
 
-/// Gives an idle sequence its cached prefix and its first chunk. Returns the positions found in the
-/// prefix cache; nothing when tokens or blocks lack.
+/// Gives an idle sequence its cached prefix, what the lower tier offers behind it, and its first
+/// chunk. Returns the positions that need not be computed; nothing when tokens or blocks lack.
 std::optional<std::uint32_t> scheduler_core::state::start_sequence(request_state& request,
                                                                    sequence_state& sequence) {
   if (tokens_left == 0) return std::nullopt;
   const token_view tokens = request.tokens_of(sequence);
   std::vector<block_index> hits;
+  std::span<const offered_block> offers;
   if (limits.enable_prefix_caching) {
     // A cached row has no logits: where prompt logprobs are wanted, only rows already delivered may
     // be skipped.
     const std::uint32_t positions_max =
         request.wants_prompt_logprobs() ? request.prompt_rows_scored : tokens.size();
     hits = prefix.lookup(request.request.tenant_salt, tokens, positions_max);
+    offers = offers_from(request, static_cast<std::uint32_t>(hits.size()), positions_max);
   }
-  const auto hit_tokens = static_cast<std::uint32_t>(hits.size()) * limits.block_tokens;
+  const auto device_tokens = static_cast<std::uint32_t>(hits.size()) * limits.block_tokens;
+  const auto hit_tokens =
+      device_tokens + static_cast<std::uint32_t>(offers.size()) * limits.block_tokens;
   if (chunk_for(tokens.size() - hit_tokens) == 0) return std::nullopt;
   if (!make_room(request.service(), hits, blocks_for(tokens.size(), limits.block_tokens))) {
     return std::nullopt;
   }
+  std::vector<block_upload> uploads;
   change(request, sequence, [&] {
     sequence.table.adopt(pool, hits);
     sequence.phase = sequence_phase::prefill;
-    sequence.computed_count = hit_tokens;
+    sequence.computed_count = device_tokens;
     sequence.indexed_count = static_cast<std::uint32_t>(hits.size());
+    uploads = take_uploads(sequence, offers);
   });
   // Room for the whole prompt was just made, so that this preempts nobody. Preempting gave tokens
   // back, if anything.
   TROUPE_CHECK(schedule(request, sequence, chunk_for(tokens.size() - hit_tokens)));
+  drafts[*sequence.draft].uploads = std::move(uploads);
   return hit_tokens;
 }
 

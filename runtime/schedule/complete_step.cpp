@@ -17,6 +17,9 @@ step_outcome scheduler_core::state::complete(const step_result& result) {
                        fmt::format("{} results for {} slices", result.slices.size(), sent.size()));
   step_outcome outcome;
   outcome.updates.reserve(sent.size());
+  TROUPE_CHECK_MESSAGE(
+      result.offloaded.size() == offloads_in_flight,
+      fmt::format("{} blocks for {} offloads", result.offloaded.size(), offloads_in_flight));
   for (std::size_t i = 0; i < sent.size(); ++i) complete_slice(sent[i], result.slices[i], outcome);
   sent.clear();
   in_flight.reset();
@@ -33,7 +36,9 @@ void scheduler_core::state::complete_slice(const sent_slice& slice, const slice_
   const std::uint32_t first = sequence.computed_count;
   sequence.in_flight = false;
   sequence.computed_count += slice.count;
+  sequence.uploaded_count = 0;
   if (limits.enable_prefix_caching) index_computed(request, sequence);
+  drop_offers(request);
 
   const bool carries_prompt = request.prompt_shared && !request.ended;
   if (sequence.finished && !carries_prompt) {

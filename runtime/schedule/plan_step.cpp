@@ -2,6 +2,7 @@
 // that have begun and requests that wait. So a VIP is admitted before a realtime prompt's next
 // chunk.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "runtime/schedule/scheduler_state.hpp"
@@ -12,6 +13,7 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   TROUPE_CHECK(!in_flight && drafts.empty());
   tokens_left = limits.max_num_batched_tokens;
   starts_left = limits.max_batch_size;
+  uploads_left = limits.max_uploads_per_step;
   preempted_in_plan = false;
   admission_open = true;
 
@@ -77,7 +79,7 @@ bool scheduler_core::state::schedule(request_state& request, sequence_state& seq
   std::optional<block_copy> copy;
   change(request, sequence, [&] { copy = std::move(sequence.table.append(pool, count)).value(); });
   sequence.draft = drafts.size();
-  drafts.push_back({&request, &sequence, count, copy, false});
+  drafts.push_back({&request, &sequence, count, copy, {}, false});
   tokens_left -= count;
   return true;
 }
@@ -87,8 +89,10 @@ step_plan scheduler_core::state::seal() {
   plan.slices.reserve(drafts.size());
   sent.clear();
   sent.reserve(drafts.size());
-  for (const draft& each : drafts) {
+  for (draft& each : drafts) {
     if (each.dropped) continue;
+    uploaded_blocks += each.uploads.size();
+    std::ranges::move(each.uploads, std::back_inserter(plan.uploads));
     if (each.copy) {
       // A sibling that shared the source still holds it: had all been preempted, so had this one.
       // So the copies of a plan may run in any order.
@@ -101,6 +105,9 @@ step_plan scheduler_core::state::seal() {
   }
   drafts.clear();
   if (plan.slices.empty()) return plan;
+  offloaded_blocks += offloads.size();
+  plan.offloads = std::exchange(offloads, {});
+  offloads_in_flight = plan.offloads.size();
   plan.id = static_cast<step_id>(next_step++);
   in_flight = plan.id;
   return plan;

@@ -35,6 +35,7 @@ struct sequence_state {
   block_table table;
   std::uint32_t computed_count = 0;  ///< positions whose K and V completed steps have written
   std::uint32_t indexed_count = 0;   ///< leading full blocks that the prefix index names
+  std::uint32_t uploaded_count = 0;  ///< blocks behind them that the step in flight uploads
   std::optional<std::size_t> draft;  ///< its place in the plan being made
 };
 
@@ -46,11 +47,12 @@ struct request_state {
   std::vector<sequence_state> sequences;
   std::uint32_t unfinished_count =
       0;  ///< each one takes a place of max_num_seqs while the request runs
-  std::uint32_t active_count = 0;  ///< sequences that hold blocks
-  bool prompt_shared = false;      ///< sequence 0 computes the prompt for all
-  bool running = false;            ///< else it waits, unless ended
-  bool started = false;            ///< left the queue at least once
-  bool ended = false;              ///< no longer known to anybody; kept for the step in flight
+  std::uint32_t active_count = 0;     ///< sequences that hold blocks
+  bool prompt_shared = false;         ///< sequence 0 computes the prompt for all
+  bool running = false;               ///< else it waits, unless ended
+  bool started = false;               ///< left the queue at least once
+  bool ended = false;                 ///< no longer known to anybody; kept for the step in flight
+  std::vector<offered_block> offers;  ///< what a lower tier has of the prompt, by ascending place
   std::uint32_t prompt_rows_scored = 0;  ///< rows whose prompt logprobs were delivered
 
   [[nodiscard]] request_id id() const { return request.id; }

@@ -25,6 +25,7 @@ result<void> check_limits(const scheduler_limits& limits) {
       check("max_num_queued_reqs", limits.max_num_queued_reqs, 1, limits::num_queued_reqs_max));
   TROUPE_TRY_VOID(check("block_tokens", limits.block_tokens, 1, limits::block_tokens_max));
   TROUPE_TRY_VOID(check("block_count", limits.block_count, 1, limits::block_count_max));
+  TROUPE_TRY_VOID(check("max_uploads_per_step", limits.max_uploads_per_step, 1, no_bound));
   // A step has to hold one token of every running sequence, and without chunks the longest prompt
   // whole.
   TROUPE_TRY_VOID(check("max_num_batched_tokens", limits.max_num_batched_tokens,
@@ -48,7 +49,12 @@ scheduler_core::state::state(scheduler_limits given)
     : limits(checked(std::move(given))),
       pool(limits.block_count),
       prefix(pool, limits.block_tokens, limits.model_fingerprint),
-      marks(limits.block_count, 0) {}
+      marks(limits.block_count, 0) {
+  if (!limits.enable_offload) return;
+  prefix.on_evicted([this](block_index block, block_key_ptr key) {
+    offloads.push_back({block, std::move(key)});
+  });
+}
 
 scheduler_core::state::~state() {
   for (auto& [id, request] : requests) ending.push_back(std::move(request));
@@ -79,6 +85,18 @@ result<void> scheduler_core::enqueue(schedule_request request) {
   const request_id id = owned->id();
   self.requests.emplace(id, std::move(owned));
   return {};
+}
+
+bool scheduler_core::offer_blocks(request_id id, std::vector<offered_block> blocks) {
+  const auto found = state_->requests.find(id);
+  return found != state_->requests.end() && state_->offer_blocks(*found->second, std::move(blocks));
+}
+
+std::uint32_t scheduler_core::cached_prefix_blocks(std::uint64_t tenant_salt,
+                                                   std::span<const token_id> prompt) const {
+  const token_view tokens{prompt, {}};
+  return static_cast<std::uint32_t>(
+      state_->prefix.lookup(tenant_salt, tokens, tokens.size()).size());
 }
 
 bool scheduler_core::cancel(request_id id) {
@@ -118,6 +136,7 @@ void scheduler_core::state::end_request(request_state& request) {
   TROUPE_CHECK(!request.ended && request.unfinished_count == 0);
   request.running ? running.erase(request) : queues.erase(request);
   request.ended = true;
+  drop_offers(request);
   for (auto sequence = request.sequences.rbegin(); sequence != request.sequences.rend();
        ++sequence) {
     if (!sequence->in_flight) release_blocks(request, *sequence);
@@ -134,6 +153,7 @@ void scheduler_core::state::release_blocks(request_state& request, sequence_stat
     sequence.phase = sequence_phase::idle;
     sequence.computed_count = 0;
     sequence.indexed_count = 0;
+    sequence.uploaded_count = 0;
   });
 }
 
@@ -175,6 +195,9 @@ scheduler_counts scheduler_core::counts() const {
   counts.preemptions = self.preemptions;
   counts.prefix_query_tokens = self.prefix_query_tokens;
   counts.prefix_hit_tokens = self.prefix_hit_tokens;
+  counts.offloaded_blocks = self.offloaded_blocks;
+  counts.uploaded_blocks = self.uploaded_blocks;
+  counts.offered_blocks = self.offered_blocks;
   return counts;
 }
 

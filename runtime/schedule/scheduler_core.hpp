@@ -49,6 +49,8 @@ struct scheduler_limits {
   std::uint32_t block_count = 0;
   bool enable_prefix_caching = true;
   bool enable_chunked_prefill = true;
+  bool enable_offload = false;  ///< evicted blocks go to a lower tier, offers come from it
+  std::uint32_t max_uploads_per_step = 256;  ///< blocks; bounds how long copying holds a step up
   std::uint64_t model_fingerprint = 0;
   std::vector<token_id> end_of_generation;  ///< ids that end a sequence unless ignore_eos
 };
@@ -89,7 +91,7 @@ struct sequence_update {
 struct request_started {
   request_id id{};
   monotonic_time queued{};            ///< how long it waited
-  std::uint32_t cached_tokens = 0;    ///< prompt tokens found in the prefix cache
+  std::uint32_t cached_tokens = 0;    ///< prompt tokens found in the prefix cache or uploaded
 };
 
 struct step_outcome {
@@ -103,6 +105,8 @@ struct scheduler_counts {
   std::uint32_t blocks_total = 0, blocks_free = 0, blocks_cached = 0, blocks_referenced = 0;
   std::uint64_t preemptions = 0;                    ///< since start
   std::uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0;
+  std::uint64_t offloaded_blocks = 0, uploaded_blocks = 0;  ///< in sealed plans, since start
+  std::uint32_t offered_blocks = 0;                         ///< held for requests
 };
 
 class scheduler_core {
@@ -113,6 +117,15 @@ class scheduler_core {
 
   /// Errors: overloaded (queue full), invalid_argument (can never fit: says the numbers), already_exists.
   result<void> enqueue(schedule_request request);
+
+  /// Blocks of the request's prompt that the lower tier has, by ascending place, verified by their
+  /// keys. When the request is admitted, those that follow what the device has are uploaded instead
+  /// of computed. Kept until a step of the request completes, at most block_count for all requests
+  /// together. False: nothing was taken (unknown, begun already, no room, or the tier is off).
+  bool offer_blocks(request_id id, std::vector<offered_block> blocks);
+  /// Full blocks of this prompt that the device has now.
+  [[nodiscard]] std::uint32_t cached_prefix_blocks(std::uint64_t tenant_salt,
+                                                   std::span<const token_id> prompt) const;
 
   /// Ends a request in any state; its blocks are free after the step in flight that names them. False if unknown.
   bool cancel(request_id id);

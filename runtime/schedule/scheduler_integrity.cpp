@@ -8,6 +8,7 @@ namespace {
 struct recount {
   std::vector<std::uint32_t> references;
   std::array<std::uint32_t, lane_count> active{}, committed{}, waiting{};
+  std::size_t offered = 0;
 };
 
 void check_sequence(const request_state& request, const sequence_state& sequence) {
@@ -47,13 +48,17 @@ void scheduler_core::state::check_integrity() const {
             request.tokens_of(sequence).copy(i * limits.block_tokens, limits.block_tokens)));
       }
       TROUPE_CHECK(!limits.enable_prefix_caching ||
-                   sequence.indexed_count == sequence.computed_count / limits.block_tokens);
+                   sequence.indexed_count + sequence.uploaded_count ==
+                       sequence.computed_count / limits.block_tokens);
+      TROUPE_CHECK(sequence.uploaded_count == 0 || sequence.in_flight);
       active += sequence.phase != sequence_phase::idle ? 1u : 0u;
       unfinished += sequence.finished ? 0u : 1u;
       sums.committed[place] += missing_blocks(request, sequence);
     }
     TROUPE_CHECK(active == request.active_count && unfinished == request.unfinished_count);
     sums.active[place] += active;
+    sums.offered += request.offers.size();
+    TROUPE_CHECK(request.offers.empty() || !request.ended);
   };
   for (const auto& [id, request] : requests) {
     TROUPE_CHECK(request->id() == id && !request->ended && request->unfinished_count != 0);
@@ -70,6 +75,8 @@ void scheduler_core::state::check_integrity() const {
   for (std::uint32_t i = 0; i < pool.total(); ++i) {
     TROUPE_CHECK(sums.references[i] == pool.reference_count(static_cast<block_index>(i)));
   }
+  TROUPE_CHECK(sums.offered == offered_blocks && offered_blocks <= limits.block_count);
+  TROUPE_CHECK(offloads.empty() || limits.enable_offload);
   TROUPE_CHECK(sums.active == active_sequences && sums.committed == committed_blocks);
   for (const lane service : all_lanes) {
     TROUPE_CHECK(sums.waiting[to_index(service)] == queues.size(service));

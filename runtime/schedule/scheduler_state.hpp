@@ -2,6 +2,7 @@
 //   scheduler_core.cpp  the public calls, cancelling, counts, integrity
 //   plan_step.cpp       who is in the next step, and the sealed plan
 //   admission.cpp       starting what waits, within sequences, tokens and blocks
+//   offers.cpp          blocks of the lower tier
 //   preemption.cpp      taking blocks back
 //   complete_step.cpp   applying a step's result
 #pragma once
@@ -33,6 +34,7 @@ struct scheduler_core::state {
     sequence_state* sequence = nullptr;
     std::uint32_t count = 0;
     std::optional<block_copy> copy;
+    std::vector<block_upload> uploads;
     bool dropped = false;
   };
   /// One slice of the step in flight.
@@ -63,6 +65,17 @@ struct scheduler_core::state {
   [[nodiscard]] std::uint32_t margin_for(lane service) const;
   [[nodiscard]] bool can_ever_make_room(std::span<const block_index> hits,
                                         std::uint32_t blocks_and_margin);
+
+  // offers.cpp
+  bool offer_blocks(request_state& request, std::vector<offered_block> blocks);
+  void drop_offers(request_state& request);
+  /// The run of offers from block `first` on that one step may upload, the first
+  /// `positions_max` positions and never the last token.
+  [[nodiscard]] std::span<const offered_block> offers_from(const request_state& request,
+                                                           std::uint32_t first,
+                                                           std::uint32_t positions_max) const;
+  std::vector<block_upload> take_uploads(sequence_state& sequence,
+                                         std::span<const offered_block> offers);
 
   // preemption.cpp
   bool preempt_for(request_state& request, sequence_state& sequence);
@@ -108,17 +121,23 @@ struct scheduler_core::state {
   std::vector<draft> drafts;
   std::uint32_t tokens_left = 0;
   std::uint32_t starts_left = 0;
+  std::uint32_t uploads_left = 0;
   bool preempted_in_plan = false;
   bool admission_open =
       true;  ///< false once a request had to wait: nothing behind it may overtake it
 
+  std::vector<block_offload> offloads;  ///< evicted since the last sealed plan; bytes still there
+
   std::optional<step_id> in_flight;
   std::vector<sent_slice> sent;
+  std::size_t offloads_in_flight = 0;
 
   std::uint64_t next_step = 1;
   std::uint64_t next_order = 0;
   std::uint64_t preemptions = 0;
   std::uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0;
+  std::uint64_t offloaded_blocks = 0, uploaded_blocks = 0;
+  std::uint32_t offered_blocks = 0;  ///< sum of all requests' offers
   std::vector<std::uint32_t> marks;  ///< for each block; equal to mark_epoch: seen
   std::uint32_t mark_epoch = 0;
 };

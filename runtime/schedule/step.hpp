@@ -13,6 +13,7 @@
 #include "kernels/base/index_types.hpp"
 #include "runtime/decode/generation_params.hpp"
 #include "runtime/memory/block_copy.hpp"
+#include "runtime/memory/block_key.hpp"
 
 namespace troupe {
 
@@ -49,9 +50,23 @@ struct step_slice {
   std::optional<token_id> next_token;
 };
 
+/// A cached block that was given to a new owner: its contents go to the lower tier.
+struct block_offload {
+  block_index block{};
+  block_key_ptr key;
+};
+/// Contents that come back from the lower tier instead of being computed.
+struct block_upload {
+  block_index block{};
+  block_bytes bytes;
+};
+
+/// Executed in the order of the fields.
 struct step_plan {
   step_id id{};
-  std::vector<block_copy> copies;  ///< executed before the slices (copy-on-write)
+  std::vector<block_offload> offloads;  ///< read before anything of this step is written
+  std::vector<block_upload> uploads;
+  std::vector<block_copy> copies;  ///< copy-on-write
   std::vector<step_slice> slices;
   [[nodiscard]] std::uint32_t token_count() const {
     std::uint32_t count = 0;
@@ -67,7 +82,8 @@ struct slice_result {
 
 struct step_result {
   step_id id{};
-  std::vector<slice_result> slices;  ///< in plan order
+  std::vector<slice_result> slices;     ///< in plan order
+  std::vector<stored_block> offloaded;  ///< the plan's offloads, in order
   double compute_ms = 0.0;
 };
 

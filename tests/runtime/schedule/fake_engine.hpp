@@ -5,6 +5,7 @@
 // that any schedule must give.
 #pragma once
 
+#include <cstring>
 #include <map>
 #include <set>
 #include <vector>
@@ -119,14 +120,16 @@ class fake_engine {
   explicit fake_engine(const scheduler_limits& limits)
       : limits_(limits), memory_(std::size_t{limits.block_count} * limits.block_tokens) {}
 
-  /// Copies first, then every slice's reads, then every write: a slice must not need what another
-  /// slice of the same step writes.
+  /// Offloads, uploads, copies, then every slice's reads, then every write: a slice must not need
+  /// what another slice of the same step writes.
   step_result run(const step_plan& plan, const expectations& truth) {
     ++step_;
     check_sizes(plan);
+    step_result made;
+    for (const auto& order : plan.offloads) made.offloaded.push_back({order.key, read(order)});
+    upload_blocks(plan);
     copy_blocks(plan);
     for (const auto& slice : plan.slices) check_prefix(slice, truth.at(slice.sequence.request));
-    step_result made;
     made.id = plan.id;
     for (const auto& slice : plan.slices) {
       made.slices.push_back(run_slice(slice, truth.at(slice.sequence.request)));
@@ -157,6 +160,42 @@ class fake_engine {
       const std::size_t end = slice.position_first + slice.tokens.size();
       const std::size_t blocks = (end + limits_.block_tokens - 1) / limits_.block_tokens;
       if (slice.block_table.size() != blocks) FAIL("the block table has another size");
+    }
+  }
+
+  /// The bytes of an evicted block, which must still be what its key says.
+  block_bytes read(const block_offload& order) {
+    if (!limits_.enable_offload) FAIL("an offload with the tier off");
+    std::vector<token_id> prefix;
+    for (const block_key* link = order.key.get(); link != nullptr; link = link->parent().get()) {
+      prefix.insert(prefix.begin(), link->tokens().begin(), link->tokens().end());
+    }
+    std::uint64_t path = path_root(order.key->tenant_salt());
+    const kv_slot* slots = &memory_.at(to_index(order.block) * limits_.block_tokens);
+    for (std::uint32_t p = 0; p < prefix.size(); ++p) {
+      path = path_next(path, prefix[p]);
+      if (p + limits_.block_tokens < prefix.size()) continue;
+      const kv_slot& evicted = slots[p % limits_.block_tokens];
+      if (evicted.position != p || evicted.path != path) FAIL("an offloaded block lost its KV");
+    }
+    std::vector<std::byte> bytes(limits_.block_tokens * sizeof(kv_slot));
+    std::memcpy(bytes.data(), slots, bytes.size());
+    return std::make_shared<const std::vector<std::byte>>(std::move(bytes));
+  }
+
+  void upload_blocks(const step_plan& plan) {
+    if (plan.uploads.size() > limits_.max_uploads_per_step) FAIL("too many uploads");
+    std::set<block_index> targets;
+    for (const auto& upload : plan.uploads) {
+      if (!targets.insert(upload.block).second) FAIL("two uploads into one block");
+      kv_slot* slots = &memory_.at(to_index(upload.block) * limits_.block_tokens);
+      REQUIRE(upload.bytes->size() == limits_.block_tokens * sizeof(kv_slot));
+      std::memcpy(slots, upload.bytes->data(), upload.bytes->size());
+    }
+    for (const auto& copy : plan.copies) {
+      if (targets.contains(copy.from) || targets.contains(copy.to)) {
+        FAIL("a copy of an uploaded block");
+      }
     }
   }
 

@@ -1,12 +1,14 @@
 // Proves that any mix of lanes, n, cancels, stops, preemptions, chunk sizes, prefix reuse and
 // resumed requests gives every request exactly the tokens it would get alone, exactly once; that
 // the KV which a step reads is always the right one; and that no block is lost. Integrity is
-// checked after every call.
+// checked after every call. Also with a lower tier: evicted blocks leave with the right contents,
+// and what comes back is read as if it had been computed.
 #include <algorithm>
 #include <memory>
 #include <random>
 
 #include "tests/runtime/schedule/fake_engine.hpp"
+#include "tests/runtime/schedule/fake_lower_tier.hpp"
 
 using namespace troupe;
 using namespace troupe::test;
@@ -15,13 +17,18 @@ namespace {
 
 struct round_totals {
   std::uint64_t operations = 0, steps = 0, finished = 0, cancelled = 0, preemptions = 0,
-                resumed = 0, hit_tokens = 0, copies = 0, refused = 0;
+                resumed = 0, hit_tokens = 0, copies = 0, refused = 0, offloaded = 0, uploaded = 0,
+                offers = 0;
 };
 
 class random_round {
  public:
-  random_round(unsigned seed, round_totals& totals)
-      : random_(seed), totals_(totals), limits_(draw_limits()), core_(limits_), engine_(limits_) {}
+  random_round(unsigned seed, round_totals& totals, bool offload = false)
+      : random_(seed),
+        totals_(totals),
+        limits_(draw_limits(offload)),
+        core_(limits_),
+        engine_(limits_) {}
 
   void run() {
     for (int i = 0; i < 160; ++i) {
@@ -52,12 +59,15 @@ class random_round {
     REQUIRE(counts.running_sequences == 0);
     totals_.preemptions += counts.preemptions;
     totals_.hit_tokens += counts.prefix_hit_tokens;
+    totals_.offloaded += counts.offloaded_blocks;
+    totals_.uploaded += counts.uploaded_blocks;
+    REQUIRE(counts.offered_blocks == 0);
   }
 
  private:
   std::uint32_t below(std::uint32_t bound) { return static_cast<std::uint32_t>(random_() % bound); }
 
-  scheduler_limits draw_limits() {
+  scheduler_limits draw_limits(bool offload) {
     scheduler_limits limits;
     limits.block_tokens = std::array{1u, 3u, 4u, 8u, 16u}[below(5)];
     limits.max_model_len = 24 + below(60);
@@ -75,6 +85,11 @@ class random_round {
     limits.block_count = std::max(2u, longest / 2) + below(longest * 5);
     limits.model_fingerprint = random_();
     limits.end_of_generation = {token_id{0}, token_id{7}};
+    if (!offload) return limits;
+    limits.enable_offload = true;
+    limits.enable_prefix_caching = below(8) != 0;
+    limits.max_uploads_per_step = 1 + below(12);
+    limits.block_count = std::max(2u, longest / 2) + below(longest * 2);
     return limits;
   }
 
@@ -153,6 +168,24 @@ class random_round {
     REQUIRE(core_.enqueue(request).failure().code == errc::already_exists);
     if (!request.resumed.empty()) ++totals_.resumed;
     truth_.emplace(request.id, expect(request, limits_));
+    if (below(3) != 0) offer(request);
+  }
+
+  // A waiting or preempted request may take what the tier has; nobody else does.
+  void offer(const schedule_request& request) {
+    const bool has_holes = below(4) == 0;
+    auto blocks = tier_.find(block_keys_of(limits_.model_fingerprint, request.tenant_salt,
+                                           *request.prompt, limits_.block_tokens),
+                             [&](std::uint32_t) { return !has_holes || below(4) != 0; });
+    const bool is_known = truth_.contains(request.id) && !truth_.at(request.id).is_done();
+    ++totals_.operations;
+    const bool is_empty = blocks.empty();
+    if (core_.offer_blocks(request.id, std::move(blocks))) {
+      REQUIRE((is_known && !is_empty && limits_.enable_offload && limits_.enable_prefix_caching));
+      ++totals_.offers;
+    }
+    core_.check_integrity();
+    REQUIRE(core_.counts().offered_blocks <= limits_.block_count);
   }
 
   void disturb() {
@@ -160,6 +193,7 @@ class random_round {
     if (truth_.empty()) return;
     auto& [id, expected] =
         *std::next(truth_.begin(), below(static_cast<std::uint32_t>(truth_.size())));
+    if (limits_.enable_offload && below(2) == 0) return offer(expected.request);
     if (below(2) == 0) {
       const bool was_done = expected.is_done();
       REQUIRE(core_.cancel(id) == !was_done);
@@ -198,6 +232,7 @@ class random_round {
     ++totals_.steps;
     totals_.copies += planned.plan.copies.size();
     const auto result = engine_.run(planned.plan, truth_);
+    tier_.take(result);
     while (!quiet_ && below(5) == 0) disturb();
     if (!quiet_ && below(5) == 0) submit();
     const auto outcome = core_.complete(result, now_);
@@ -219,6 +254,7 @@ class random_round {
   scheduler_limits limits_;
   scheduler_core core_;
   fake_engine engine_;
+  fake_lower_tier tier_;
   expectations truth_;
   std::vector<std::vector<token_id>> conversations_;
   std::uint64_t next_id_ = 1;
@@ -243,4 +279,19 @@ TEST_CASE("every request gets the tokens it would get alone, exactly once", "[sc
   REQUIRE(totals.preemptions > 1'000);
   REQUIRE(totals.hit_tokens > 10'000);
   REQUIRE(totals.copies > 1'000);
+}
+
+TEST_CASE("a lower tier changes no token and loses no block", "[schedule][offload]") {
+  round_totals totals;
+  for (unsigned seed = 1; seed <= 300; ++seed) {
+    INFO("seed " << seed);
+    random_round(seed, totals, true).run();
+  }
+  WARN(totals.operations << " calls, " << totals.steps << " steps, " << totals.finished
+                         << " requests finished, " << totals.preemptions << " preemptions, "
+                         << totals.offloaded << " blocks offloaded, " << totals.offers
+                         << " offers taken, " << totals.uploaded << " blocks uploaded");
+  REQUIRE(totals.preemptions > 1'000);
+  REQUIRE(totals.offloaded > 10'000);
+  REQUIRE(totals.uploaded > 1'000);
 }

@@ -1,0 +1,120 @@
+// The checks across keys, and of addresses.
+#include <algorithm>
+#include <charconv>
+
+#include "config/load.hpp"
+
+namespace troupe {
+namespace {
+
+error refuse(std::string message) {
+  return {errc::invalid_argument, std::move(message)};
+}
+
+struct address {
+  std::string host, port;
+};
+
+/// "host:port" or "[v6]:port".
+std::optional<address> split_address(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) return std::nullopt;
+  address parts{text.substr(0, colon), text.substr(colon + 1)};
+  const bool is_bracketed = parts.host.starts_with('[') && parts.host.ends_with(']');
+  if (is_bracketed) {
+    parts.host = parts.host.substr(1, parts.host.size() - 2);
+  } else if (parts.host.find(':') != std::string::npos) {
+    return std::nullopt;
+  }
+  return parts.host.empty() ? std::nullopt : std::optional(parts);
+}
+
+bool is_port(const std::string& text) {
+  unsigned port = 0;
+  const char* end = text.data() + text.size();
+  const auto outcome = std::from_chars(text.data(), end, port);
+  return outcome.ec == std::errc{} && outcome.ptr == end && port <= 65'535;
+}
+
+/// Names are not resolved: only spellings that cannot mean anything else count. "127.evil.org" does
+/// not.
+bool is_loopback(const std::string& host) {
+  if (host == "localhost" || host == "::1") return true;
+  return host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string::npos &&
+         std::count(host.begin(), host.end(), '.') == 3;
+}
+
+result<void> check_http(const server_config& config) {
+  if (config.http.empty()) return {};
+  const auto parts = split_address(config.http);
+  if (!parts || !is_port(parts->port))
+    return refuse("http must be host:port, as 127.0.0.1:8000 or [::1]:8000, not \"" + config.http +
+                  "\"");
+  if (!is_loopback(parts->host) && config.api_key.empty())
+    return refuse("http listens beyond this machine (" + config.http +
+                  "), so api_key must be set; use 127.0.0.1 to stay local");
+  return {};
+}
+
+result<void> check_zmq(const server_config& config) {
+  const std::string& endpoint = config.zmq;
+  if (endpoint.empty()) return {};
+  constexpr std::string_view tcp = "tcp://", ipc = "ipc://";
+  if (endpoint.starts_with(ipc) && endpoint.size() > ipc.size()) return {};
+  const auto parts =
+      endpoint.starts_with(tcp) ? split_address(endpoint.substr(tcp.size())) : std::nullopt;
+  if (!parts || (!is_port(parts->port) && parts->port != "*"))
+    return refuse("zmq must be tcp://host:port or ipc://path, not \"" + endpoint + "\"");
+  if (!is_loopback(parts->host))
+    return refuse("zmq listens beyond this machine (" + endpoint +
+                  "), which needs CURVE encryption, and this build has none: use 127.0.0.1 and a "
+                  "tunnel, or http with api_key");
+  return {};
+}
+
+result<void> check_engine(const server_config& config) {
+  if (config.block_size % 16 != 0 || 256 % config.block_size != 0)
+    return refuse("block_size must be 16, 32, 64, 128 or 256, not " +
+                  std::to_string(config.block_size));
+  if (config.max_num_batched_tokens < config.max_num_seqs)
+    return refuse("max_num_batched_tokens (" + std::to_string(config.max_num_batched_tokens) +
+                  ") must be at least max_num_seqs (" + std::to_string(config.max_num_seqs) +
+                  "): every sequence decodes one token in a step");
+  if (!config.enable_chunked_prefill && config.max_num_batched_tokens < config.max_model_len)
+    return refuse("max_num_batched_tokens (" + std::to_string(config.max_num_batched_tokens) +
+                  ") must be at least max_model_len (" + std::to_string(config.max_model_len) +
+                  ") without enable_chunked_prefill: a prompt must fit in one step");
+  if (config.vip_step_ms_max > config.step_ms_max)
+    return refuse("vip_step_ms_max (" + std::to_string(config.vip_step_ms_max) +
+                  ") must not be more than step_ms_max (" + std::to_string(config.step_ms_max) +
+                  "): set both");
+  return {};
+}
+
+result<void> check_service(const server_config& config) {
+  if (config.client_timeout_ms <= config.heartbeat_ms)
+    return refuse("client_timeout_ms must be more than heartbeat_ms");
+  double reserved = 0;
+  for (const lane_config& lane : config.lanes) reserved += lane.reserved_fraction;
+  if (reserved > 0.9)
+    return refuse("the lanes reserve more than 0.9 of the engine together (reserved_fraction)");
+  for (const std::string& key : config.api_key) {
+    const bool is_token =
+        std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c < 127; });
+    if (key.empty() || !is_token)
+      return refuse("an api_key must be a text of printable ASCII without spaces");
+  }
+  return {};
+}
+
+}  // namespace
+
+result<void> validate(const server_config& config) {
+  TROUPE_TRY_VOID(check_engine(config));
+  TROUPE_TRY_VOID(check_service(config));
+  TROUPE_TRY_VOID(check_http(config));
+  TROUPE_TRY_VOID(check_zmq(config));
+  return {};
+}
+
+}  // namespace troupe
