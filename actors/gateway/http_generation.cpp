@@ -11,13 +11,6 @@
 namespace troupe {
 namespace {
 
-errc parse_errc(std::string_view name) {
-  for (auto value = std::uint8_t{0}; value <= static_cast<std::uint8_t>(errc::internal); ++value) {
-    if (to_string(static_cast<errc>(value)) == name) return static_cast<errc>(value);
-  }
-  return errc::internal;
-}
-
 /// As the text_offset of completion logprobs counts.
 std::size_t token_characters(const std::vector<position_logprobs>& positions) {
   std::size_t count = 0;
@@ -61,7 +54,7 @@ void http_generation::take(const outbound& message) {
   } else if (const auto* failed = std::get_if<error_reply>(&message.body)) {
     prompt.ended = true;
     ++ended_count_;
-    failure_ = error{parse_errc(failed->code), failed->message};
+    failure_ = error{errc_named(failed->code), failed->message};
   }
 }
 
