@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -91,10 +94,23 @@ int wait_for_end(engine& engine, const sigset_t& signals, const server_config& c
       std::_Exit(exit_engine);  // a hung thread cannot be joined
     }
     if (signal != SIGINT && signal != SIGTERM) continue;
-    spdlog::info("draining: requests that run may finish within {} ms", config.drain_grace_ms);
-    engine.drain(std::chrono::milliseconds{config.drain_grace_ms});
+    spdlog::info("draining: requests that run may finish within {} ms; a second signal ends them now",
+                 config.drain_grace_ms);
+    engine.drain(std::chrono::milliseconds{config.drain_grace_ms}, [&signals] {
+      const timespec at_once{};
+      return sigtimedwait(&signals, nullptr, &at_once) > 0;
+    });
     return exit_ok;
   }
+}
+
+/// A stream is a file descriptor: takes as many as the system grants this process.
+void raise_file_limit() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= limits::open_files_wanted) return;
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, limits::open_files_wanted);
+  if (::setrlimit(RLIMIT_NOFILE, &files) != 0)
+    spdlog::warn("at most {} files may be open: fewer connections than http_session_count_max", files.rlim_cur);
 }
 
 int serve(const std::string& config_file, const std::vector<config_override>& overrides) {
@@ -105,6 +121,7 @@ int serve(const std::string& config_file, const std::vector<config_override>& ov
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  raise_file_limit();
 
   const auto file = config_file.empty() ? std::nullopt : std::optional<std::filesystem::path>(config_file);
   auto config = load_config(file, overrides);

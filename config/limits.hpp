@@ -66,6 +66,11 @@ inline constexpr std::uint32_t step_deadline_ms_max = 120'000;
 inline constexpr std::uint32_t replica_restarts_max = 5;
 inline constexpr std::uint32_t replica_restart_window_ms = 60'000;
 
+/// How often a draining server looks whether it was told to hurry.
+inline constexpr std::uint32_t drain_poll_ms = 50;
+/// The longest wait of a scheduler's deadline timer; a later deadline takes several.
+inline constexpr std::uint32_t deadline_tick_ms_max = 1'000;
+
 // The tier below the device (actors/kv_pool, actors/scheduler).
 
 /// How long a request waits for blocks of the lower tier before it recomputes. A prefill of one
@@ -78,12 +83,8 @@ inline constexpr std::size_t kv_stores_max = 4;
 
 // ZeroMQ (actors/gateway/zmq_port).
 
-/// A client's request id: printable ASCII.
-inline constexpr std::size_t client_request_id_bytes_max = 128;
 /// Connections known at once: those heard of within client_timeout_ms or with a request running.
 inline constexpr std::size_t zmq_client_count_max = 65'536;
-/// One header frame. A header has seven small fields.
-inline constexpr std::size_t zmq_header_bytes_max = 1'024;
 /// One payload frame; what is longer is answered with an error, and libzmq drops the connection of a peer
 /// which sends a frame of twice this.
 inline constexpr std::size_t zmq_payload_bytes_max = std::size_t{16} << 20;
@@ -93,6 +94,13 @@ inline constexpr std::size_t zmq_receive_burst_max = 256;
 inline constexpr int zmq_pipe_messages_max = 1'000;
 /// How soon parked replies are tried again.
 inline constexpr std::uint32_t zmq_parked_retry_ms = 5;
+/// A resume replays its stream in one burst: more than outbox_bytes_max is borne while the client takes some of it
+/// within this time, up to zmq_replay_bytes_max.
+inline constexpr std::uint32_t zmq_stuck_ms_max = 1'000;
+inline constexpr std::size_t zmq_replay_bytes_max = std::size_t{16} << 20;
+/// The kernel's own buffer for a connection: small, so that a reader which is stuck shows soon.
+inline constexpr int zmq_send_buffer_bytes = 256 << 10;
+
 // Tokenizers (runtime/text/tokenizer). The vocabulary itself is bounded by model_vocab_size_max.
 
 /// One token as the file spells it. The longest in use are 256 spaces in two-byte letters.
@@ -117,6 +125,9 @@ inline constexpr std::size_t stop_string_bytes_max = 1'024;
 /// Bytes of one connection's replies that the kernel has not taken yet. A token's event is about 250
 /// bytes, so this is 4,000 tokens behind: a reader that slow is gone or stuck.
 inline constexpr std::size_t outbox_bytes_max = std::size_t{1} << 20;
+
+/// Files that `troupe serve` asks the system for: every connection of both protocols is one.
+inline constexpr std::uint64_t open_files_wanted = 65'536;
 
 // HTTP (actors/gateway/http_port).
 

@@ -1,11 +1,11 @@
 // Texts of a key, and the search for the key that somebody meant.
 #include "config/schema.hpp"
 
-#include <algorithm>
 #include <charconv>
 #include <limits>
-#include <numeric>
 #include <utility>
+
+#include "kernels/base/edit_distance.hpp"
 
 namespace troupe {
 namespace {
@@ -31,21 +31,6 @@ struct printer {
     return out + "]";
   }
 };
-
-// Levenshtein's, with one row.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
 
 std::string_view last_part(std::string_view path) {
   const std::size_t dot = path.rfind('.');

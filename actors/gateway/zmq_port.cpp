@@ -22,13 +22,6 @@ std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_si
 /// Every client of the wire is the one local tenant, until keys name others.
 constexpr std::string_view wire_tenant = "local";
 
-/// A resume replays its stream in one burst: more than outbox_bytes_max is borne while the client
-/// takes some of it.
-constexpr std::chrono::milliseconds stuck_max{1000};
-constexpr std::size_t replay_bytes_max = 16 * limits::outbox_bytes_max;
-/// The kernel's own buffer for a connection: small, so that a reader which is stuck shows soon.
-constexpr int send_buffer_bytes = 256 << 10;
-
 class router_port final : public zmq_port {
  public:
   router_port(const zmq_port_options& options, const port_services& services)
@@ -45,7 +38,7 @@ class router_port final : public zmq_port {
       socket_.set(zmq::sockopt::router_handover, true);
       socket_.set(zmq::sockopt::sndhwm, limits::zmq_pipe_messages_max);
       socket_.set(zmq::sockopt::rcvhwm, limits::zmq_pipe_messages_max);
-      socket_.set(zmq::sockopt::sndbuf, send_buffer_bytes);
+      socket_.set(zmq::sockopt::sndbuf, limits::zmq_send_buffer_bytes);
       socket_.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(2 * limits::zmq_payload_bytes_max));
       socket_.set(zmq::sockopt::heartbeat_ivl, static_cast<int>(options_.heartbeat.count()));
       socket_.set(zmq::sockopt::heartbeat_timeout, static_cast<int>(options_.client_timeout.count()));
@@ -204,8 +197,8 @@ class router_port final : public zmq_port {
         return;  // the answer to a probe: hearing it was the point
       case message_kind::stats:
         if (auto body = decode_body(message_kind::stats, payload); !body)
-          return refuse(identity, {}, std::move(body).failure());
-        return reply(identity, message_kind::stats, stats{services_.measured->values()});
+          return refuse(identity, header.request_id, std::move(body).failure());
+        return reply(identity, message_kind::stats, stats{services_.measured->values()}, header.request_id);
       case message_kind::accepted:
       case message_kind::delta:
       case message_kind::finished:
@@ -224,9 +217,12 @@ class router_port final : public zmq_port {
                     encode_body(error_reply{std::string(to_string(reason.code)), reason.message})});
   }
 
-  void reply(const std::string& identity, message_kind kind, const message_body& body) {
+  /// The request id lets a client tell its questions apart.
+  void reply(const std::string& identity, message_kind kind, const message_body& body,
+             const std::string& request_id = {}) {
     envelope_header header;
     header.kind = kind;
+    header.request_id = request_id;
     send(identity, {encode_header(header), encode_body(body)});
   }
 
@@ -284,7 +280,8 @@ class router_port final : public zmq_port {
     if (client.parked.empty()) client.moved_at = now();
     client.parked_bytes += frames.size_bytes();
     const bool is_stuck =
-        now() - client.moved_at > stuck_max || client.parked_bytes > replay_bytes_max;
+        now() - client.moved_at > std::chrono::milliseconds{limits::zmq_stuck_ms_max} ||
+        client.parked_bytes > limits::zmq_replay_bytes_max;
     if (client.parked_bytes > limits::outbox_bytes_max && is_stuck) {
       client.drop_parked();
       if (client.live.empty()) return;

@@ -1,13 +1,13 @@
 #include "actors/scheduler/scheduler.hpp"
 
 #include <deque>
-#include <queue>
 #include <set>
 
 #include "actors/base/messages.hpp"
 #include "config/limits.hpp"
 #include "kernels/base/hash.hpp"
 #include "runtime/schedule/block_fetches.hpp"
+#include "runtime/schedule/deadline_timers.hpp"
 
 namespace troupe {
 
@@ -36,10 +36,7 @@ class scheduler_state {
     return {
         [this](const enqueue_request& request) { enqueue(request); },
         [this](const cancel_scheduled& request) { cancel(request.id); },
-        [this](const stop_scheduled_sequence& request) {
-          if (!fetches_.stop_sequence(request.sequence)) core_.stop_sequence(request.sequence);
-          keep_busy();
-        },
+        [this](const stop_scheduled_sequence& request) { stop_sequence(request.sequence); },
         [this](const step_done& done) { finish_step(done.result); },
         [this](const blocks_found& answer) { take_offers(answer); },
         [this](blocks_stored) { --stores_open_; },
@@ -49,12 +46,6 @@ class scheduler_state {
   }
 
  private:
-  struct timed_request {
-    monotonic_time deadline;
-    request_id id;
-    bool operator>(const timed_request& other) const { return deadline > other.deadline; }
-  };
-
   /// A cancel is urgent and may overtake its request: then a tombstone stays for it.
   void cancel(request_id id) {
     if (!end(id) && tombstones_.insert(id).second) {
@@ -68,7 +59,19 @@ class scheduler_state {
   }
 
   /// False if nobody knows the request.
-  bool end(request_id id) { return fetches_.cancel(id) || core_.cancel(id); }
+  bool end(request_id id) {
+    deadlines_.clear(id);
+    return fetches_.cancel(id) || core_.cancel(id);
+  }
+
+  void stop_sequence(sequence_id id) {
+    if (!fetches_.stop_sequence(id) && core_.stop_sequence(id)) forget_ended(id.request);
+    keep_busy();
+  }
+
+  void forget_ended(request_id id) {
+    if (!core_.has(id)) deadlines_.clear(id);
+  }
 
   void enqueue(const enqueue_request& request) {
     const request_ticket& ticket = *request.ticket;
@@ -85,7 +88,7 @@ class scheduler_state {
     scheduled.resumed = request.resumed;
     if (!fetch_blocks(scheduled) && !queue(std::move(scheduled))) return;
     if (ticket.deadline) {
-      deadlines_.push({*ticket.deadline, ticket.id});
+      deadlines_.set(ticket.id, *ticket.deadline);
       arm_deadline_tick();
     }
     keep_busy();
@@ -133,6 +136,9 @@ class scheduler_state {
     options_.watch->end();
     last_compute_ms_ = result.compute_ms;
     step_outcome outcome = core_.complete(result, now);
+    for (const sequence_update& update : outcome.updates) {
+      if (update.finished) forget_ended(update.sequence.request);
+    }
     // The next step starts before anybody is told about this one: the worker must not wait.
     auto started = start_step(now);
     if (!outcome.updates.empty() || !started.empty())
@@ -178,19 +184,21 @@ class scheduler_state {
   }
 
   void arm_deadline_tick() {
-    if (deadlines_.empty() || (tick_armed_ && tick_at_ <= deadlines_.top().deadline)) return;
-    tick_at_ = deadlines_.top().deadline;
+    const auto next = deadlines_.next();
+    if (!next || (tick_armed_ && tick_at_ <= *next)) return;
+    // A tick that is not needed any more stays pending: short waits keep those few.
+    const monotonic_time now = options_.now();
+    const monotonic_time wait_max = std::chrono::milliseconds{limits::deadline_tick_ms_max};
+    const auto wait = std::clamp(*next - now, monotonic_time{0}, wait_max);
+    tick_at_ = now + wait;
     tick_armed_ = true;
-    const auto wait = std::max(tick_at_ - options_.now(), monotonic_time{0});
     self_->delayed_send(self_, wait, deadline_tick_atom::value);
   }
 
   void expire_deadlines() {
     tick_armed_ = false;
     const monotonic_time now = options_.now();
-    while (!deadlines_.empty() && deadlines_.top().deadline <= now) {
-      const request_id id = deadlines_.top().id;
-      deadlines_.pop();
+    for (const request_id id : deadlines_.expire(now)) {
       if (end(id)) self_->send(options_.router, deadline_passed{options_.incarnation, id});
     }
     arm_deadline_tick();
@@ -217,7 +225,7 @@ class scheduler_state {
   scheduler_core core_;
   block_fetches fetches_;
   std::size_t finds_open_ = 0, stores_open_ = 0;  ///< sent to the kv_pool and not answered
-  std::priority_queue<timed_request, std::vector<timed_request>, std::greater<>> deadlines_;
+  deadline_timers deadlines_;
   std::set<request_id> tombstones_;
   std::deque<request_id> tombstone_order_;
   monotonic_time tick_at_{};

@@ -90,10 +90,12 @@ class supervisor_state {
     if (options_.on_fatal) options_.on_fatal(std::move(reason));
   }
 
+  /// A second order only shortens the grace time.
   void drain(std::chrono::milliseconds grace) {
-    draining_ = true;
-    if (options_.status->get() != engine_state::dead) options_.status->set(engine_state::draining);
-    self_->send(options_.gateway, begin_drain{grace});
+    if (!std::exchange(draining_, true)) {
+      if (options_.status->get() != engine_state::dead) options_.status->set(engine_state::draining);
+      self_->send(options_.gateway, begin_drain{grace});
+    }
     self_->delayed_send(self_, grace, grace_over_atom::value);
   }
 

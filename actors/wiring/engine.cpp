@@ -170,11 +170,17 @@ class wired_engine final : public engine {
 
   void open() override { gate_->open(); }
 
-  void drain(std::chrono::milliseconds grace) override {
+  void drain(std::chrono::milliseconds grace, const std::function<bool()>& is_over) override {
     gate_->close();
     caf::anon_send(supervisor_, begin_drain{grace});
     // The supervisor answers within the grace time and the second it allows for the last replies.
-    drained_future_.wait_for(grace + std::chrono::seconds{3});
+    constexpr std::chrono::milliseconds poll{limits::drain_poll_ms}, last_replies_max{3000};
+    auto give_up_at = steady_now() + grace + last_replies_max;
+    while (drained_future_.wait_for(poll) == std::future_status::timeout && steady_now() < give_up_at) {
+      if (!is_over || !is_over()) continue;
+      caf::anon_send(supervisor_, begin_drain{std::chrono::milliseconds{0}});
+      give_up_at = steady_now() + last_replies_max;
+    }
     for (const auto& port : owned_ports_) port->stop(std::chrono::milliseconds{1000});
   }
 

@@ -40,8 +40,9 @@ class engine {
       const std::function<result<std::unique_ptr<client_port>>(const port_services&)>& make) = 0;
   virtual void open() = 0;
 
-  /// Refuses what is new, lets what runs finish within the grace time, aborts the rest, closes the ports.
-  virtual void drain(std::chrono::milliseconds grace) = 0;
+  /// Refuses what is new, lets what runs finish within the grace time, aborts the rest, closes the ports. The grace
+  /// time ends as soon as `is_over` (asked every drain_poll_ms) says so.
+  virtual void drain(std::chrono::milliseconds grace, const std::function<bool()>& is_over = {}) = 0;
 
   /// How long the step in flight has been running (zero: none).
   [[nodiscard]] virtual std::chrono::nanoseconds step_running_for() const = 0;

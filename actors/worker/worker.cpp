@@ -17,8 +17,8 @@ class worker_state {
 
   caf::behavior make_behavior() {
     if (options_.where == placement::detached) set_thread_nice(options_.nice);
+    executor_ = options_.make_executor();
     return {[this](const execute_step& order) {
-      if (executor_ == nullptr) executor_ = options_.make_executor();
       auto result = std::make_shared<step_result>(executor_->execute(*order.plan));
       const auto scheduler = caf::actor_cast<caf::actor>(self_->current_sender());
       self_->send<caf::message_priority::high>(scheduler, step_done{std::move(result)});

@@ -5,17 +5,14 @@
 #include <utility>
 
 #include "kernels/base/check.hpp"
+#include "kernels/base/hash.hpp"
 
 namespace troupe {
 namespace {
 
-// One round of splitmix64's finalizer over the sum: every input bit reaches every output bit.
-// Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+// Every input bit reaches every output bit.
 constexpr std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
-  std::uint64_t x = hash * 0x9E3779B97F4A7C15u + value + 0x9E3779B97F4A7C15u;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-  return x ^ (x >> 31);
+  return mix_bits(hash * 0x9E3779B97F4A7C15u + value + 0x9E3779B97F4A7C15u);
 }
 
 std::uint64_t pair_of(token_id low, token_id high) {

@@ -99,6 +99,8 @@ std::uint32_t scheduler_core::cached_prefix_blocks(std::uint64_t tenant_salt,
       state_->prefix.lookup(tenant_salt, tokens, tokens.size()).size());
 }
 
+bool scheduler_core::has(request_id id) const { return state_->requests.contains(id); }
+
 bool scheduler_core::cancel(request_id id) {
   const auto found = state_->requests.find(id);
   if (found == state_->requests.end()) return false;

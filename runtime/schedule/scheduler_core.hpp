@@ -127,6 +127,9 @@ class scheduler_core {
   [[nodiscard]] std::uint32_t cached_prefix_blocks(std::uint64_t tenant_salt,
                                                    std::span<const token_id> prompt) const;
 
+  /// Whether it waits or runs here: enqueued and not ended.
+  [[nodiscard]] bool has(request_id id) const;
+
   /// Ends a request in any state; its blocks are free after the step in flight that names them. False if unknown.
   bool cancel(request_id id);
   /// Ends one sequence (a stop string was seen by the request actor). False if unknown or already ended.

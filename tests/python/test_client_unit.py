@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT / "tests" / "python"))
 
 import troupe  # noqa: E402
 from fake_server import FakeServer, accepted, delta, failed, finished, raw_header  # noqa: E402
+from troupe.aio import _take  # noqa: E402
 from troupe.requests import RequestTable  # noqa: E402
 from troupe.wire import Frame, Kind, decode  # noqa: E402
 
@@ -455,6 +456,21 @@ def test_async_deadlines_and_task_cancellation():
 
     with FakeServer(says(accepted)) as server:
         asyncio.run(main(server))
+
+
+def test_a_cancellation_that_meets_an_event_is_not_lost():
+    async def main():
+        queue = asyncio.Queue()
+        task = asyncio.create_task(_take(queue, 10.0))
+        while not queue._getters:
+            await asyncio.sleep(0)
+        queue.put_nowait("an event")
+        await asyncio.sleep(0)  # the event is taken, and the task not yet told
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
 
 
 def test_async_errors():

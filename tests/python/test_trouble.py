@@ -84,6 +84,17 @@ def test_sigterm_ends_what_exceeds_the_grace():
         assert time.monotonic() - began < 20
 
 
+def test_a_second_signal_ends_the_grace():
+    with running_server("--drain-grace-ms", "600000") as server, Wire(server.zmq) as wire:
+        wire.submit("endless", **ENDLESS)
+        wire.receive_of(DELTA)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "draining" in server.log.read_text(), what="the drain")
+        server.process.send_signal(signal.SIGTERM)
+        assert wire.receive_of(ERROR).payload["code"] == "unavailable"
+        assert server.process.wait(timeout=30) == OK
+
+
 def test_sigint_ends_an_idle_server_at_once():
     with running_server() as server:
         began = time.monotonic()

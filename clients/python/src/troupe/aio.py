@@ -24,6 +24,19 @@ def _into_loop(loop: asyncio.AbstractEventLoop, put: Callable[[Any], None]) -> C
     return sink
 
 
+async def _take(queue: "asyncio.Queue[Any]", timeout: Optional[float]) -> Any:
+    """The queue's next item. Before Python 3.12 asyncio.wait_for swallows a cancellation that meets an
+    item which has just arrived; this does not."""
+    getter = asyncio.ensure_future(queue.get())
+    try:
+        done, _ = await asyncio.wait({getter}, timeout=timeout)
+    finally:
+        getter.cancel()
+    if not done:
+        raise asyncio.TimeoutError
+    return getter.result()
+
+
 class AsyncStream:
     """The deltas of one request; see Stream. `async with` or `aclose()` cancels it when left early."""
 
@@ -47,7 +60,7 @@ class AsyncStream:
         if self._done:
             raise StopAsyncIteration
         try:
-            event = await asyncio.wait_for(self._events.get(), timeout)
+            event = await _take(self._events, timeout)
         except asyncio.TimeoutError:
             await self.aclose()
             raise DeadlineExceeded(
@@ -142,7 +155,7 @@ class AsyncClient:
         answers: "asyncio.Queue[Any]" = asyncio.Queue()
         ask(_into_loop(asyncio.get_running_loop(), answers.put_nowait))
         try:
-            answer = await asyncio.wait_for(answers.get(), timeout)
+            answer = await _take(answers, timeout)
         except asyncio.TimeoutError:
             raise DeadlineExceeded(f"{what} was not answered within {timeout:g} s") from None
         if isinstance(answer, TroupeError):
