@@ -90,7 +90,7 @@ void run_matmul(benchmark::State& state, const shape& chosen) {
     job.floats_stride = chosen.k;
     job.output = y.data();
     job.output_stride = chosen.n;
-    troupe::kernels::matmul({&job, 1}, m, pool());
+    troupe::kernels::matmul(job, m, pool());
     benchmark::ClobberMemory();
     next = next + 1 == weights.size() ? 0 : next + 1;
   }

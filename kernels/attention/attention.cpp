@@ -129,27 +129,24 @@ void run_split(const variant& chosen, workspace& space, thread_pool& pool) {
 
 }  // namespace
 
-void write_kv_row(isa set, const kv_layout& layout, kv_layer layer,
-                  std::span<const block_index> block_table, std::size_t position, const float* k,
-                  const float* v) {
-  const auto write = variant_of(set).write;
+void write_kv_head(isa set, const kv_layout& layout, kv_layer layer,
+                   std::span<const block_index> block_table, std::size_t position, std::size_t head,
+                   const float* k, const float* v) {
   const std::size_t block = to_index(block_table[position / layout.block_tokens]);
-  TROUPE_CHECK(block < layer.block_count);
+  TROUPE_CHECK(block < layer.block_count && head < layout.kv_head_count);
   const std::size_t in_block = position % layout.block_tokens;
   const std::size_t tile = in_block / kv_tile_tokens;
   const std::size_t lane = in_block % kv_tile_tokens;
-  std::byte* head_data = layer.data + block * layout.block_bytes();
-  for (std::size_t head = 0; head < layout.kv_head_count; ++head) {
-    detail::kv_row_target target;
-    target.keys =
-        head_data + (tile * layout.head_dim * kv_tile_tokens + lane) * layout.element_bytes();
-    target.values =
-        head_data + layout.head_block_bytes() + in_block * layout.head_dim * layout.element_bytes();
-    target.head_dim = layout.head_dim;
-    target.type = layout.type;
-    write(target, k + head * layout.head_dim, v + head * layout.head_dim);
-    head_data += 2 * layout.head_block_bytes();
-  }
+  std::byte* const head_data =
+      layer.data + block * layout.block_bytes() + 2 * head * layout.head_block_bytes();
+  detail::kv_row_target target;
+  target.keys =
+      head_data + (tile * layout.head_dim * kv_tile_tokens + lane) * layout.element_bytes();
+  target.values =
+      head_data + layout.head_block_bytes() + in_block * layout.head_dim * layout.element_bytes();
+  target.head_dim = layout.head_dim;
+  target.type = layout.type;
+  variant_of(set).write(target, k, v);
 }
 
 void write_kv(isa set, const kv_layout& layout, kv_layer layer,
@@ -159,9 +156,11 @@ void write_kv(isa set, const kv_layout& layout, kv_layer layer,
   pool.parallel_for(slices.size(), [&](std::size_t task, std::size_t) {
     const attention_slice& slice = slices[task];
     for (std::size_t i = 0; i < slice.row_count; ++i) {
-      const std::size_t offset = (slice.row_first + i) * row_stride;
-      write_kv_row(set, layout, layer, slice.block_table, slice.position_first + i, k + offset,
-                   v + offset);
+      for (std::size_t head = 0; head < layout.kv_head_count; ++head) {
+        const std::size_t offset = (slice.row_first + i) * row_stride + head * layout.head_dim;
+        write_kv_head(set, layout, layer, slice.block_table, slice.position_first + i, head,
+                      k + offset, v + offset);
+      }
     }
   });
 }

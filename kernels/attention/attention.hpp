@@ -76,11 +76,11 @@ void write_kv(isa set, const kv_layout& layout, kv_layer layer,
               std::span<const attention_slice> slices, const float* k, const float* v,
               std::size_t row_stride, thread_pool& pool);
 
-/// One row of the above at an absolute position, for callers that fuse it with what made k and v
-/// ([kv_head][head_dim] floats each).
-void write_kv_row(isa set, const kv_layout& layout, kv_layer layer,
-                  std::span<const block_index> block_table, std::size_t position, const float* k,
-                  const float* v);
+/// One KV head of one row at an absolute position, for callers that fuse it with what made k and v
+/// (head_dim floats each; either may be nullptr: then the other alone is written).
+void write_kv_head(isa set, const kv_layout& layout, kv_layer layer,
+                   std::span<const block_index> block_table, std::size_t position, std::size_t head,
+                   const float* k, const float* v);
 
 struct attention_arguments {
   const float* query =

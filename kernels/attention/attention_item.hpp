@@ -66,6 +66,7 @@ struct kv_row_target {
   kv_dtype type = kv_dtype::f16;
 };
 
+/// k or v may be nullptr: then the other alone is written.
 void write_kv_head_ref(const kv_row_target& target, const float* k, const float* v);
 void write_kv_head_avx2(const kv_row_target& target, const float* k, const float* v);
 void write_kv_head_avx512(const kv_row_target& target, const float* k, const float* v);

@@ -160,8 +160,9 @@ void attention_merge_ref(const attention_item& item) {
 void write_kv_head_ref(const kv_row_target& target, const float* k, const float* v) {
   const std::size_t element_bytes = target.type == kv_dtype::f32 ? 4 : 2;
   for (std::size_t d = 0; d < target.head_dim; ++d) {
-    write_element(target.type, k[d], target.keys + d * kv_tile_tokens * element_bytes);
-    write_element(target.type, v[d], target.values + d * element_bytes);
+    if (k != nullptr)
+      write_element(target.type, k[d], target.keys + d * kv_tile_tokens * element_bytes);
+    if (v != nullptr) write_element(target.type, v[d], target.values + d * element_bytes);
   }
 }
 

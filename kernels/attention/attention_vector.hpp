@@ -273,11 +273,15 @@ void write_kv_head_vector(const detail::kv_row_target& target, const float* k, c
         elements::store(Simd::load_first(from + d, target.head_dim - d), rounded + d);
       }
     };
-    round(k);
-    auto* keys = reinterpret_cast<element*>(target.keys);
-    for (std::size_t d = 0; d < target.head_dim; ++d) keys[d * kv_tile_tokens] = rounded[d];
-    round(v);
-    std::memcpy(target.values, rounded, target.head_dim * sizeof(element));
+    if (k != nullptr) {
+      round(k);
+      auto* keys = reinterpret_cast<element*>(target.keys);
+      for (std::size_t d = 0; d < target.head_dim; ++d) keys[d * kv_tile_tokens] = rounded[d];
+    }
+    if (v != nullptr) {
+      round(v);
+      std::memcpy(target.values, rounded, target.head_dim * sizeof(element));
+    }
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include "kernels/matmul/packed_state.hpp"
 
@@ -19,8 +20,6 @@ const matmul_kernels& kernels_of(isa set) {
   TROUPE_CHECK(false);
 }
 
-// Jobs of one parallel region. More are run in several regions.
-constexpr std::size_t region_jobs_max = 16;
 // Weights that a task walks again for each of its row tiles; a quarter of a common L2 cache.
 constexpr std::size_t task_weight_bytes_max = 256 * 1024;
 // Row tiles in a task: the weights come from L2 rather than from memory for all but the first.
@@ -31,8 +30,8 @@ constexpr std::size_t task_cycles_min = 20'000;
 // most.
 constexpr std::size_t tasks_per_thread = 16;
 
-// How one job is cut: tasks are (panel range) x (row range).
-struct job_plan {
+// How one set is cut: tasks are (panel range) x (row range).
+struct set_plan {
   std::size_t panels_per_task = 1, panel_tasks = 0;
   std::size_t row_tiles_per_task = 1, row_tasks = 0;
 
@@ -52,50 +51,80 @@ std::size_t panel_cycles(const packed_matrix::state& weight, std::size_t row_cou
   return weight.panel_bytes / 10 + row_count * per_row + 1;
 }
 
-job_plan plan_job(const packed_matrix::state& weight, std::size_t row_count,
-                  std::size_t task_cycles) {
-  job_plan plan;
+const packed_matrix::state& first_weight(const matmul_set& set) {
+  return set.jobs[0].weight->packed();
+}
+
+std::size_t set_panel_cycles(const matmul_set& set, std::size_t row_count) {
+  std::size_t cycles = 0;
+  for (const matmul_job& job : set.jobs) cycles += panel_cycles(job.weight->packed(), row_count);
+  return cycles;
+}
+
+std::size_t set_panel_bytes(const matmul_set& set) {
+  std::size_t bytes = 0;
+  for (const matmul_job& job : set.jobs) bytes += job.weight->packed().panel_bytes;
+  return bytes;
+}
+
+set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task_cycles) {
+  const std::size_t panel_count = first_weight(set).panel_count();
+  // Panels that must not be parted: whole multiples of both.
+  const std::size_t unit = std::lcm(set.output_multiple, panel_outputs) / panel_outputs;
+  set_plan plan;
   const std::size_t row_tiles = divide_up(row_count, tile_rows);
   plan.row_tasks = divide_up(row_tiles, task_row_tiles_max);
   plan.row_tiles_per_task = divide_up(row_tiles, plan.row_tasks);
   plan.row_tasks = divide_up(row_tiles, plan.row_tiles_per_task);
   const std::size_t rows = std::min(row_count, plan.row_tiles_per_task * tile_rows);
-  std::size_t panels = std::max<std::size_t>(1, task_cycles / panel_cycles(weight, rows));
+  std::size_t panels = std::max<std::size_t>(1, task_cycles / set_panel_cycles(set, rows));
   if (plan.row_tiles_per_task > 1) {
-    panels = std::min(panels, std::max<std::size_t>(1, task_weight_bytes_max / weight.panel_bytes));
+    panels = std::min(panels, std::max<std::size_t>(1, task_weight_bytes_max / set_panel_bytes(set)));
   }
-  panels = std::min(panels, weight.panel_count());
-  plan.panel_tasks = divide_up(weight.panel_count(), panels);
-  plan.panels_per_task = divide_up(weight.panel_count(), plan.panel_tasks);
-  plan.panel_tasks = divide_up(weight.panel_count(), plan.panels_per_task);
+  panels = std::min(panels, panel_count);
+  plan.panel_tasks = divide_up(panel_count, panels);
+  plan.panels_per_task = divide_up(divide_up(panel_count, plan.panel_tasks), unit) * unit;
+  plan.panel_tasks = divide_up(panel_count, plan.panels_per_task);
   return plan;
 }
 
-void run_task(const matmul_job& job, const job_plan& plan, std::size_t row_count,
-              std::size_t task) {
+// Rows row_first .. of one tile, panels first_panel ..
+void run_tile(const matmul_job& job, const output_range& range, std::size_t first_panel,
+              std::size_t panel_count) {
   const packed_matrix::state& weight = job.weight->packed();
   const matmul_kernels& kernels = kernels_of(weight.set);
+  const std::uint8_t* panels = weight.panels + first_panel * weight.panel_bytes;
+  const output_block output{job.output + range.row_first * job.output_stride + range.output_first,
+                            job.output_stride,
+                            job.bias != nullptr ? job.bias + range.output_first : nullptr,
+                            range.output_count};
+  if (weight.quantized) {
+    kernels.quantized({weight.format, weight.wide_scales, weight.offset_shift, panels,
+                       weight.panel_bytes, panel_count, weight.group_count(),
+                       job.quantized->tile(range.row_first / tile_rows), range.row_count, output});
+  } else {
+    kernels.floats({weight.format, panels, weight.panel_bytes, panel_count, weight.column_count,
+                    job.floats + range.row_first * job.floats_stride, job.floats_stride,
+                    range.row_count, output});
+  }
+}
+
+void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count,
+              std::size_t task) {
+  const packed_matrix::state& weight = first_weight(set);
   const std::size_t first_panel = task / plan.row_tasks * plan.panels_per_task;
   const std::size_t panel_count =
       std::min(plan.panels_per_task, weight.panel_count() - first_panel);
-  const std::size_t first_output = first_panel * panel_outputs;
   const std::size_t first_row = task % plan.row_tasks * plan.row_tiles_per_task * tile_rows;
   const std::size_t end_row = std::min(row_count, first_row + plan.row_tiles_per_task * tile_rows);
-  const std::uint8_t* panels = weight.panels.data() + first_panel * weight.panel_bytes;
-  for (std::size_t row = first_row; row < end_row; row += tile_rows) {
-    const std::size_t rows = std::min(tile_rows, end_row - row);
-    const output_block output{
-        job.output + row * job.output_stride + first_output, job.output_stride,
-        job.bias != nullptr ? job.bias + first_output : nullptr,
-        std::min(weight.row_count - first_output, panel_count * panel_outputs)};
-    if (weight.quantized) {
-      kernels.quantized({weight.format, weight.wide_scales, weight.offset_shift, panels,
-                         weight.panel_bytes, panel_count, weight.group_count(),
-                         job.quantized->tile(row / tile_rows), rows, output});
-    } else {
-      kernels.floats({weight.format, panels, weight.panel_bytes, panel_count, weight.column_count,
-                      job.floats + row * job.floats_stride, job.floats_stride, rows, output});
-    }
+  output_range range;
+  range.output_first = first_panel * panel_outputs;
+  range.output_count =
+      std::min(weight.row_count - range.output_first, panel_count * panel_outputs);
+  for (range.row_first = first_row; range.row_first < end_row; range.row_first += tile_rows) {
+    range.row_count = std::min(tile_rows, end_row - range.row_first);
+    for (const matmul_job& job : set.jobs) run_tile(job, range, first_panel, panel_count);
+    set.epilogue(range);
   }
 }
 
@@ -112,54 +141,59 @@ void check_job(const matmul_job& job, std::size_t row_count) {
   }
 }
 
-void run_region(std::span<const matmul_job> jobs, std::size_t row_count, thread_pool& pool) {
-  std::size_t cycles = 0;
-  for (const auto& job : jobs) {
-    check_job(job, row_count);
-    const auto& weight = job.weight->packed();
-    cycles += weight.panel_count() * panel_cycles(weight, row_count);
-  }
-  const std::size_t task_cycles =
-      std::max(task_cycles_min, cycles / (pool.thread_count() * tasks_per_thread));
-  std::array<job_plan, region_jobs_max> plans;
-  std::size_t task_count = 0;
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    plans[i] = plan_job(jobs[i].weight->packed(), row_count, task_cycles);
-    task_count += plans[i].task_count();
-  }
-  pool.parallel_for(task_count, [&](std::size_t task, std::size_t) {
-    std::size_t i = 0;
-    while (task >= plans[i].task_count()) task -= plans[i++].task_count();
-    run_task(jobs[i], plans[i], row_count, task);
-  });
-}
-
 }  // namespace
 
 void quantized_rows::resize(std::size_t row_count, std::size_t column_count) {
   row_count_ = row_count;
   column_count_ = column_count;
-  values_.reserve_discarding(row_count * group_count() * activation_group_size);
-  scales_.reserve_discarding(row_count * group_count());
-  sums_.reserve_discarding(row_count * group_count() * 2);
   tiles_.reserve_discarding(divide_up(row_count, tile_rows) * group_count());
 }
 
 void quantize_row(isa set, const float* x, std::size_t row, quantized_rows& out) {
-  TROUPE_CHECK(row < out.row_count());
-  kernels_of(set).quantize(
-      x, out.column_count(),
-      {out.values(row), out.scales(row), out.sums(row),
-       out.tiles_.data() + row / tile_rows * out.group_count(), row % tile_rows});
+  quantize_columns(set, x, row, 0, out.column_count(), out);
 }
 
-void matmul(std::span<const matmul_job> jobs, std::size_t row_count, thread_pool& pool) {
+void quantize_columns(isa set, const float* x, std::size_t row, std::size_t column_first,
+                      std::size_t count, quantized_rows& out) {
+  TROUPE_CHECK(row < out.row_count() && column_first + count <= out.column_count());
+  TROUPE_CHECK(column_first % activation_group_size == 0);
+  TROUPE_CHECK(count % activation_group_size == 0 || column_first + count == out.column_count());
+  kernels_of(set).quantize(x, count,
+                           {out.tiles_.data() + row / tile_rows * out.group_count() +
+                                column_first / activation_group_size,
+                            row % tile_rows});
+}
+
+void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool& pool) {
+  TROUPE_CHECK(sets.size() <= matmul_sets_max);
   if (row_count == 0) return;
-  while (!jobs.empty()) {
-    const std::size_t count = std::min(jobs.size(), region_jobs_max);
-    run_region(jobs.first(count), row_count, pool);
-    jobs = jobs.subspan(count);
+  std::size_t cycles = 0;
+  for (const matmul_set& set : sets) {
+    TROUPE_CHECK(!set.jobs.empty() && set.output_multiple > 0);
+    for (const matmul_job& job : set.jobs) {
+      check_job(job, row_count);
+      TROUPE_CHECK(job.weight->row_count() == set.jobs[0].weight->row_count());
+    }
+    cycles += first_weight(set).panel_count() * set_panel_cycles(set, row_count);
   }
+  const std::size_t task_cycles =
+      std::max(task_cycles_min, cycles / (pool.thread_count() * tasks_per_thread));
+  std::array<set_plan, matmul_sets_max> plans;
+  std::size_t task_count = 0;
+  for (std::size_t i = 0; i < sets.size(); ++i) {
+    plans[i] = plan_set(sets[i], row_count, task_cycles);
+    task_count += plans[i].task_count();
+  }
+  pool.parallel_for(task_count, [&](std::size_t task, std::size_t) {
+    std::size_t i = 0;
+    while (task >= plans[i].task_count()) task -= plans[i++].task_count();
+    run_task(sets[i], plans[i], row_count, task);
+  });
+}
+
+void matmul(const matmul_job& job, std::size_t row_count, thread_pool& pool) {
+  const matmul_set set{.jobs = {&job, 1}, .epilogue = {}};
+  matmul({&set, 1}, row_count, pool);
 }
 
 }  // namespace troupe::kernels

@@ -21,6 +21,7 @@
 #include "kernels/base/aligned_buffer.hpp"
 #include "kernels/base/cpu_features.hpp"
 #include "kernels/base/dtype.hpp"
+#include "kernels/base/page_arena.hpp"
 #include "kernels/base/result.hpp"
 #include "kernels/base/thread_pool.hpp"
 #include "kernels/matmul/packed_layout.hpp"
@@ -40,53 +41,51 @@ class quantized_rows {
   [[nodiscard]] std::size_t group_count() const noexcept {
     return (column_count_ + activation_group_size - 1) / activation_group_size;
   }
-  std::int8_t* values(std::size_t row) noexcept {
-    return values_.data() + row * group_count() * activation_group_size;
+  [[nodiscard]] std::int8_t value(std::size_t row, std::size_t column) const noexcept {
+    return part(row, column / activation_group_size)
+        .values[row % part_rows][column % activation_group_size];
   }
-  const std::int8_t* values(std::size_t row) const noexcept {
-    return values_.data() + row * group_count() * activation_group_size;
+  [[nodiscard]] float scale(std::size_t row, std::size_t group) const noexcept {
+    return part(row, group).scale[row % part_rows];
   }
-  float* scales(std::size_t row) noexcept { return scales_.data() + row * group_count(); }
-  const float* scales(std::size_t row) const noexcept {
-    return scales_.data() + row * group_count();
+  /// Row `row` is row `row % 8` of it.
+  [[nodiscard]] const activation_part& part(std::size_t row, std::size_t group) const noexcept {
+    return tile(row / tile_rows)[group].part[row % tile_rows / part_rows];
   }
-  std::int32_t* sums(std::size_t row) noexcept { return sums_.data() + row * group_count() * 2; }
-  /// Two sums a group: of its first and of its second 16 values (Q6_K needs halves).
-  const std::int32_t* sums(std::size_t row) const noexcept {
-    return sums_.data() + row * group_count() * 2;
-  }
-  /// The same rows once more, interleaved for the panel kernels: group_count() groups of rows
-  /// 16 * index .. 16 * index + 15.
-  const activation_group* tile(std::size_t index) const noexcept {
+  /// group_count() groups of rows 16 * index .. 16 * index + 15, as the panel kernels read them.
+  [[nodiscard]] const activation_group* tile(std::size_t index) const noexcept {
     return tiles_.data() + index * group_count();
   }
 
  private:
-  friend void quantize_row(isa set, const float* x, std::size_t row, quantized_rows& out);
+  friend void quantize_columns(isa set, const float* x, std::size_t row, std::size_t column_first,
+                               std::size_t count, quantized_rows& out);
 
   std::size_t row_count_ = 0, column_count_ = 0;
-  aligned_buffer<std::int8_t> values_;
-  aligned_buffer<float> scales_;
-  aligned_buffer<std::int32_t> sums_;
   aligned_buffer<activation_group> tiles_;
 };
 
 /// Quantizes one row of column_count floats into row `row` of out (which is already sized).
-/// Different rows may be quantized at the same time. A group whose max|x| is zero, below 3.8e-37
+/// Threads may quantize different rows at the same time (whole parts of 8 rows each, or they share
+/// cache lines), or different groups. A group whose max|x| is zero, below 3.8e-37
 /// (127 / max is not finite) or not finite gets zeros for values; its scale max / 127 then carries
 /// a NaN or infinity on, so that the outputs show it.
 void quantize_row(isa set, const float* x, std::size_t row, quantized_rows& out);
+/// The same for columns column_first .. column_first + count - 1, which x begins with. They begin
+/// with a group, and end with one or with the row.
+void quantize_columns(isa set, const float* x, std::size_t row, std::size_t column_first,
+                      std::size_t count, quantized_rows& out);
 
 /// One weight matrix, repacked for an instruction set. Immutable after packing; shareable between
 /// threads.
 class packed_matrix {
  public:
   /// rows: row_count x column_count elements of `type` in GGUF's row layout (row_count output
-  /// features). Packs in parallel on the pool. Errors: unsupported type or a column count that is
-  /// not whole blocks.
+  /// features). Packs in parallel on the pool, into the arena if one is given, which then lives as
+  /// long as the matrix. Errors: unsupported type or a column count that is not whole blocks.
   static result<packed_matrix> pack(isa set, dtype type, std::span<const std::byte> rows,
                                     std::size_t row_count, std::size_t column_count,
-                                    thread_pool& pool);
+                                    thread_pool& pool, std::shared_ptr<page_arena> arena = nullptr);
   packed_matrix(packed_matrix&&) noexcept;
   packed_matrix& operator=(packed_matrix&&) noexcept;
   ~packed_matrix();
@@ -117,8 +116,45 @@ struct matmul_job {
   std::size_t output_stride = 0;
 };
 
-/// Runs the jobs, all with the same M, in one parallel region (so that Q, K and V cost one
-/// barrier).
-void matmul(std::span<const matmul_job> jobs, std::size_t row_count, thread_pool& pool);
+/// A rectangle of outputs.
+struct output_range {
+  std::size_t row_first = 0, row_count = 0;  ///< at most 16 rows, of one activation tile
+  std::size_t output_first = 0, output_count = 0;
+};
+
+/// What follows on outputs while they are in the cache of the thread that made them. Refers to its
+/// callable, which several threads call at once, each for ranges of its own.
+class matmul_epilogue {
+ public:
+  matmul_epilogue() = default;
+  template <class Body>
+  explicit matmul_epilogue(const Body& body)
+      : body_(&body), call_([](const void* context, const output_range& made) {
+          (*static_cast<const Body*>(context))(made);
+        }) {}
+  void operator()(const output_range& made) const {
+    if (call_ != nullptr) call_(body_, made);
+  }
+
+ private:
+  const void* body_ = nullptr;
+  void (*call_)(const void*, const output_range&) = nullptr;
+};
+
+/// Jobs with the same N whose outputs are made together, range by range (gate and up), and what
+/// follows on each range. Ranges begin at multiples of output_multiple.
+struct matmul_set {
+  std::span<const matmul_job> jobs;
+  matmul_epilogue epilogue;
+  std::size_t output_multiple = 1;
+};
+
+/// Runs all jobs, with the same M, in one parallel region (so that Q, K and V cost one barrier). At
+/// most matmul_sets_max sets.
+void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool& pool);
+inline constexpr std::size_t matmul_sets_max = 16;
+
+/// One job by itself.
+void matmul(const matmul_job& job, std::size_t row_count, thread_pool& pool);
 
 }  // namespace troupe::kernels

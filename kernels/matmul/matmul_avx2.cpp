@@ -132,18 +132,21 @@ TROUPE_INLINE void multiply_group(const std::uint8_t* q, const activation_group&
                                   __m256 (&acc)[2][Rows]) {
   __m256i dot[Rows][2];
   for (int b = 0; b < Rows; ++b) dot[b][0] = dot[b][1] = _mm256_setzero_si256();
-  dot_group<Format, Width, Begin, End>(q, x.values + first_row, dot);
+  // Blocks of rows begin at multiples of 4, so that each lies within one part.
+  const activation_part& rows = x.part[first_row / part_rows];
+  const std::size_t first = first_row % part_rows;
+  dot_group<Format, Width, Begin, End>(q, rows.values + first, dot);
   for (int b = 0; b < Rows; ++b) {
-    const std::size_t r = first_row + static_cast<std::size_t>(b);
+    const std::size_t r = first + static_cast<std::size_t>(b);
     // Signed 8-bit weights have no offset left to take off.
     if constexpr (!minimum<Format> && Width != width::eight) {
-      const std::int32_t sum = Begin == 4 ? x.total[r] - x.first_half[r]
-                               : End == 4 ? x.first_half[r]
-                                          : x.total[r];
+      const std::int32_t sum = Begin == 4 ? rows.total[r] - rows.first_half[r]
+                               : End == 4 ? rows.first_half[r]
+                                          : rows.total[r];
       const __m256i offset = _mm256_sll_epi32(_mm256_set1_epi32(sum), shift);
       for (auto& half : dot[b]) half = _mm256_sub_epi32(half, offset);
     }
-    const __m256 a = _mm256_set1_ps(x.scale[r]);
+    const __m256 a = _mm256_set1_ps(rows.scale[r]);
     for (int half = 0; half < 2; ++half) {
       acc[half][b] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[b][half]),
                                      _mm256_mul_ps(scale[half], a), acc[half][b]);
@@ -159,7 +162,8 @@ TROUPE_INLINE void accumulate_minima(const quantized_tile& tile, const std::uint
   for (std::size_t g = 0; g < tile.group_count; ++g, ++x) {
     const __m256 minima = load_scales(scales, 2 * g + 1, half, tile.wide_scales);
     for (int b = 0; b < Rows; ++b) {
-      const float sum = x->scaled_sum[first_row + static_cast<std::size_t>(b)];
+      const std::size_t row = first_row + static_cast<std::size_t>(b);
+      const float sum = x->part[row / part_rows].scaled_sum[row % part_rows];
       acc[b] = _mm256_fmadd_ps(minima, _mm256_set1_ps(sum), acc[b]);
     }
   }
@@ -340,7 +344,8 @@ float largest_magnitude(const __m256 (&x)[4]) {
 }
 
 void quantize(const float* x, std::size_t column_count, const row_target& target) {
-  const std::size_t group_count = (column_count + 31) / 32, r = target.row_in_tile;
+  const std::size_t group_count = (column_count + 31) / 32;
+  const std::size_t r = target.row_in_tile % part_rows;
   for (std::size_t g = 0; g < group_count; ++g) {
     const std::size_t left = column_count - g * 32;
     float tail[32] = {};
@@ -372,16 +377,12 @@ void quantize(const float* x, std::size_t column_count, const row_target& target
     const std::int32_t second =
         _mm256_extract_epi32(sad, 4) + _mm256_extract_epi32(sad, 6) - 16 * 128;
 
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(target.values + g * 32), q);
-    target.scales[g] = scale;
-    target.sums[2 * g] = first;
-    target.sums[2 * g + 1] = second;
-    activation_group& group = target.tile[g];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(group.values[r]), q);
-    group.scale[r] = scale;
-    group.scaled_sum[r] = scale * static_cast<float>(first + second);
-    group.total[r] = first + second;
-    group.first_half[r] = first;
+    activation_part& rows = target.groups[g].part[target.row_in_tile / part_rows];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(rows.values[r]), q);
+    rows.scale[r] = scale;
+    rows.scaled_sum[r] = scale * static_cast<float>(first + second);
+    rows.total[r] = first + second;
+    rows.first_half[r] = first;
   }
 }
 

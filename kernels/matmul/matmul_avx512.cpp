@@ -69,7 +69,7 @@ TROUPE_INLINE void accumulate_minima(const quantized_tile& tile, const std::uint
   for (std::size_t g = 0; g < tile.group_count; ++g, ++x) {
     const __m512 minima = load_scales(scales, 2 * g + 1, tile.wide_scales);
     for (int r = 0; r < Rows; ++r) {
-      acc[r] = _mm512_fmadd_ps(minima, _mm512_set1_ps(x->scaled_sum[r]), acc[r]);
+      acc[r] = _mm512_fmadd_ps(minima, _mm512_set1_ps(x->part[r / 8].scaled_sum[r % 8]), acc[r]);
     }
   }
 }
@@ -81,23 +81,25 @@ TROUPE_INLINE void multiply_batch(const activation_group& x, const __m512i (&w)[
                                   __m128i shift, __m512 (&acc)[Rows]) {
   __m512i dot[Batch];
   for (int b = 0; b < Batch; ++b) {
-    const int r = First + b;
+    const activation_part& rows = x.part[(First + b) / 8];
+    const int r = (First + b) % 8;
     if constexpr (minimum<Format>) {
       dot[b] = _mm512_setzero_si512();
     } else {
-      __m512i sum = _mm512_set1_epi32(Begin == 0 && End == 4 ? x.first_half[r] : x.total[r]);
-      if constexpr (Begin == 4) sum = _mm512_sub_epi32(sum, _mm512_set1_epi32(x.first_half[r]));
+      __m512i sum = _mm512_set1_epi32(Begin == 0 && End == 4 ? rows.first_half[r] : rows.total[r]);
+      if constexpr (Begin == 4) sum = _mm512_sub_epi32(sum, _mm512_set1_epi32(rows.first_half[r]));
       dot[b] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_sll_epi32(sum, shift));
     }
   }
   for (int j = Begin; j < End; ++j) {
     for (int b = 0; b < Batch; ++b) {
-      dot[b] = _mm512_dpbusd_epi32(dot[b], w[j], broadcast_quad(x.values[First + b] + 4 * j));
+      const std::int8_t* values = x.part[(First + b) / 8].values[(First + b) % 8];
+      dot[b] = _mm512_dpbusd_epi32(dot[b], w[j], broadcast_quad(values + 4 * j));
     }
   }
   for (int b = 0; b < Batch; ++b) {
     const int r = First + b;
-    const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(x.scale[r]));
+    const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(x.part[r / 8].scale[r % 8]));
     acc[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[b]), factor, acc[r]);
   }
 }
@@ -147,7 +149,7 @@ TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t
     if constexpr (inline_minimum) {
       const __m512 m = load_scales(scales, g * 2 + 1, tile.wide_scales);
       for (int r = 0; r < Rows; ++r) {
-        minima[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(x->scaled_sum[r]), minima[r]);
+        minima[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(x->part[r / 8].scaled_sum[r % 8]), minima[r]);
       }
     }
   }
@@ -306,52 +308,94 @@ void floats(const float_tile& tile) {
   }
 }
 
-void quantize(const float* x, std::size_t column_count, const row_target& target) {
-  const std::size_t group_count = (column_count + 31) / 32, r = target.row_in_tile;
-  for (std::size_t g = 0; g < group_count; ++g) {
-    const std::size_t left = column_count - g * 32;
-    const std::uint32_t bits = left >= 32 ? 0xFFFFFFFFu : (1u << left) - 1;
-    const __m512 first = _mm512_maskz_loadu_ps(static_cast<__mmask16>(bits), x + g * 32);
-    const __m512 second =
-        left > 16 ? _mm512_maskz_loadu_ps(static_cast<__mmask16>(bits >> 16), x + g * 32 + 16)
-                  : _mm512_setzero_ps();
-    // As integers, so that a NaN is the largest magnitude of all.
-    const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
-    const __m512i larger =
-        _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(first), magnitude),
-                         _mm512_and_si512(_mm512_castps_si512(second), magnitude));
-    const int max_bits = _mm512_reduce_max_epi32(larger);
-    float max;
-    __builtin_memcpy(&max, &max_bits, sizeof max);
-    const float scale = max / 127.0f;
-    const float inverse = 127.0f / max;
-    __m128i q_first = _mm_setzero_si128(), q_second = _mm_setzero_si128();
-    if (inverse > 0.0f && inverse <= FLT_MAX) {
-      const __m512 factor = _mm512_set1_ps(inverse);
-      q_first = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(first, factor)));
-      q_second = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(second, factor)));
-    }
-    // Sums of bytes: against ones, offset to unsigned by 128 (vpsadbw), 16 values each.
-    const __m128i flip = _mm_set1_epi8(static_cast<char>(0x80));
-    const __m128i sad_first = _mm_sad_epu8(_mm_xor_si128(q_first, flip), _mm_setzero_si128());
-    const __m128i sad_second = _mm_sad_epu8(_mm_xor_si128(q_second, flip), _mm_setzero_si128());
-    const std::int32_t sum_first =
-        _mm_cvtsi128_si32(sad_first) + _mm_extract_epi32(sad_first, 2) - 16 * 128;
-    const std::int32_t sum_second =
-        _mm_cvtsi128_si32(sad_second) + _mm_extract_epi32(sad_second, 2) - 16 * 128;
+// What up to 16 groups of a row have in common, a group a lane.
+struct group_lanes {
+  alignas(64) std::int32_t magnitude[16];   // of the largest value, as bits
+  alignas(64) float factor[16];             // 127 / max; 0 where that is not a finite number
+  alignas(64) float scale[16];              // max / 127
+  alignas(64) float scaled_sum[16];
+  alignas(64) std::int32_t first_half[16];
+  alignas(64) std::int32_t total[16];
+};
 
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(target.values + g * 32), q_first);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(target.values + g * 32 + 16), q_second);
-    target.scales[g] = scale;
-    target.sums[2 * g] = sum_first;
-    target.sums[2 * g + 1] = sum_second;
-    activation_group& group = target.tile[g];
-    _mm_store_si128(reinterpret_cast<__m128i*>(group.values[r]), q_first);
-    _mm_store_si128(reinterpret_cast<__m128i*>(group.values[r] + 16), q_second);
-    group.scale[r] = scale;
-    group.scaled_sum[r] = scale * static_cast<float>(sum_first + sum_second);
-    group.total[r] = sum_first + sum_second;
-    group.first_half[r] = sum_first;
+struct group_values {
+  __m512 first, second;
+};
+
+TROUPE_INLINE group_values load_group(const float* x, std::size_t left) {
+  if (left >= 32) return {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)};
+  const std::uint32_t bits = (1u << left) - 1;
+  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(bits), x),
+          left > 16 ? _mm512_maskz_loadu_ps(static_cast<__mmask16>(bits >> 16), x + 16)
+                    : _mm512_setzero_ps()};
+}
+
+// As integers, so that a NaN is the largest magnitude of all.
+TROUPE_INLINE std::int32_t largest_magnitude(const group_values& x) {
+  const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
+  const __m512i larger = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(x.first), magnitude),
+                                          _mm512_and_si512(_mm512_castps_si512(x.second), magnitude));
+  const __m256i eight =
+      _mm256_max_epi32(_mm512_castsi512_si256(larger), _mm512_extracti64x4_epi64(larger, 1));
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1));
+  return _mm_cvtsi128_si32(four);
+}
+
+// Values, and their sums by vpsadbw, which is unsigned: offset by 128 each.
+TROUPE_INLINE void quantize_group(const group_values& x, float factor, std::int8_t* values,
+                                  std::int32_t& first_half, std::int32_t& total) {
+  const __m512 by = _mm512_set1_ps(factor);
+  // A factor of zero stands for all zeros, also where x is infinite or no number.
+  const __mmask16 usable = factor > 0.0f ? __mmask16{0xFFFF} : __mmask16{0};
+  const __m512i first = _mm512_maskz_cvtps_epi32(usable, _mm512_mul_ps(x.first, by));
+  const __m512i second = _mm512_maskz_cvtps_epi32(usable, _mm512_mul_ps(x.second, by));
+  const __m256i q = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(first)),
+                                            _mm512_cvtepi32_epi8(second), 1);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(values), q);
+  const __m256i flipped = _mm256_xor_si256(q, _mm256_set1_epi8(static_cast<char>(0x80)));
+  const __m256i quarters = _mm256_sad_epu8(flipped, _mm256_setzero_si256());
+  const __m256i halves = _mm256_add_epi64(quarters, _mm256_shuffle_epi32(quarters, 0x4E));
+  const __m128i sum =
+      _mm_add_epi64(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+  first_half = _mm_cvtsi128_si32(_mm256_castsi256_si128(halves)) - 16 * 128;
+  total = _mm_cvtsi128_si32(sum) - 32 * 128;
+}
+
+void quantize(const float* x, std::size_t column_count, const row_target& target) {
+  const std::size_t group_count = (column_count + 31) / 32;
+  const std::size_t part = target.row_in_tile / part_rows, r = target.row_in_tile % part_rows;
+  group_lanes lanes{};
+  for (std::size_t base = 0; base < group_count; base += 16) {
+    const std::size_t count = group_count - base < 16 ? group_count - base : 16;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t at = (base + i) * 32;
+      lanes.magnitude[i] = largest_magnitude(load_group(x + at, column_count - at));
+    }
+    const __m512 max = _mm512_load_ps(lanes.magnitude);
+    const __m512 limit = _mm512_set1_ps(127.0f);
+    const __m512 inverse = _mm512_div_ps(limit, max);
+    const __mmask16 usable = _mm512_cmp_ps_mask(inverse, _mm512_setzero_ps(), _CMP_GT_OQ) &
+                             _mm512_cmp_ps_mask(inverse, _mm512_set1_ps(FLT_MAX), _CMP_LE_OQ);
+    const __m512 scale = _mm512_div_ps(max, limit);
+    _mm512_store_ps(lanes.factor, _mm512_maskz_mov_ps(usable, inverse));
+    _mm512_store_ps(lanes.scale, scale);
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t at = (base + i) * 32;
+      quantize_group(load_group(x + at, column_count - at), lanes.factor[i],
+                     target.groups[base + i].part[part].values[r], lanes.first_half[i],
+                     lanes.total[i]);
+    }
+    const __m512 totals = _mm512_cvtepi32_ps(_mm512_load_si512(lanes.total));
+    _mm512_store_ps(lanes.scaled_sum, _mm512_mul_ps(scale, totals));
+    for (std::size_t i = 0; i < count; ++i) {
+      activation_part& rows = target.groups[base + i].part[part];
+      rows.scale[r] = lanes.scale[i];
+      rows.scaled_sum[r] = lanes.scaled_sum[i];
+      rows.total[r] = lanes.total[i];
+      rows.first_half[r] = lanes.first_half[i];
+    }
   }
 }
 

@@ -37,17 +37,13 @@ void quantize(const float* x, std::size_t column_count, const row_target& target
     for (std::size_t k = 0; k < 16; ++k) first += q[k];
     for (std::size_t k = 16; k < 32; ++k) second += q[k];
 
-    std::memcpy(target.values + g * 32, q, sizeof q);
-    target.scales[g] = scale;
-    target.sums[2 * g] = first;
-    target.sums[2 * g + 1] = second;
-    activation_group& group = target.tile[g];
-    const std::size_t r = target.row_in_tile;
-    std::memcpy(group.values[r], q, sizeof q);
-    group.scale[r] = scale;
-    group.scaled_sum[r] = scale * static_cast<float>(first + second);
-    group.total[r] = first + second;
-    group.first_half[r] = first;
+    activation_part& part = target.groups[g].part[target.row_in_tile / part_rows];
+    const std::size_t r = target.row_in_tile % part_rows;
+    std::memcpy(part.values[r], q, sizeof q);
+    part.scale[r] = scale;
+    part.scaled_sum[r] = scale * static_cast<float>(first + second);
+    part.total[r] = first + second;
+    part.first_half[r] = first;
   }
 }
 
@@ -94,18 +90,19 @@ float quantized_output(const quantized_tile& tile, const std::uint8_t* panel, st
   const std::size_t parts = tile.format == packing::bytes_halves ? 2 : 1;
   float acc = 0.0f, acc_min = 0.0f;
   for (std::size_t g = 0; g < tile.group_count; ++g) {
-    const activation_group& x = tile.activations[g];
+    const activation_part& x = tile.activations[g].part[row / part_rows];
+    const std::size_t r = row % part_rows;
     for (std::size_t part = 0; part < parts; ++part) {
       const std::size_t begin = part * 16, end = parts == 2 ? begin + 16 : 32;
       std::int32_t dot = 0;
       for (std::size_t k = begin; k < end; ++k) {
-        dot += (weight_at(tile, panel, g, k, lane) - offset) * x.values[row][k];
+        dot += (weight_at(tile, panel, g, k, lane) - offset) * x.values[r][k];
       }
-      const float factor = scale_at(tile, panel, g, part, lane) * x.scale[row];
+      const float factor = scale_at(tile, panel, g, part, lane) * x.scale[r];
       acc = std::fma(static_cast<float>(dot), factor, acc);
     }
     if (has_minimum(tile.format)) {
-      acc_min = std::fma(scale_at(tile, panel, g, 1, lane), x.scaled_sum[row], acc_min);
+      acc_min = std::fma(scale_at(tile, panel, g, 1, lane), x.scaled_sum[r], acc_min);
     }
   }
   return has_minimum(tile.format) ? acc + acc_min : acc;

@@ -115,12 +115,12 @@ bool packed_matrix::wants_quantized() const noexcept {
   return state_->quantized;
 }
 std::size_t packed_matrix::size_bytes() const noexcept {
-  return state_->panels.size();
+  return state_->size_bytes();
 }
 
 result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const std::byte> rows,
                                           std::size_t row_count, std::size_t column_count,
-                                          thread_pool& pool) {
+                                          thread_pool& pool, std::shared_ptr<page_arena> arena) {
   const auto layout = layout_of(type);
   if (!layout) {
     return error{errc::unsupported, fmt::format("cannot multiply by tensor type code {}",
@@ -165,11 +165,17 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
   }
   packed->panel_bytes =
       (panel_bytes + buffer_alignment_bytes - 1) / buffer_alignment_bytes * buffer_alignment_bytes;
-  packed->panels = aligned_buffer<std::uint8_t>(packed->panel_count() * packed->panel_bytes);
+  if (arena != nullptr) {
+    packed->panels = arena->allocate(packed->size_bytes());
+    packed->arena = std::move(arena);
+  } else {
+    packed->own_memory = aligned_buffer<std::uint8_t>(packed->size_bytes());
+    packed->panels = packed->own_memory.data();
+  }
 
   const std::size_t row_bytes = row_blocks * layout->block_bytes;
   pool.parallel_for(packed->panel_count(), [&](std::size_t index, std::size_t) {
-    std::uint8_t* panel = packed->panels.data() + index * packed->panel_bytes;
+    std::uint8_t* panel = packed->panels + index * packed->panel_bytes;
     for (std::size_t lane = 0; lane < panel_outputs; ++lane) {
       const std::size_t row = index * panel_outputs + lane;
       if (row >= row_count) break;

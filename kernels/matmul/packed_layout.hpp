@@ -38,23 +38,27 @@ enum class packing : std::uint8_t {
   f8,
 };
 
-/// One group of 32 columns of up to 16 quantized rows; a tile is group_count of them. Everything a
-/// panel kernel reads for a group lies within constant distances of one pointer.
-struct alignas(64) activation_group {
-  std::int8_t values[tile_rows][32];
-  float scale[tile_rows];
-  float scaled_sum[tile_rows];         // scale * float(total), rounded once
-  std::int32_t total[tile_rows];       // sum of the group's values
-  std::int32_t first_half[tile_rows];  // sum of its first 16
+/// Quantized rows that may be written by one thread while others write the rest of their tile: no
+/// cache line is shared.
+inline constexpr std::size_t part_rows = 8;
+struct alignas(64) activation_part {
+  std::int8_t values[part_rows][32];
+  float scale[part_rows];
+  float scaled_sum[part_rows];         // scale * float(total), rounded once
+  std::int32_t total[part_rows];       // sum of the group's values
+  std::int32_t first_half[part_rows];  // sum of its first 16
 };
 
-/// Where one quantized row goes.
+/// One group of 32 columns of up to 16 quantized rows; a tile is group_count of them. Everything a
+/// panel kernel reads for a group lies within constant distances of one pointer.
+struct activation_group {
+  activation_part part[tile_rows / part_rows];  // row r is row r % 8 of part r / 8
+};
+
+/// Where columns of one quantized row go.
 struct row_target {
-  std::int8_t* values;      // group_count * 32, contiguous
-  float* scales;            // group_count
-  std::int32_t* sums;       // group_count * 2
-  activation_group* tile;   // first group of the row's tile
-  std::size_t row_in_tile;  // 0 .. tile_rows - 1
+  activation_group* groups;  // of the row's tile: the one of the first column, and on
+  std::size_t row_in_tile;   // 0 .. tile_rows - 1
 };
 
 /// Outputs common to both kinds of tile: rows x (up to panel_count * 16) of a row-major matrix.

@@ -16,11 +16,14 @@ struct packed_matrix::state {
   std::size_t row_count = 0;
   std::size_t column_count = 0;
   std::size_t panel_bytes = 0;
-  aligned_buffer<std::uint8_t> panels;
+  std::uint8_t* panels = nullptr;  // panel_count() * panel_bytes, in one of:
+  aligned_buffer<std::uint8_t> own_memory;
+  std::shared_ptr<page_arena> arena;
 
   [[nodiscard]] std::size_t panel_count() const noexcept {
     return (row_count + panel_outputs - 1) / panel_outputs;
   }
+  [[nodiscard]] std::size_t size_bytes() const noexcept { return panel_count() * panel_bytes; }
   [[nodiscard]] std::size_t group_count() const noexcept {
     return (column_count + activation_group_size - 1) / activation_group_size;
   }

@@ -30,6 +30,11 @@ struct activations {
   void quantize(isa set, std::size_t index) {
     if (wants_quantized) kernels::quantize_row(set, row(index), index, quantized);
   }
+  /// Columns from `first` on; they begin with a group, and end with one or with the row.
+  void quantize_part(isa set, std::size_t index, std::size_t first, std::size_t count) {
+    if (wants_quantized)
+      kernels::quantize_columns(set, row(index) + first, index, first, count, quantized);
+  }
 };
 
 /// A row's place in its sequence.
@@ -74,10 +79,13 @@ struct forward_pass::state {
   void for_rows(std::size_t row_count, const Body& body);
   void embed(std::size_t row_count);
   void norm_rows(std::size_t row_count, std::span<const float> weight, bool add_projected);
+  void turn_heads(float* heads, std::size_t count, std::size_t row,
+                  const aligned_buffer<float>& norm);
   void make_qkv(const layer_weights& layer, kernels::kv_layer kv, std::size_t row_count);
   void attend(kernels::kv_layer kv, bool wanted_only);
   void keep_wanted_rows();
   void finish_layer(const layer_weights& layer, std::size_t row_count);
+  void make_gated(const layer_weights& layer, std::size_t row_count);
   std::span<const float> make_logits();
 };
 
@@ -171,12 +179,13 @@ void forward_pass::state::make_room(std::size_t row_count) {
   gated.resize(row_count);
 }
 
-/// Some rows to a task: a task should outweigh claiming it (a row takes some 0.3 us), and few
-/// rows are not worth waking a thread.
+/// Some rows to a task: whole parts of quantized_rows, so that threads do not share cache lines, and
+/// enough of them to outweigh claiming the task (a row takes some 0.3 us).
 template <class Body>
 void forward_pass::state::for_rows(std::size_t row_count, const Body& body) {
+  constexpr std::size_t part = kernels::part_rows;
   const std::size_t share = (row_count + 4 * pool.thread_count() - 1) / (4 * pool.thread_count());
-  const std::size_t rows_per_task = std::clamp<std::size_t>(share, 4, 16);
+  const std::size_t rows_per_task = (std::min<std::size_t>(share, 32) + part - 1) / part * part;
   const std::size_t tasks = (row_count + rows_per_task - 1) / rows_per_task;
   pool.parallel_for(tasks, [&](std::size_t task, std::size_t) {
     const std::size_t end = std::min(row_count, (task + 1) * rows_per_task);
@@ -210,40 +219,77 @@ void forward_pass::state::norm_rows(std::size_t row_count, std::span<const float
   });
 }
 
+/// Q/K norm and RoPE of some heads of one row, which lie at head_dim from each other.
+void forward_pass::state::turn_heads(float* heads, std::size_t count, std::size_t row,
+                                     const aligned_buffer<float>& norm) {
+  if (model.has_qk_norm) {
+    for (std::size_t head = 0; head < count; ++head) {
+      float* const elements = heads + head * model.head_dim;
+      kernels::rms_norm(set, {.x = elements,
+                              .weight = norm.data(),
+                              .epsilon = model.rms_epsilon,
+                              .count = model.head_dim,
+                              .y = elements});
+    }
+  }
+  const std::size_t pairs = model.rope.frequencies.size();
+  kernels::rope(set, {.heads = heads,
+                      .head_count = count,
+                      .head_stride = model.head_dim,
+                      .pair_count = pairs,
+                      .cosines = cosines.data() + row * pairs,
+                      .sines = sines.data() + row * pairs,
+                      .interleaved = model.rope.pairing == rope_pairing::interleaved});
+}
+
+/// Q, K and V; each range of whole heads is normed, turned and written to the cache by the thread
+/// that made it.
 void forward_pass::state::make_qkv(const layer_weights& layer, kernels::kv_layer kv,
                                    std::size_t row_count) {
   float* const key = qkv.data() + query_width;
   float* const value = key + kv_width;
-  const kernels::matmul_job jobs[] = {
-      job_of(layer.query, normed, qkv.data(), qkv_width, &layer.query_bias),
-      job_of(layer.key, normed, key, qkv_width, &layer.key_bias),
-      job_of(layer.value, normed, value, qkv_width, &layer.value_bias)};
-  kernels::matmul(jobs, row_count, pool);
-  const std::size_t pairs = model.rope.frequencies.size();
-  for_rows(row_count, [&](std::size_t row) {
-    float* const heads = qkv.data() + row * qkv_width;
-    if (model.has_qk_norm) {
-      for (std::size_t head = 0; head < model.head_count + model.kv_head_count; ++head) {
-        float* const elements = heads + head * model.head_dim;
-        const auto& weight = head < model.head_count ? layer.query_norm : layer.key_norm;
-        kernels::rms_norm(set, {.x = elements,
-                                .weight = weight.data(),
-                                .epsilon = model.rms_epsilon,
-                                .count = model.head_dim,
-                                .y = elements});
-      }
-    }
-    kernels::rope(set, {.heads = heads,
-                        .head_count = model.head_count + model.kv_head_count,
-                        .head_stride = model.head_dim,
-                        .pair_count = pairs,
-                        .cosines = cosines.data() + row * pairs,
-                        .sines = sines.data() + row * pairs,
-                        .interleaved = model.rope.pairing == rope_pairing::interleaved});
-    kernels::write_kv_row(set, cache.layout(), kv, places[row].slice->block_table,
-                          places[row].position, heads + query_width,
-                          heads + query_width + kv_width);
-  });
+  const kernels::matmul_job query_job =
+      job_of(layer.query, normed, qkv.data(), qkv_width, &layer.query_bias);
+  const kernels::matmul_job key_job = job_of(layer.key, normed, key, qkv_width, &layer.key_bias);
+  const kernels::matmul_job value_job =
+      job_of(layer.value, normed, value, qkv_width, &layer.value_bias);
+
+  const auto for_range_rows = [&](const kernels::output_range& made, const auto& body) {
+    const std::size_t head = made.output_first / model.head_dim;
+    const std::size_t count = made.output_count / model.head_dim;
+    for (std::size_t i = 0; i < made.row_count; ++i) body(made.row_first + i, head, count);
+  };
+  const auto turn_query = [&](const kernels::output_range& made) {
+    for_range_rows(made, [&](std::size_t row, std::size_t head, std::size_t count) {
+      turn_heads(qkv.data() + row * qkv_width + head * model.head_dim, count, row,
+                 layer.query_norm);
+    });
+  };
+  const auto write = [&](std::size_t row, std::size_t head, const float* k, const float* v) {
+    kernels::write_kv_head(set, cache.layout(), kv, places[row].slice->block_table,
+                           places[row].position, head, k, v);
+  };
+  const auto keep_keys = [&](const kernels::output_range& made) {
+    for_range_rows(made, [&](std::size_t row, std::size_t head, std::size_t count) {
+      float* const first = key + row * qkv_width + head * model.head_dim;
+      turn_heads(first, count, row, layer.key_norm);
+      for (std::size_t i = 0; i < count; ++i)
+        write(row, head + i, first + i * model.head_dim, nullptr);
+    });
+  };
+  const auto keep_values = [&](const kernels::output_range& made) {
+    for_range_rows(made, [&](std::size_t row, std::size_t head, std::size_t count) {
+      const float* const first = value + row * qkv_width + head * model.head_dim;
+      for (std::size_t i = 0; i < count; ++i)
+        write(row, head + i, nullptr, first + i * model.head_dim);
+    });
+  };
+  using kernels::matmul_epilogue;
+  const kernels::matmul_set sets[] = {
+      {{&query_job, 1}, matmul_epilogue(turn_query), model.head_dim},
+      {{&key_job, 1}, matmul_epilogue(keep_keys), model.head_dim},
+      {{&value_job, 1}, matmul_epilogue(keep_values), model.head_dim}};
+  kernels::matmul(sets, row_count, pool);
 }
 
 void forward_pass::state::attend(kernels::kv_layer kv, bool wanted_only) {
@@ -272,25 +318,35 @@ void forward_pass::state::finish_layer(const layer_weights& layer, std::size_t r
   if (attended.wants_quantized) {
     for_rows(row_count, [&](std::size_t row) { attended.quantize(set, row); });
   }
-  const auto output = job_of(layer.output, attended, projected.data(), model.hidden_size);
-  kernels::matmul({&output, 1}, row_count, pool);
+  kernels::matmul(job_of(layer.output, attended, projected.data(), model.hidden_size), row_count,
+                  pool);
   norm_rows(row_count, layer.feed_forward_norm.span(), true);
+  make_gated(layer, row_count);
+  kernels::matmul(job_of(layer.down, gated, projected.data(), model.hidden_size), row_count, pool);
+}
+
+/// silu(gate) * up, quantized by the thread that made both: whole groups of columns.
+void forward_pass::state::make_gated(const layer_weights& layer, std::size_t row_count) {
   const std::size_t inner = model.intermediate_size;
   const kernels::matmul_job jobs[] = {job_of(layer.gate, normed, gated.floats.data(), inner),
                                       job_of(layer.up, normed, up.data(), inner)};
-  kernels::matmul(jobs, row_count, pool);
-  for_rows(row_count, [&](std::size_t row) {
-    kernels::silu_mul(set, gated.row(row), up.data() + row * inner, inner, gated.row(row));
-    gated.quantize(set, row);
-  });
-  const auto down = job_of(layer.down, gated, projected.data(), model.hidden_size);
-  kernels::matmul({&down, 1}, row_count, pool);
+  const auto combine = [&](const kernels::output_range& made) {
+    for (std::size_t row = made.row_first; row < made.row_first + made.row_count; ++row) {
+      float* const gate = gated.row(row) + made.output_first;
+      kernels::silu_mul(set, gate, up.data() + row * inner + made.output_first, made.output_count,
+                        gate);
+      gated.quantize_part(set, row, made.output_first, made.output_count);
+    }
+  };
+  const kernels::matmul_set both{jobs, kernels::matmul_epilogue(combine),
+                                 kernels::activation_group_size};
+  kernels::matmul({&both, 1}, row_count, pool);
 }
 
 std::span<const float> forward_pass::state::make_logits() {
   norm_rows(wanted.size(), weights.output_norm(), true);
-  const auto head = job_of(weights.head(), normed, logits.data(), model.vocab_size);
-  kernels::matmul({&head, 1}, wanted.size(), pool);
+  kernels::matmul(job_of(weights.head(), normed, logits.data(), model.vocab_size), wanted.size(),
+                  pool);
   return {logits.data(), wanted.size() * model.vocab_size};
 }
 

@@ -34,7 +34,7 @@ class loader {
   result<packed_matrix> matrix(std::string_view name) {
     TROUPE_TRY(const gguf_tensor* tensor, find(name));
     auto packed = packed_matrix::pack(set_, tensor->type, tensor->data, tensor->row_count(),
-                                      tensor->column_count(), pool_);
+                                      tensor->column_count(), pool_, arena_);
     if (!packed) {
       return error{packed.failure().code,
                    fmt::format("tensor {}: {}", name, packed.failure().message)};
@@ -104,6 +104,7 @@ class loader {
   isa set_;
   thread_pool& pool_;
   const std::function<void(float)>& progress_;
+  std::shared_ptr<page_arena> arena_ = std::make_shared<page_arena>();
   std::size_t bytes_total_ = 0;
   std::size_t bytes_done_ = 0;
 };

@@ -4,6 +4,8 @@
 // double-precision product of dequantized weights and activations within a derived bound.
 #include "kernels/matmul/matmul.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -24,8 +26,13 @@ using troupe::layout_of;
 using troupe::thread_pool;
 using troupe::kernels::activation_group_size;
 using troupe::kernels::dequantize_row;
+using troupe::kernels::matmul_epilogue;
 using troupe::kernels::matmul_job;
+using troupe::kernels::matmul_set;
+using troupe::kernels::matmul_sets_max;
+using troupe::kernels::output_range;
 using troupe::kernels::packed_matrix;
+using troupe::kernels::quantize_columns;
 using troupe::kernels::quantize_row;
 using troupe::kernels::quantized_rows;
 
@@ -156,7 +163,7 @@ std::vector<float> multiply(const problem& p, thread_pool& pool) {
   job.bias = p.bias;
   job.output = out.data() + margin;
   job.output_stride = stride;
-  troupe::kernels::matmul({&job, 1}, p.m, pool);
+  troupe::kernels::matmul(job, p.m, pool);
   std::size_t overwritten = 0;
   for (std::size_t i = 0; i < out.size(); ++i) {
     const bool inside = i >= margin && i < margin + p.m * stride && (i - margin) % stride < n;
@@ -210,13 +217,10 @@ TEST_CASE("quantize_row: every variant gives the reference's bits") {
       const std::size_t groups = expected.group_count();
       bool same = true;
       for (std::size_t row = 0; row < 37; ++row) {
-        same = same && std::memcmp(expected.values(row), found.values(row), groups * 32) == 0;
-        same = same && std::memcmp(expected.scales(row), found.scales(row), groups * 4) == 0;
-        same = same && std::memcmp(expected.sums(row), found.sums(row), groups * 8) == 0;
         for (std::size_t g = 0; g < groups; ++g) {
-          const auto& a = expected.tile(row / 16)[g];
-          const auto& b = found.tile(row / 16)[g];
-          const std::size_t r = row % 16;
+          const auto& a = expected.part(row, g);
+          const auto& b = found.part(row, g);
+          const std::size_t r = row % 8;
           same = same && std::memcmp(a.values[r], b.values[r], 32) == 0 &&
                  std::memcmp(&a.scale[r], &b.scale[r], 4) == 0 &&
                  std::memcmp(&a.scaled_sum[r], &b.scaled_sum[r], 4) == 0 &&
@@ -231,12 +235,12 @@ TEST_CASE("quantize_row: every variant gives the reference's bits") {
 TEST_CASE("quantize_row: the reference is nearest-even with scale max/127") {
   const std::vector<float> x{127.0f, 0.5f, 1.5f, -2.5f, -127.0f, 63.49f, 0.0f, -0.5f};
   const auto out = quantize_all(isa::reference, x, 1, x.size());
-  CHECK(out.scales(0)[0] == 1.0f);
+  CHECK(out.scale(0, 0) == 1.0f);
   const std::vector<int> expected{127, 0, 2, -2, -127, 63, 0, 0};
-  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(out.values(0)[i] == expected[i]);
-  for (std::size_t i = expected.size(); i < 32; ++i) CHECK(out.values(0)[i] == 0);
-  CHECK(out.sums(0)[0] == 63);
-  CHECK(out.sums(0)[1] == 0);
+  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(out.value(0, i) == expected[i]);
+  for (std::size_t i = expected.size(); i < 32; ++i) CHECK(out.value(0, i) == 0);
+  CHECK(out.part(0, 0).first_half[0] == 63);
+  CHECK(out.part(0, 0).total[0] == 63);
 }
 
 TEST_CASE("matmul: every variant gives the reference's bits for every N and M") {
@@ -336,7 +340,7 @@ TEST_CASE("matmul: several jobs in one region equal the jobs one by one") {
   const auto quantized = quantize_all(set, x, m, k);
   std::vector<packed_matrix> weights;
   std::vector<std::vector<float>> outputs;
-  for (std::size_t i = 0; i < 20; ++i) {  // more than one region's worth
+  for (std::size_t i = 0; i < matmul_sets_max; ++i) {
     const dtype type = all_types()[i % all_types().size()];
     const std::size_t n = 20 + 37 * i;
     weights.push_back(pack(set, type, random_weights(type, n, k, random), n, k, several()));
@@ -351,9 +355,82 @@ TEST_CASE("matmul: several jobs in one region equal the jobs one by one") {
     jobs[i].output = outputs[i].data();
     jobs[i].output_stride = weights[i].row_count();
   }
-  troupe::kernels::matmul(jobs, m, several());
+  std::vector<matmul_set> sets;
+  for (const matmul_job& job : jobs) sets.push_back({.jobs = {&job, 1}, .epilogue = {}});
+  troupe::kernels::matmul(sets, m, several());
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     CHECK(same_bits(outputs[i], multiply({weights[i], x, m}, single())));
+  }
+}
+
+TEST_CASE("matmul: an epilogue sees every output of a set once, whole and final") {
+  INFO("seed " << seed);
+  std::mt19937 random(seed + 4);
+  const std::size_t k = 256;
+  const isa set = troupe::best_isa();
+  for (const std::size_t m : {1u, 9u, 16u, 37u, 130u}) {
+    for (const std::size_t multiple : {1u, 16u, 24u, 32u, 64u, 96u, 1000u}) {
+      const std::size_t n = 208;
+      INFO("M " << m << ", ranges of " << multiple);
+      const auto x = random_activations(m, k, random);
+      const auto quantized = quantize_all(set, x, m, k);
+      const dtype types[] = {dtype::q4_1, dtype::q8_0};
+      std::vector<packed_matrix> weights;
+      std::vector<std::vector<float>> outputs(2, std::vector<float>(m * n, canary));
+      matmul_job jobs[2];
+      for (std::size_t i = 0; i < 2; ++i) {
+        weights.push_back(pack(set, types[i], random_weights(types[i], n, k, random), n, k, single()));
+      }
+      for (std::size_t i = 0; i < 2; ++i) {
+        jobs[i].weight = &weights[i];
+        jobs[i].quantized = &quantized;
+        jobs[i].output = outputs[i].data();
+        jobs[i].output_stride = n;
+      }
+      std::vector<float> sums(m * n, canary);
+      std::atomic<std::size_t> misplaced{0}, repeated{0};
+      const auto add = [&](const output_range& made) {
+        misplaced += made.output_first % multiple != 0 || made.row_count > 16 ||
+                     made.row_first / 16 != (made.row_first + made.row_count - 1) / 16;
+        for (std::size_t row = made.row_first; row < made.row_first + made.row_count; ++row) {
+          for (std::size_t i = 0; i < made.output_count; ++i) {
+            const std::size_t at = row * n + made.output_first + i;
+            repeated += sums[at] != canary;
+            sums[at] = outputs[0][at] + outputs[1][at];
+          }
+        }
+      };
+      const matmul_set both{
+          .jobs = jobs, .epilogue = matmul_epilogue(add), .output_multiple = multiple};
+      troupe::kernels::matmul({&both, 1}, m, several());
+      CHECK(misplaced == 0);
+      CHECK(repeated == 0);
+      const auto first = multiply({weights[0], x, m}, single());
+      const auto second = multiply({weights[1], x, m}, single());
+      std::vector<float> expected(m * n);
+      for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = first[i] + second[i];
+      CHECK(same_bits(sums, expected));
+    }
+  }
+}
+
+TEST_CASE("quantize_columns: a row in pieces gives the bits of the whole row") {
+  std::mt19937 random(seed + 5);
+  const std::size_t columns = 1000;
+  const auto x = random_activations(1, columns, random);
+  auto variants = runnable_variants();
+  variants.push_back(isa::reference);
+  for (const isa set : variants) {
+    const auto whole = quantize_all(set, x, 1, columns);
+    quantized_rows pieces;
+    pieces.resize(1, columns);
+    for (std::size_t first = 0; first < columns;) {
+      const std::size_t count = std::min<std::size_t>(32 * (1 + random() % 20), columns - first);
+      quantize_columns(set, x.data() + first, 0, first, count, pieces);
+      first += count;
+    }
+    CHECK(std::memcmp(whole.tile(0), pieces.tile(0),
+                      whole.group_count() * sizeof(troupe::kernels::activation_group)) == 0);
   }
 }
 
@@ -378,7 +455,7 @@ TEST_CASE("matmul: the reference is the product of dequantized weights and activ
         for (std::size_t i = 0; i < k; ++i) {
           const double value =
               packed.wants_quantized()
-                  ? static_cast<double>(quantized.values(row)[i]) * quantized.scales(row)[i / 32]
+                  ? static_cast<double>(quantized.value(row, i)) * quantized.scale(row, i / 32)
                   : x[row * k + i];
           exact += w[i] * value;
           // Rounding errors are relative to d * q and m apart, which may cancel in w = d * q + m.
