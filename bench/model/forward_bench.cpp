@@ -41,7 +41,7 @@ struct bench_model {
         description(model_description::from_gguf(file).value()),
         weights(model_weights::load(file, description, chosen_isa(), pool).value()),
         cache(kv_cache::create(
-                  kv_layout_for(description, kernels::kv_dtype::f16, block_tokens).value(),
+                  kv_layout_for(description, std::getenv("TROUPE_BENCH_KV") ? kernels::kv_dtype::bf16 : kernels::kv_dtype::f16, block_tokens).value(),
                   description.layer_count, batch_max * context_tokens / block_tokens)
                   .value()) {}
 };

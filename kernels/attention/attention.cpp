@@ -23,14 +23,16 @@ struct variant {
   std::size_t rows_max;
 };
 
-variant variant_of(isa set) {
+variant variant_of(isa set, kv_dtype type) {
+  const bool has_pair_dot = type == kv_dtype::bf16 && detect_cpu_features().avx512_bf16;
   switch (set) {
     case isa::reference: break;
     case isa::avx2:
       return {detail::attention_item_avx2, detail::attention_merge_avx2, detail::write_kv_head_avx2,
               detail::attention_rows_max_avx2};
     case isa::avx512:
-      return {detail::attention_item_avx512, detail::attention_merge_avx512,
+      return {has_pair_dot ? detail::attention_item_avx512bf16 : detail::attention_item_avx512,
+              detail::attention_merge_avx512,
               detail::write_kv_head_avx512, detail::attention_rows_max_avx512};
   }
   return {detail::attention_item_ref, detail::attention_merge_ref, detail::write_kv_head_ref,
@@ -135,18 +137,16 @@ void write_kv_head(isa set, const kv_layout& layout, kv_layer layer,
   const std::size_t block = to_index(block_table[position / layout.block_tokens]);
   TROUPE_CHECK(block < layer.block_count && head < layout.kv_head_count);
   const std::size_t in_block = position % layout.block_tokens;
-  const std::size_t tile = in_block / kv_tile_tokens;
-  const std::size_t lane = in_block % kv_tile_tokens;
+  const std::size_t tile_bytes = kv_tile_tokens * layout.head_dim * layout.element_bytes();
   std::byte* const head_data =
       layer.data + block * layout.block_bytes() + 2 * head * layout.head_block_bytes();
   detail::kv_row_target target;
-  target.keys =
-      head_data + (tile * layout.head_dim * kv_tile_tokens + lane) * layout.element_bytes();
-  target.values =
-      head_data + layout.head_block_bytes() + in_block * layout.head_dim * layout.element_bytes();
+  target.keys = head_data + in_block / kv_tile_tokens * tile_bytes;
+  target.values = target.keys + layout.head_block_bytes();
+  target.token = in_block % kv_tile_tokens;
   target.head_dim = layout.head_dim;
   target.type = layout.type;
-  variant_of(set).write(target, k, v);
+  variant_of(set, layout.type).write(target, k, v);
 }
 
 void write_kv(isa set, const kv_layout& layout, kv_layer layer,
@@ -171,7 +171,7 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
   check_layout(layout);
   TROUPE_CHECK(layout.kv_head_count > 0 && arguments.head_count % layout.kv_head_count == 0);
   thread_local workspace space;
-  const variant chosen = variant_of(set);
+  const variant chosen = variant_of(set, layout.type);
   space.items.clear();
   std::size_t segments_max = 0;
   for (const attention_slice& slice : slices) {

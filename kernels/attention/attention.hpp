@@ -2,7 +2,8 @@
 //
 // Cache layout, one layer: for each physical block, for each KV head, K as tiles of 16 tokens
 // stored transposed ([tile][head_dim][16 tokens]: SIMD lanes are keys) and V as [token][head_dim]
-// (lanes are channels). Positions that were never written, or that a reused block still holds from
+// (lanes are channels). A bf16 cache holds pairs instead: K as [tile][head_dim / 2][16 tokens][2 d], V as
+// [tile][8 token pairs][head_dim][2 tokens]. Positions that were never written, or that a reused block still holds from
 // another sequence, are never part of a result: a loop over V ends at the query's position, and the
 // scores of such keys are replaced before use.
 //
@@ -16,12 +17,16 @@
 //  - Segments merge in ascending order: with M = max(m1, m2), o = fma(o2, exp(m2 - M), o1 * exp(m1
 //  - M)), l alike; the
 //    result is o / l. A query sees exactly the keys at positions <= its own.
+//  - A bf16 cache multiplies in bf16, as vdpbf16ps does: q and p are rounded to bf16 (l sums the rounded p), and a sum
+//    takes pairs of d or keys in ascending order, of each pair the second product first; a second key that is not
+//    visible counts as zero; denormal inputs and results of these steps are zero.
 //  - exp is the polynomial of kernels/exp, the same bits in every variant.
 //  - Against exact attention over the rounded K and V: a score is off by at most (head_dim + 2) u
 //  s, where u = 2^-24 and
 //    s = scale * sum |q K|; so a weight by a factor of 1 + 2 (head_dim + 2) u s + 4 u, and an
 //    output by (2 (head_dim + 2) s + 300 + 4 * segments) u * max |V|. 300 is the longest sum (256
-//    products) and its rounding.
+//    products) and its rounding. In bf16, with q rounded first, 2^-8 max |V| more: p is off by 2^-9 of itself, above and
+//    below the fraction.
 #pragma once
 
 #include <cstddef>

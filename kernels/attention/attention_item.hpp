@@ -50,6 +50,8 @@ struct attention_item {
 void attention_item_ref(const attention_item& item);
 void attention_item_avx2(const attention_item& item);
 void attention_item_avx512(const attention_item& item);
+/// For a bf16 cache, on a machine with vdpbf16ps: the same bits as the others.
+void attention_item_avx512bf16(const attention_item& item);
 
 /// Folds the partials of segments segment_first .. segment_end - 1 in ascending order into the
 /// output. Reads the item's shape, partials (of segment_first) and output; the same bits as one
@@ -58,10 +60,11 @@ void attention_merge_ref(const attention_item& item);
 void attention_merge_avx2(const attention_item& item);
 void attention_merge_avx512(const attention_item& item);
 
-/// Where one row's K and V go: the tile's first key column at this token, and the token's V.
+/// Where one row's K and V go: its tiles, and its place in them.
 struct kv_row_target {
-  std::byte* keys = nullptr;    ///< element d is at keys + d * 16 elements
-  std::byte* values = nullptr;  ///< head_dim elements
+  std::byte* keys = nullptr;
+  std::byte* values = nullptr;
+  std::size_t token = 0;  ///< in the tile
   std::size_t head_dim = 0;
   kv_dtype type = kv_dtype::f16;
 };

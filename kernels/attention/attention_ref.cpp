@@ -41,19 +41,77 @@ const std::byte* block_of(const attention_cache& cache, std::size_t position) {
   return cache.data + to_index(cache.table[position / cache.block_tokens]) * cache.block_bytes;
 }
 
+// Element d of a token's K within its tile, and of its V (attention.hpp).
+std::size_t key_index(kv_dtype type, std::size_t token, std::size_t d) {
+  if (type == kv_dtype::bf16) return (d / 2 * kv_tile_tokens + token) * 2 + d % 2;
+  return d * kv_tile_tokens + token;
+}
+std::size_t value_index(kv_dtype type, std::size_t head_dim, std::size_t token, std::size_t d) {
+  if (type == kv_dtype::bf16) return (token / 2 * head_dim + d) * 2 + token % 2;
+  return token * head_dim + d;
+}
+
+/// The head's K tile that holds the position; its V tile is values_offset further.
+const std::byte* tile_of(const attention_item& item, std::size_t position) {
+  const std::size_t tile = position % item.cache.block_tokens / kv_tile_tokens;
+  return block_of(item.cache, position) +
+         tile * kv_tile_tokens * item.head_dim * item.cache.element_bytes;
+}
+
 float key_element(const attention_item& item, std::size_t position, std::size_t d) {
-  const std::size_t in_block = position % item.cache.block_tokens;
-  const std::size_t tile = in_block / kv_tile_tokens;
-  const std::size_t lane = in_block % kv_tile_tokens;
-  const std::size_t element = (tile * item.head_dim + d) * kv_tile_tokens + lane;
-  return read_element(item.cache.type,
-                      block_of(item.cache, position) + element * item.cache.element_bytes);
+  const std::size_t index = key_index(item.cache.type, position % kv_tile_tokens, d);
+  return read_element(item.cache.type, tile_of(item, position) + index * item.cache.element_bytes);
 }
 
 float value_element(const attention_item& item, std::size_t position, std::size_t d) {
-  const std::size_t element = position % item.cache.block_tokens * item.head_dim + d;
-  return read_element(item.cache.type, block_of(item.cache, position) + item.cache.values_offset +
-                                           element * item.cache.element_bytes);
+  const std::size_t index =
+      value_index(item.cache.type, item.head_dim, position % kv_tile_tokens, d);
+  return read_element(item.cache.type, tile_of(item, position) + item.cache.values_offset +
+                                           index * item.cache.element_bytes);
+}
+
+float flushed(float x) {
+  return std::abs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
+}
+
+/// One product of a pair of bf16 values: denormals are taken as zero.
+float add_product(float sum, float a, float b) {
+  return flushed(std::fma(flushed(a), flushed(b), sum));
+}
+
+float dot_key(const attention_item& item, const float* query, std::size_t position) {
+  float dot = 0.0f;
+  if (item.cache.type != kv_dtype::bf16) {
+    for (std::size_t d = 0; d < item.head_dim; ++d) {
+      dot = std::fma(query[d], key_element(item, position, d), dot);
+    }
+    return dot;
+  }
+  const auto rounded = [&](std::size_t d) { return bfloat_to_float(float_to_bfloat(query[d])); };
+  for (std::size_t d = 0; d < item.head_dim; d += 2) {
+    dot = add_product(dot, rounded(d + 1), key_element(item, position, d + 1));
+    dot = add_product(dot, rounded(d), key_element(item, position, d));
+  }
+  return dot;
+}
+
+/// The sum over keys first .. end - 1 of weights[key - first] * V[key][d]; first begins a segment.
+float weighted_value(const attention_item& item, const float* weights, std::size_t first,
+                     std::size_t end, std::size_t d) {
+  float sum = 0.0f;
+  if (item.cache.type != kv_dtype::bf16) {
+    for (std::size_t k = first; k < end; ++k) {
+      sum = std::fma(weights[k - first], value_element(item, k, d), sum);
+    }
+    return sum;
+  }
+  for (std::size_t k = first; k < end; k += 2) {
+    const bool has_second = k + 1 < end;
+    sum = add_product(sum, has_second ? weights[k + 1 - first] : 0.0f,
+                      has_second ? value_element(item, k + 1, d) : 0.0f);
+    sum = add_product(sum, weights[k - first], value_element(item, k, d));
+  }
+  return sum;
 }
 
 /// Softmax numerators and weighted values of one row over keys first .. end - 1 of one segment.
@@ -63,17 +121,14 @@ row_state run_segment(const attention_item& item, const float* query, std::size_
   row_state out;
   out.maximum = -std::numeric_limits<float>::infinity();
   for (std::size_t k = first; k < end; ++k) {
-    float dot = 0.0f;
-    for (std::size_t d = 0; d < item.head_dim; ++d) {
-      dot = std::fma(query[d], key_element(item, k, d), dot);
-    }
-    const float score = dot * item.scale;
+    const float score = dot_key(item, query, k) * item.scale;
     scores[k - first] = score;
     out.maximum = score > out.maximum ? score : out.maximum;
   }
   float lanes[16] = {};
   for (std::size_t k = 0; k < end - first; ++k) {
     scores[k] = exp_ref(scores[k] - out.maximum);
+    if (item.cache.type == kv_dtype::bf16) scores[k] = bfloat_to_float(float_to_bfloat(scores[k]));
     lanes[k % 16] += scores[k];
   }
   for (std::size_t half = 8; half >= 1; half /= 2) {
@@ -81,11 +136,7 @@ row_state run_segment(const attention_item& item, const float* query, std::size_
   }
   out.sum = lanes[0];
   for (std::size_t d = 0; d < item.head_dim; ++d) {
-    float sum = 0.0f;
-    for (std::size_t k = first; k < end; ++k) {
-      sum = std::fma(scores[k - first], value_element(item, k, d), sum);
-    }
-    out.output[d] = sum;
+    out.output[d] = weighted_value(item, scores, first, end, d);
   }
   return out;
 }
@@ -161,8 +212,12 @@ void write_kv_head_ref(const kv_row_target& target, const float* k, const float*
   const std::size_t element_bytes = target.type == kv_dtype::f32 ? 4 : 2;
   for (std::size_t d = 0; d < target.head_dim; ++d) {
     if (k != nullptr)
-      write_element(target.type, k[d], target.keys + d * kv_tile_tokens * element_bytes);
-    if (v != nullptr) write_element(target.type, v[d], target.values + d * element_bytes);
+      write_element(target.type, k[d],
+                    target.keys + key_index(target.type, target.token, d) * element_bytes);
+    if (v != nullptr)
+      write_element(target.type, v[d],
+                    target.values +
+                        value_index(target.type, target.head_dim, target.token, d) * element_bytes);
   }
 }
 

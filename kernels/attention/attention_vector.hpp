@@ -5,11 +5,20 @@
 
 #include <cstring>
 
+#include "kernels/attention/attention_pairs.hpp"
 #include "kernels/attention/attention_tiles.hpp"
 #include "kernels/base/simd_lanes.hpp"
 #include "kernels/exp/exp_vector.hpp"
 
 namespace troupe::kernels {
+
+/// Rounds to bf16, whole vectors at a time: the row's buffer has room for them.
+template <class Simd>
+void round_row(const float* from, std::size_t count, std::uint16_t* to) {
+  std::size_t i = 0;
+  for (; i + Simd::width <= count; i += Simd::width) Simd::load(from + i).store_bf16(to + i);
+  if (i < count) Simd::load_first(from + i, count - i).store_bf16(to + i);
+}
 
 template <class Simd, kv_dtype Type>
 class attention_runner {
@@ -40,6 +49,8 @@ class attention_runner {
   }
 
  private:
+  /// bf16 multiplies in pairs, with queries and weights rounded to bf16 as well.
+  static constexpr bool in_pairs = Type == kv_dtype::bf16;
   static constexpr std::size_t rows_max =
       Simd::width == 16 ? detail::attention_rows_max_avx512 : detail::attention_rows_max_avx2;
   struct segment_rows {
@@ -60,7 +71,12 @@ class attention_runner {
     for (std::size_t position = 0; position < item_.position_count; ++position) {
       const float* from = item_.query + position * item_.query_stride;
       for (std::size_t head = 0; head < item_.head_count; ++head, ++row) {
-        copy_row(from + head * item_.head_dim, item_.head_dim, query_ + row * attention_row_stride);
+        const float* head_query = from + head * item_.head_dim;
+        if constexpr (in_pairs) {
+          round_row<Simd>(head_query, item_.head_dim, pairs_ + row * attention_pair_stride);
+        } else {
+          copy_row(head_query, item_.head_dim, query_ + row * attention_row_stride);
+        }
       }
     }
   }
@@ -90,15 +106,21 @@ class attention_runner {
     const std::size_t tile_count = (last_keys + kv_tile_tokens - 1) / kv_tile_tokens;
     find_tiles(first, tile_count);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
-      score_rows<Simd, Type, Rows>(query_ + row * attention_row_stride, tiles_, tile_count,
-                                   item_.head_dim, item_.scale,
-                                   scores_ + row * attention_row_stride);
+      float* const scores = scores_ + row * attention_row_stride;
+      if constexpr (in_pairs) {
+        score_row_pairs<Simd, Rows>(pairs_ + row * attention_pair_stride, tiles_, tile_count,
+                                    item_.head_dim, item_.scale, scores);
+      } else {
+        score_rows<Simd, Type, Rows>(query_ + row * attention_row_stride, tiles_, tile_count,
+                                     item_.head_dim, item_.scale, scores);
+      }
     });
     std::size_t row = 0;
     for (std::size_t position = 0; position < item_.position_count; ++position) {
       const std::size_t key_count = keys_in_segment(position, first);
       for (std::size_t head = 0; head < item_.head_count; ++head, ++row) {
-        soften(scores_ + row * attention_row_stride, key_count, out.maximum[row], out.sum[row]);
+        soften(scores_ + row * attention_row_stride, key_count, weights_ + row * attention_pair_stride,
+               out.maximum[row], out.sum[row]);
       }
     }
     weigh(first, out);
@@ -110,10 +132,11 @@ class attention_runner {
     return seen < attention_segment_tokens ? seen : attention_segment_tokens;
   }
 
-  /// Scores to e^(score - maximum), in place. Lanes past the row's last key may hold anything (a
+  /// Scores to e^(score - maximum), in place, or rounded to bf16 in weights. Lanes past the row's last key may hold anything (a
   /// later row's key or an unwritten one); they become -inf, which is neutral for the maximum and
   /// adds zero.
-  static void soften(float* scores, std::size_t key_count, float& maximum, float& sum) {
+  static void soften(float* scores, std::size_t key_count, std::uint16_t* weights, float& maximum,
+                     float& sum) {
     const std::size_t padded = (key_count + 15) / 16 * 16;
     for (std::size_t k = key_count; k < padded; ++k) scores[k] = -__builtin_inff();
     auto highest = sixteen_lanes<Simd>::broadcast(-__builtin_inff());
@@ -129,8 +152,14 @@ class attention_runner {
     for (std::size_t k = 0; k < padded; k += 16) {
       for (std::size_t part = 0; part < sums.part_count; ++part) {
         float* at = scores + k + part * Simd::width;
-        const Simd weight = exp_vector(Simd::load(at) - shift);
-        weight.store(at);
+        Simd weight = exp_vector(Simd::load(at) - shift);
+        if constexpr (in_pairs) {
+          std::uint16_t* const to = weights + k + part * Simd::width;
+          weight.store_bf16(to);
+          weight = Simd::load_bf16(to);  // the sum is of what multiplies V
+        } else {
+          weight.store(at);
+        }
         sums.parts[part] = sums.parts[part] + weight;
       }
     }
@@ -145,6 +174,7 @@ class attention_runner {
       float* output = out.output + row * attention_row_stride;
       for (std::size_t d = 0; d < item_.head_dim; d += Simd::width) Simd::zero().store(output + d);
     }
+    if constexpr (in_pairs) return weigh_pairs_of_keys(first, out);
     const std::size_t common = keys_in_segment(0, first);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
       weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_.values,
@@ -159,6 +189,29 @@ class attention_runner {
         weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_.values,
                                      item_.head_dim, common, end,
                                      out.output + row * attention_row_stride);
+      });
+    }
+  }
+
+  /// The same in pairs of keys; of a position's last pair the second key may not be visible.
+  void weigh_pairs_of_keys(std::size_t first, segment_rows& out) {
+    const auto weigh_block = [&]<int Rows, bool FirstTokenOnly>(std::size_t row, std::size_t begin,
+                                                                std::size_t end) {
+      weigh_row_pairs<Simd, Rows, FirstTokenOnly>(weights_ + row * attention_pair_stride,
+                                                  tiles_.values, item_.head_dim, begin, end,
+                                                  out.output + row * attention_row_stride);
+    };
+    const std::size_t common = keys_in_segment(0, first) / 2;
+    for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
+      weigh_block.template operator()<Rows, false>(row, 0, common);
+    });
+    for (std::size_t position = 0; position < item_.position_count; ++position) {
+      const std::size_t keys = keys_in_segment(position, first);
+      if (keys / 2 == common && keys % 2 == 0) continue;
+      for_row_blocks<Simd>(item_.head_count, [&]<int Rows>(std::size_t head) {
+        const std::size_t row = position * item_.head_count + head;
+        weigh_block.template operator()<Rows, false>(row, common, keys / 2);
+        weigh_block.template operator()<Rows, true>(row, keys / 2, (keys + 1) / 2);
       });
     }
   }
@@ -231,8 +284,11 @@ class attention_runner {
   const detail::attention_item& item_;
   const std::size_t row_count_;
   segment_tiles tiles_;
-  alignas(64) float query_[rows_max * attention_row_stride];
+  alignas(64) float query_[in_pairs ? 1 : rows_max * attention_row_stride];
   alignas(64) float scores_[rows_max * attention_row_stride];
+  // The same two as bf16.
+  alignas(64) std::uint16_t pairs_[in_pairs ? rows_max * attention_pair_stride : 1];
+  alignas(64) std::uint16_t weights_[in_pairs ? rows_max * attention_pair_stride : 1];
   segment_rows state_;
   segment_rows next_;
 };
@@ -258,12 +314,14 @@ void attention_merge_vector(const detail::attention_item& item) {
   attention_runner<Simd, kv_dtype::f32>(item).merge();
 }
 
+/// Rounds K and V to the tile layouts of attention.hpp.
 template <class Simd>
 void write_kv_head_vector(const detail::kv_row_target& target, const float* k, const float* v) {
   with_kv_type<Simd>(target.type, [&]<kv_dtype Type> {
     using elements = kv_elements<Simd, Type>;
     using element = typename elements::element;
-    element rounded[attention_head_dim_max];
+    constexpr std::size_t pair = Type == kv_dtype::bf16 ? 2 : 1;  // neighbours along d, or along tokens
+    element rounded[attention_head_dim_max + 16];
     const auto round = [&](const float* from) {
       std::size_t d = 0;
       for (; d + Simd::width <= target.head_dim; d += Simd::width) {
@@ -275,12 +333,16 @@ void write_kv_head_vector(const detail::kv_row_target& target, const float* k, c
     };
     if (k != nullptr) {
       round(k);
-      auto* keys = reinterpret_cast<element*>(target.keys);
-      for (std::size_t d = 0; d < target.head_dim; ++d) keys[d * kv_tile_tokens] = rounded[d];
+      auto* keys = reinterpret_cast<element*>(target.keys) + target.token * pair;
+      for (std::size_t d = 0; d < target.head_dim; d += pair) {
+        std::memcpy(keys + d * kv_tile_tokens, rounded + d, pair * sizeof(element));
+      }
     }
     if (v != nullptr) {
       round(v);
-      std::memcpy(target.values, rounded, target.head_dim * sizeof(element));
+      auto* values = reinterpret_cast<element*>(target.values) +
+                     target.token / pair * pair * target.head_dim + target.token % pair;
+      for (std::size_t d = 0; d < target.head_dim; ++d) values[d * pair] = rounded[d];
     }
   });
 }

@@ -105,7 +105,38 @@ struct simd_avx2 {
     return {_mm256_fmaddsub_ps(a.value, b.value, c.value)};
   }
 
+  /// 8 pairs of bf16 values: the first of a pair in the low half of a lane.
+  struct pairs {
+    __m256i bits;
+  };
+  static pairs load_pairs(const std::uint16_t* from) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))};
+  }
+  /// The first count pairs, zero in the others; reads nothing behind them.
+  static pairs load_first_pairs(const std::uint16_t* from, std::size_t count) {
+    return {_mm256_maskload_epi32(reinterpret_cast<const int*>(from), first_lanes(count))};
+  }
+  static pairs broadcast_pair(std::uint32_t pair) {
+    return {_mm256_set1_epi32(static_cast<int>(pair))};
+  }
+  static pairs first_of_pairs(pairs x) {
+    return {_mm256_and_si256(x.bits, _mm256_set1_epi32(0xFFFF))};
+  }
+  /// fma(first of a, first of b, fma(second of a, second of b, sum)). The caller sees to it that denormals are taken
+  /// as zero (MXCSR).
+  static constexpr bool has_pair_dot = false;
+  static simd_avx2 add_dot(simd_avx2 sum, pairs a, pairs b) {
+    return fma(first_floats(a), first_floats(b), fma(second_floats(a), second_floats(b), sum));
+  }
+
  private:
+  static simd_avx2 first_floats(pairs x) {
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(x.bits, 16))};
+  }
+  static simd_avx2 second_floats(pairs x) {
+    const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xFFFF0000));
+    return {_mm256_castsi256_ps(_mm256_and_si256(x.bits, upper))};
+  }
   static __m256i first_lanes(std::size_t count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -116,7 +116,44 @@ struct simd_avx512 {
     return {_mm512_fmaddsub_ps(a.value, b.value, c.value)};
   }
 
+  /// 16 pairs of bf16 values: the first of a pair in the low half of a lane.
+  struct pairs {
+    __m512i bits;
+  };
+  static pairs load_pairs(const std::uint16_t* from) { return {_mm512_loadu_si512(from)}; }
+  /// The first count pairs, zero in the others; reads nothing behind them.
+  static pairs load_first_pairs(const std::uint16_t* from, std::size_t count) {
+    return {_mm512_maskz_loadu_epi32(first_lanes(count), from)};
+  }
+  static pairs broadcast_pair(std::uint32_t pair) {
+    return {_mm512_set1_epi32(static_cast<int>(pair))};
+  }
+  static pairs first_of_pairs(pairs x) {
+    return {_mm512_and_si512(x.bits, _mm512_set1_epi32(0xFFFF))};
+  }
+  /// fma(first of a, first of b, fma(second of a, second of b, sum)), with denormals taken as zero. Without the
+  /// instruction the caller sees to the latter (MXCSR).
+#ifdef __AVX512BF16__
+  static constexpr bool has_pair_dot = true;
+  static simd_avx512 add_dot(simd_avx512 sum, pairs a, pairs b) {
+    return {_mm512_dpbf16_ps(sum.value, reinterpret_cast<__m512bh>(a.bits),
+                             reinterpret_cast<__m512bh>(b.bits))};
+  }
+#else
+  static constexpr bool has_pair_dot = false;
+  static simd_avx512 add_dot(simd_avx512 sum, pairs a, pairs b) {
+    return fma(first_floats(a), first_floats(b), fma(second_floats(a), second_floats(b), sum));
+  }
+#endif
+
  private:
+  static simd_avx512 first_floats(pairs x) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(x.bits, 16))};
+  }
+  static simd_avx512 second_floats(pairs x) {
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xFFFF0000));
+    return {_mm512_castsi512_ps(_mm512_and_si512(x.bits, upper))};
+  }
   static __mmask16 first_lanes(std::size_t count) {
     return static_cast<__mmask16>((1u << count) - 1u);
   }

@@ -116,7 +116,8 @@ TEST_CASE("reference attention is within its bound of double precision", "[atten
         for (std::size_t key = 0; key <= position; ++key) {
           double sum = 0.0, absolute = 0.0;
           for (std::size_t d = 0; d < dim; ++d) {
-            const double product = static_cast<double>(input.q[position * width + head * dim + d]) *
+            const float query = input.q[position * width + head * dim + d];
+            const double product = static_cast<double>(type == kv_dtype::bf16 ? rounded(type, query) : query) *
                                    rounded(type, input.k[key * kv_width + kv_head * dim + d]);
             sum += product;
             absolute += std::abs(product);
@@ -134,7 +135,9 @@ TEST_CASE("reference attention is within its bound of double precision", "[atten
             exact += scores[key] / total * value;
             value_max = std::max(value_max, std::abs(value));
           }
-          const double bound = (2 * (dim + 2) * absolute_max + 300 + 4 * 3) * 0x1p-24 * value_max;
+          const double weight_error = type == kv_dtype::bf16 ? 0x1p-8 : 0.0;
+          const double bound =
+              ((2 * (dim + 2) * absolute_max + 300 + 4 * 3) * 0x1p-24 + weight_error) * value_max;
           CAPTURE(position, head, d);
           REQUIRE(std::abs(output[position * width + head * dim + d] - exact) <= bound);
         }
@@ -179,8 +182,9 @@ TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[a
   thread_pool one({.thread_count = 1}), two({.thread_count = 2}), three({.thread_count = 3});
   for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
     if (!is_supported(set)) continue;
+    for (const kv_dtype type : {kv_dtype::f16, kv_dtype::bf16}) {
     const kv_layout layout{
-        .type = kv_dtype::f16, .kv_head_count = 2, .head_dim = 32, .block_tokens = 16};
+        .type = type, .kv_head_count = 2, .head_dim = 32, .block_tokens = 16};
     const std::size_t tokens = set == isa::reference ? 300 : 800;
     const sequence_case input(layout, 6, tokens, 13);
     const std::vector<float> expected = input.run(set, {tokens}, one);
@@ -197,6 +201,7 @@ TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[a
     std::reverse(moved.table.begin(), moved.table.end());
     const std::vector<float> actual = moved.run(set, {100}, two);
     REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
+    }
   }
 }
 
@@ -277,8 +282,12 @@ TEST_CASE("the cache holds exactly the rounded K and V in every variant", "[atte
           for (std::size_t d = 0; d < 20; ++d) {
             const std::size_t base = (to_index(input.table[p / 32]) * 2 + h) * 2 * 32 * 20;
             const std::size_t t = p % 32;
-            put(base + (t / 16 * 20 + d) * 16 + t % 16, input.k[p * 40 + h * 20 + d]);
-            put(base + 32 * 20 + t * 20 + d, input.v[p * 40 + h * 20 + d]);
+            const bool pairs = type == kv_dtype::bf16;
+            const std::size_t tile = base + t / 16 * 16 * 20, token = t % 16;
+            put(tile + (pairs ? (d / 2 * 16 + token) * 2 + d % 2 : d * 16 + token),
+                input.k[p * 40 + h * 20 + d]);
+            put(tile + 32 * 20 + (pairs ? (token / 2 * 20 + d) * 2 + token % 2 : token * 20 + d),
+                input.v[p * 40 + h * 20 + d]);
           }
         }
       }

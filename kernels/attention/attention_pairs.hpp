@@ -1,0 +1,184 @@
+// The two products of attention over a bf16 cache, as dot products of pairs: each 32-bit lane holds two
+// bf16 values (two d of a key, two tokens of a channel), and one step adds the second product, then the
+// first, each rounded once, with denormal inputs and results taken as zero: what vdpbf16ps does. Simd is
+// one of kernels/base/simd_*.hpp; for *_avx2.cpp, *_avx512.cpp and *_avx512bf16.cpp only.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/attention/attention_tiles.hpp"
+
+namespace troupe::kernels {
+
+/// Pairs of tokens in a tile.
+inline constexpr std::size_t kv_tile_pairs = kv_tile_tokens / 2;
+/// A row of packed values: the floats' stride, so that scratch rows are laid out alike.
+inline constexpr std::size_t attention_pair_stride = attention_row_stride;
+
+/// While it lives, products made of single multiplications flush denormals as vdpbf16ps does by itself.
+template <class Simd>
+class pair_rounding {
+ public:
+  pair_rounding() {
+    if constexpr (!Simd::has_pair_dot) {
+      saved_ = _mm_getcsr();
+      _mm_setcsr(saved_ | flush_and_zero);
+    }
+  }
+  ~pair_rounding() {
+    if constexpr (!Simd::has_pair_dot) _mm_setcsr(saved_);
+  }
+  pair_rounding(const pair_rounding&) = delete;
+  pair_rounding& operator=(const pair_rounding&) = delete;
+
+ private:
+  static constexpr unsigned flush_and_zero = 0x8040;  // FTZ and DAZ of MXCSR
+  unsigned saved_ = 0;
+};
+
+template <class Simd>  // a function of each instruction set's own
+std::uint32_t load_pair(const std::uint16_t* from) {
+  std::uint32_t pair;
+  __builtin_memcpy(&pair, from, sizeof pair);
+  return pair;
+}
+
+/// scores[r][tile * 16 + lane] = scale * sum over pairs of d of query[r] * K[lane], for Rows rows and
+/// Tiles tiles. K tiles are [head_dim / 2][16 keys][2].
+template <class Simd, int Rows, int Tiles>
+void score_pairs(const std::uint16_t* query, const segment_tiles& tiles, std::size_t tile,
+                 std::size_t head_dim, float scale, float* scores) {
+  constexpr int parts = 16 / static_cast<int>(Simd::width);
+  constexpr int columns = Tiles * parts;
+  const std::uint16_t* keys[Tiles];
+  for (int t = 0; t < Tiles; ++t) {
+    keys[t] =
+        reinterpret_cast<const std::uint16_t*>(tiles.keys[tile + static_cast<std::size_t>(t)]);
+  }
+  Simd sums[Rows][columns];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; ++c) sums[r][c] = Simd::zero();
+  }
+  const std::byte* const* const values = tiles.values + tile;
+  const std::byte* const* const next_keys = tiles.keys + tile + Tiles;
+  const pair_rounding<Simd> rounding;
+  for (std::size_t pair = 0; pair < head_dim / 2; ++pair) {
+    if (Rows <= prefetch_rows_max) {  // one pair of 16 keys is a cache line
+      const std::size_t offset = pair * kv_tile_tokens * 2 * sizeof(std::uint16_t);
+#pragma GCC unroll 16
+      for (int t = 0; t < Tiles; ++t) {
+        __builtin_prefetch(values[t] + offset, 0, 2);
+        __builtin_prefetch(next_keys[t] + offset, 0, 2);
+      }
+    }
+    typename Simd::pairs key[columns];
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; ++c) {
+      key[c] = Simd::load_pairs(keys[c / parts] + pair * kv_tile_tokens * 2 +
+                                static_cast<std::size_t>(c % parts) * Simd::width * 2);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const auto q = Simd::broadcast_pair(
+          load_pair<Simd>(query + static_cast<std::size_t>(r) * attention_pair_stride + 2 * pair));
+#pragma GCC unroll 16
+      for (int c = 0; c < columns; ++c) sums[r][c] = Simd::add_dot(sums[r][c], key[c], q);
+    }
+  }
+  const Simd factor = Simd::broadcast(scale);
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < columns; ++c) {
+      (sums[r][c] * factor)
+          .store(scores + static_cast<std::size_t>(r) * attention_row_stride +
+                 static_cast<std::size_t>(c) * Simd::width);
+    }
+  }
+}
+
+/// output[r][channel ..] += sum over token pairs first .. end - 1 (of the segment) of weights[r] * V, for Rows rows
+/// and Columns vectors of channels. V tiles are [8 pairs][head_dim][2]. FirstTokenOnly: the second token of a pair is
+/// not visible; whatever stands there counts as zero.
+template <class Simd, int Rows, int Columns, bool FirstTokenOnly>
+void weigh_pairs(const std::uint16_t* weights, const std::byte* const* tiles, std::size_t head_dim,
+                 std::size_t first, std::size_t end, std::size_t channel, float* output) {
+  const std::size_t left = head_dim - channel;  // below a vector: its other lanes are not read
+  Simd sums[Rows][Columns];
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+      sums[r][c] = Simd::load(output + static_cast<std::size_t>(r) * attention_row_stride +
+                              channel + static_cast<std::size_t>(c) * Simd::width);
+    }
+  }
+  const pair_rounding<Simd> rounding;
+  for (std::size_t pair = first; pair < end; ++pair) {
+    const auto* values =
+        reinterpret_cast<const std::uint16_t*>(tiles[pair / kv_tile_pairs]) +
+        (pair % kv_tile_pairs * head_dim + channel) * 2;
+    typename Simd::pairs value[Columns];
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+      value[c] = left < Simd::width
+                     ? Simd::load_first_pairs(values, left)
+                     : Simd::load_pairs(values + static_cast<std::size_t>(c) * Simd::width * 2);
+      if constexpr (FirstTokenOnly) value[c] = Simd::first_of_pairs(value[c]);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const auto weight = Simd::broadcast_pair(
+          load_pair<Simd>(weights + static_cast<std::size_t>(r) * attention_pair_stride + 2 * pair));
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) sums[r][c] = Simd::add_dot(sums[r][c], value[c], weight);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+      sums[r][c].store(output + static_cast<std::size_t>(r) * attention_row_stride + channel +
+                       static_cast<std::size_t>(c) * Simd::width);
+    }
+  }
+}
+
+/// Rows rows against all tiles of a segment.
+template <class Simd, int Rows>
+void score_row_pairs(const std::uint16_t* query, const segment_tiles& tiles, std::size_t tile_count,
+                     std::size_t head_dim, float scale, float* scores) {
+  constexpr int step = columns_for<Simd>(Rows) / (16 / static_cast<int>(Simd::width));
+  std::size_t tile = 0;
+  for (; tile + step <= tile_count; tile += step) {
+    score_pairs<Simd, Rows, step>(query, tiles, tile, head_dim, scale,
+                                  scores + tile * kv_tile_tokens);
+  }
+  if constexpr (step > 1) {
+    for (; tile < tile_count; ++tile) {
+      score_pairs<Simd, Rows, 1>(query, tiles, tile, head_dim, scale,
+                                 scores + tile * kv_tile_tokens);
+    }
+  }
+}
+
+/// Rows rows over all channels and token pairs first .. end - 1.
+template <class Simd, int Rows, bool FirstTokenOnly>
+void weigh_row_pairs(const std::uint16_t* weights, const std::byte* const* tiles,
+                     std::size_t head_dim, std::size_t first, std::size_t end, float* output) {
+  if (first == end) return;
+  constexpr int step = columns_for<Simd>(Rows);
+  std::size_t channel = 0;
+  for (; channel + step * Simd::width <= head_dim; channel += step * Simd::width) {
+    weigh_pairs<Simd, Rows, step, FirstTokenOnly>(weights, tiles, head_dim, first, end, channel,
+                                                  output);
+  }
+  for (; channel < head_dim; channel += Simd::width) {
+    weigh_pairs<Simd, Rows, 1, FirstTokenOnly>(weights, tiles, head_dim, first, end, channel,
+                                               output);
+  }
+}
+
+}  // namespace troupe::kernels
