@@ -61,12 +61,13 @@ void http_connection::read() {
 void http_connection::on_read(const error_code& failure, std::size_t bytes) {
   heard_at_ = clock::now();
   if (failure == asio::error::eof && !may_retry_) {
-    error_code ended;
-    parser_->put_eof(ended);
+    const bool answered = parser_->got_some();  // without a byte, put_eof is content
+    error_code ignored;
+    parser_->put_eof(ignored);
     hand_on_body();
     close();
     if (!listener_.on_end) return;
-    if (parser_->is_done()) return finish(parser_->get().result_int());
+    if (answered && parser_->is_done()) return finish(parser_->get().result_int());
     return finish(error{errc::unavailable, "the server closed the connection before its answer ended"});
   }
   if (failure) return fail(failure, "receiving");

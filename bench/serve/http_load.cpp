@@ -48,7 +48,8 @@ class http_load final : public load_transport {
 
   asio::io_context io_{1};
   asio::steady_timer timer_{io_};
-  steady::time_point wake_at_{};  ///< what the timer is set to
+  steady::time_point wake_at_{};   ///< what the timer is set to
+  steady::time_point sweep_at_{};  ///< when deadlines are checked next
   asio::ip::tcp::endpoint server_;
   std::string host_field_;
   std::vector<std::shared_ptr<http_connection>> idle_;
@@ -86,7 +87,7 @@ void http_load::drive(const load_job& job, load_run& run) {
   exchanges_.resize(job.work.size());
   clock_ = {};
   io_.restart();
-  wake_at_ = {};
+  wake_at_ = sweep_at_ = {};
   send_due();
   check_waits();
   while (!run.is_done()) io_.run_one();
@@ -115,12 +116,15 @@ void http_load::wake_by(steady::time_point at) {
 
 void http_load::check_waits() {
   const auto silence_max = std::chrono::duration<double>(job_->generation.silence_s_max);
+  const auto now = steady::now();
+  if (now < sweep_at_) return wake_by(sweep_at_);
+  sweep_at_ = now + sweep_period;
+  wake_by(sweep_at_);
   for (std::size_t index = 0; index < exchanges_.size(); ++index) {
     const auto connection = exchanges_[index].connection;
-    if (connection != nullptr && steady::now() - connection->heard_at() > silence_max)
+    if (connection != nullptr && now - connection->heard_at() > silence_max)
       connection->abandon({errc::deadline_exceeded, fmt::format("nothing for {} s", silence_max.count())});
   }
-  wake_by(steady::now() + sweep_period);
 }
 
 void http_load::start(std::size_t index) {

@@ -32,7 +32,7 @@ class zmq_load final : public load_transport {
   explicit zmq_load(const std::string& endpoint) : endpoint_(endpoint) {
     std::random_device random;
     const auto word = [&random] { return fmt::format("{:08x}", random()); };
-    prefix_ = word();
+    client_ = word();
     socket_ = zmq::socket_t(context_, zmq::socket_type::dealer);
     socket_.set(zmq::sockopt::linger, 0);
     // The load bounds itself; a full pipe would stop the one thread.
@@ -48,7 +48,7 @@ class zmq_load final : public load_transport {
     job_ = &job;
     run_ = &run;
     clock_ = {};
-    ++drive_count_;
+    id_prefix_ = fmt::format("{}-{}-", client_, ++drive_count_);
     heard_s_.assign(job.work.size(), 0.0);
     server_heard_s_ = pinged_s_ = swept_s_ = 0.0;
     try {
@@ -71,16 +71,12 @@ class zmq_load final : public load_transport {
     send(message_kind::submit, id_of(index), submit_of(job_->work[index], job_->generation), job_->lanes[index]);
   }
 
-  [[nodiscard]] std::string id_of(std::size_t index) const {
-    return fmt::format("{}-{}-{}", prefix_, drive_count_, index);
-  }
+  [[nodiscard]] std::string id_of(std::size_t index) const { return id_prefix_ + std::to_string(index); }
   /// Absent for ids of another drive.
   [[nodiscard]] std::optional<std::size_t> index_of(const std::string& id) const {
-    const std::size_t dash = id.rfind('-');
-    if (dash == std::string::npos || id.compare(0, dash, fmt::format("{}-{}", prefix_, drive_count_)) != 0)
-      return std::nullopt;
+    if (!id.starts_with(id_prefix_)) return std::nullopt;
     std::size_t index = 0;
-    const auto [end, failure] = std::from_chars(id.data() + dash + 1, id.data() + id.size(), index);
+    const auto [end, failure] = std::from_chars(id.data() + id_prefix_.size(), id.data() + id.size(), index);
     if (failure != std::errc{} || end != id.data() + id.size() || index >= heard_s_.size()) return std::nullopt;
     return index;
   }
@@ -155,7 +151,9 @@ class zmq_load final : public load_transport {
     }
   }
 
-  std::string endpoint_, prefix_;
+  std::string endpoint_;
+  std::string client_;     ///< unlike that of any other load on the server
+  std::string id_prefix_;  ///< of this drive's request ids
   zmq::context_t context_{1};
   zmq::socket_t socket_;
   load_clock clock_;
