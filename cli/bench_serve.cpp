@@ -103,6 +103,7 @@ void add_bench_serve(CLI::App& bench, chosen_command& chosen) {
   auto* command = bench.add_subcommand("serve", "Send a load to a running server, and print its figures as vLLM's client does");
   command->add_option("--url", given->options.url, "http://HOST:PORT of any OpenAI server, or tcp://HOST:PORT")
       ->capture_default_str();
+  command->add_option("--api-key", given->options.api_key, "of the HTTP server");
   command->add_option("--served-model-name", given->options.served_model_name, "default: the first that the server names");
   add_load_flags(*command, given->options);
   add_data_flags(*command, *given);

@@ -110,7 +110,7 @@ def table(results: dict) -> str:
     parts = [
         "# Comparison\n\n",
         f"{machine['cpu']}, {machine['core_count']} cores, {machine['memory_gib']:.1f} GiB; load average at the start "
-        f"{machine['load_average']:.2f}; {results['date']}; {results['rounds']} rounds, each with fresh servers and "
+        f"{machine['load_average']:.2f}; {results['date']}; rounds: {results['rounds']}, each with fresh servers and "
         "fresh seeds, the systems one after another.\n\n",
         "".join(f"- {results['titles'].get(name, name)}: {version}\n" for name, version in results["versions"].items()),
         "\nA cell is the median over the rounds, with the range in parentheses, and, for a peer, how many times better "

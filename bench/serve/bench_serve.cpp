@@ -100,7 +100,7 @@ load_report report_of(const bench_options& options, load_run& run) {
 
 result<load_report> run_bench(bench_options options, const bench_progress& progress) {
   TROUPE_TRY_VOID(check(options));
-  TROUPE_TRY(auto transport, open_transport(options.url));
+  TROUPE_TRY(auto transport, open_transport(options.url, options.api_key));
   progress.on_phase("making the requests");
   load_job job;
   TROUPE_TRY(job.work, make_work(options));

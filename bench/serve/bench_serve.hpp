@@ -15,6 +15,7 @@ enum class dataset : std::uint8_t { random, sharegpt };
 
 struct bench_options {
   std::string url = "http://127.0.0.1:8000";
+  std::string api_key;             ///< of an HTTP server; empty: none
   std::string model_file;          ///< GGUF, for its tokenizer
   std::string served_model_name;   ///< empty: the first that the server names
   dataset data = dataset::random;

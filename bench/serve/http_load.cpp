@@ -1,5 +1,7 @@
 // A load over OpenAI's HTTP, for any server of POST /v1/completions: as many kept-alive connections as requests
 // are in flight, all on the calling thread.
+#include <sys/resource.h>
+
 #include <algorithm>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -21,8 +23,9 @@ constexpr std::chrono::milliseconds sweep_period{limits::bench_sweep_ms};
 
 class http_load final : public load_transport {
  public:
-  http_load(asio::ip::tcp::endpoint server, std::string host_field)
-      : server_(std::move(server)), host_field_(std::move(host_field)) {}
+  /// fields: the header fields of all requests, each with its end of line.
+  http_load(asio::ip::tcp::endpoint server, std::string fields)
+      : server_(std::move(server)), fields_(std::move(fields)) {}
 
   result<std::string> find_model() override;
   void drive(const load_job& job, load_run& run) override;
@@ -43,7 +46,7 @@ class http_load final : public load_transport {
   void check_waits();
 
   [[nodiscard]] std::string head_of(std::string_view method, std::string_view path) const {
-    return fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: troupe-bench\r\n", method, path, host_field_);
+    return fmt::format("{} {} HTTP/1.1\r\n{}", method, path, fields_);
   }
 
   asio::io_context io_{1};
@@ -51,7 +54,7 @@ class http_load final : public load_transport {
   steady::time_point wake_at_{};   ///< what the timer is set to
   steady::time_point sweep_at_{};  ///< when deadlines are checked next
   asio::ip::tcp::endpoint server_;
-  std::string host_field_;
+  std::string fields_;
   std::vector<std::shared_ptr<http_connection>> idle_;
   std::vector<exchange> exchanges_;  ///< by request
   load_clock clock_;
@@ -179,16 +182,28 @@ void http_load::on_end(std::size_t index, const result<unsigned>& status) {
   send_due();
 }
 
+/// Each connection takes a file descriptor, and many systems give a process 1,024 unless it asks for more.
+void ask_for_descriptors() {
+  rlimit descriptors{};
+  if (getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return;
+  descriptors.rlim_cur = descriptors.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &descriptors);
+}
+
 }  // namespace
 
-result<std::unique_ptr<load_transport>> open_http_load(const std::string& host, const std::string& port) {
+result<std::unique_ptr<load_transport>> open_http_load(const std::string& host, const std::string& port,
+                                                       const std::string& api_key) {
   asio::io_context io;
   boost::system::error_code failure;
   const auto found = asio::ip::tcp::resolver(io).resolve(host, port, failure);
   if (failure) return error{errc::unavailable, fmt::format("cannot find {}: {}", host, failure.message())};
   const bool is_v6 = host.find(':') != std::string::npos;
-  return std::unique_ptr<load_transport>(std::make_unique<http_load>(
-      found.begin()->endpoint(), fmt::format("{}:{}", is_v6 ? "[" + host + "]" : host, port)));
+  std::string fields =
+      fmt::format("Host: {}:{}\r\nUser-Agent: troupe-bench\r\n", is_v6 ? "[" + host + "]" : host, port);
+  if (!api_key.empty()) fields += fmt::format("Authorization: Bearer {}\r\n", api_key);
+  ask_for_descriptors();
+  return std::unique_ptr<load_transport>(std::make_unique<http_load>(found.begin()->endpoint(), std::move(fields)));
 }
 
 }  // namespace troupe::bench

@@ -4,7 +4,7 @@
 
 namespace troupe::bench {
 
-result<std::unique_ptr<load_transport>> open_transport(const std::string& url) {
+result<std::unique_ptr<load_transport>> open_transport(const std::string& url, const std::string& api_key) {
   const bool is_http = url.starts_with("http://");
   const error bad{errc::invalid_argument,
                   fmt::format("\"{}\" is neither http://HOST:PORT nor tcp://HOST:PORT", url)};
@@ -18,7 +18,7 @@ result<std::unique_ptr<load_transport>> open_transport(const std::string& url) {
   if (!is_http) return open_zmq_load(url);
   std::string_view host = place.substr(0, colon);
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  return open_http_load(std::string(host), std::string(place.substr(colon + 1)));
+  return open_http_load(std::string(host), std::string(place.substr(colon + 1)), api_key);
 }
 
 }  // namespace troupe::bench

@@ -89,6 +89,15 @@ def test_the_lane_reaches_the_server(server, tmp_path):
         assert generated("vip") == before + 4 * 8
 
 
+def test_an_api_key_is_sent(tmp_path):
+    with running_server("--api-key", "secret") as server:
+        refused, _ = bench(server.http, tmp_path, *small())
+        assert refused.returncode == 4 and "401" in refused.stderr
+        done, figures = bench(server.http, tmp_path, *small(), "--api-key", "secret")
+        assert done.returncode == 0, done.stderr
+        assert figures["completed"] == 6
+
+
 def test_conversations(url, tmp_path):
     turns = [{"from": "human", "value": "Tell me about the sea and its many colours, please."},
              {"from": "gpt", "value": "The sea is blue and green and sometimes grey."}]

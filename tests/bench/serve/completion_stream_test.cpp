@@ -64,8 +64,8 @@ TEST_CASE("bodies of requests and of refusals") {
 }
 
 TEST_CASE("the form of a URL decides the transport") {
-  CHECK(open_transport("http://127.0.0.1:1/"));
-  CHECK(open_transport("tcp://127.0.0.1:1"));
+  CHECK(open_transport("http://127.0.0.1:1/", ""));
+  CHECK(open_transport("tcp://127.0.0.1:1", ""));
   for (const char* url : {"", "127.0.0.1:1", "https://a:1", "http://a", "http://:1", "tcp://a:", "http://a:1/v1"})
-    CHECK(open_transport(url).failure().code == errc::invalid_argument);
+    CHECK(open_transport(url, "").failure().code == errc::invalid_argument);
 }
