@@ -245,6 +245,28 @@ inline constexpr int template_value_depth_max = 100;
 /// Elements of one list or dict, those of what it holds included and shared ones counted each time.
 inline constexpr std::size_t template_value_weight_max = 10'000'000;
 
+// The load client (bench/serve).
+
+/// Requests of one load; each keeps its prompt and the times of its tokens.
+inline constexpr std::size_t bench_request_count_max = 1'000'000;
+/// Requests in flight at once: each HTTP one takes a file descriptor.
+inline constexpr std::size_t bench_concurrency_max = 16'384;
+/// A file of conversations. The largest published ShareGPT files have 700 MB.
+inline constexpr std::uint64_t bench_dataset_bytes_max = std::uint64_t{4} << 30;
+/// Rounds of decoding and encoding until a random prompt has its length; nearly all need fewer than five.
+inline constexpr int bench_prompt_tries_max = 64;
+/// One server-sent event of a completion.
+inline constexpr std::size_t bench_event_bytes_max = std::size_t{8} << 20;
+/// What is kept of the body of an answer that refuses.
+inline constexpr std::size_t bench_refusal_bytes_max = 4'096;
+/// Different messages of failed requests that a report keeps.
+inline constexpr std::size_t bench_failure_texts_max = 10;
+/// How often the deadlines of all requests are checked.
+inline constexpr std::uint32_t bench_sweep_ms = 250;
+/// ZeroMQ: silence after which the server is asked for a sign of life, and after which it is gone.
+inline constexpr std::uint32_t bench_ping_ms = 1'000;
+inline constexpr std::uint32_t bench_server_silence_ms_max = 10'000;
+
 // Configuration files (config/load).
 
 /// Bytes of a configuration file.

@@ -32,16 +32,16 @@ MAY_INCLUDE = (
     ("runtime/", CORE),
     ("actors/", (*CORE, "actors/")),
     ("clients/", (*CORE, "actors/", "clients/")),
-    ("cli/", (*CORE, "actors/", "clients/", "cli/")),
+    ("cli/", (*CORE, "actors/", "clients/", "bench/", "cli/")),
     ("cmake/", (*CORE, "actors/")),  # troupe.hpp, which is installed
     ("bench/", (*CORE, "actors/", "clients/", "bench/", "tests/")),
-    ("tests/", (*CORE, "actors/", "clients/", "tests/")),
+    ("tests/", (*CORE, "actors/", "clients/", "bench/", "tests/")),
     ("examples/", (*CORE, "actors/", "clients/", "examples/", "troupe.hpp")),
 )
 # Libraries that only some folders may include.
 ONLY_IN = {
     "caf/": ("actors/", "tests/", "examples/"),
-    "zmq": ("actors/gateway/", "actors/node/", "clients/cpp/", "tests/"),
+    "zmq": ("actors/gateway/", "actors/node/", "clients/cpp/", "bench/serve/", "tests/"),
 }
 BAD_NAMES = re.compile(r"(^|[_-])(utils?|helpers?|managers?|misc|common)([_.-]|$)")
 MACHINE_PATHS = re.compile(r"(?<![\w.~$}])/(home|root|Users|workspace|mnt|work)/")
