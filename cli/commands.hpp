@@ -14,5 +14,9 @@ void add_chat(CLI::App& parser, chosen_command& chosen);
 void add_complete(CLI::App& parser, chosen_command& chosen);
 void add_tokenize(CLI::App& parser, chosen_command& chosen);
 void add_model(CLI::App& parser, chosen_command& chosen);
+void add_bench(CLI::App& parser, chosen_command& chosen);
+
+/// Of `troupe bench`.
+void add_bench_kernels(CLI::App& bench, chosen_command& chosen);
 
 }  // namespace troupe::cli

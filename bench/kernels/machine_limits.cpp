@@ -71,6 +71,7 @@ double machine_limits::memory_rate() const {
 }
 
 void machine_limits::raise_to(const machine_limits& other) {
+  thread_count = other.thread_count;
   for (std::size_t i = 0; i < limit_kind_count; ++i) rates[i] = std::max(rates[i], other.rates[i]);
 }
 
@@ -81,8 +82,8 @@ limit_meter::limit_meter(isa set, const cache_sizes& sizes, read_buffer small, r
       huge_pages_(std::move(huge)),
       huge_share_(huge_pages_.huge_share()) {}
 
-result<limit_meter> limit_meter::create(isa set, const cache_sizes& sizes) {
-  const std::size_t bytes = 2 * cold_walk_bytes(sizes);
+result<limit_meter> limit_meter::create(isa set, const cache_sizes& sizes, std::size_t thread_count_max) {
+  const std::size_t bytes = std::max(2 * cold_walk_bytes(sizes), thread_count_max * sizes.l2_bytes);
   TROUPE_TRY(auto small, read_buffer::create(bytes, page_kind::small));
   TROUPE_TRY(auto huge, read_buffer::create(bytes, page_kind::huge));
   return limit_meter(set, sizes, std::move(small), std::move(huge));

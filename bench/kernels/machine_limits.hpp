@@ -44,7 +44,7 @@ struct machine_limits {
 class limit_meter {
  public:
   /// Error: out_of_memory.
-  static result<limit_meter> create(isa set, const cache_sizes& sizes);
+  static result<limit_meter> create(isa set, const cache_sizes& sizes, std::size_t thread_count_max);
   /// Takes about seconds_each for each kind.
   machine_limits measure(thread_pool& pool, double seconds_each) const;
   [[nodiscard]] double huge_share() const { return huge_share_; }

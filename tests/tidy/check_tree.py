@@ -32,10 +32,10 @@ MAY_INCLUDE = (
     ("runtime/", CORE),
     ("actors/", (*CORE, "actors/")),
     ("clients/", (*CORE, "actors/", "clients/")),
-    ("cli/", (*CORE, "actors/", "clients/", "cli/")),
+    ("cli/", (*CORE, "actors/", "clients/", "bench/", "cli/")),
     ("cmake/", (*CORE, "actors/")),  # troupe.hpp, which is installed
-    ("bench/", (*CORE, "actors/", "clients/", "bench/", "tests/")),
-    ("tests/", (*CORE, "actors/", "clients/", "tests/")),
+    ("bench/", (*CORE, "actors/", "clients/", "bench/")),
+    ("tests/", (*CORE, "actors/", "clients/", "bench/", "tests/")),
     ("examples/", (*CORE, "actors/", "clients/", "examples/", "troupe.hpp")),
 )
 # Libraries that only some folders may include.
