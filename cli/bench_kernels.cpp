@@ -36,15 +36,19 @@ void add_bench_kernels(CLI::App& bench, chosen_command& chosen) {
   };
   auto given = std::make_shared<options>();
   auto* command = bench.add_subcommand(
-      "kernels", "Measure this machine's limits, and each CPU kernel as a fraction of the one that binds it");
+      "kernels",
+      "Measure this machine's limits, and each CPU kernel as a fraction of the one that binds it");
   command->add_option("--threads", given->bench.thread_count, "compute threads (default: all)")
       ->check(CLI::Range(std::size_t{1}, bench::bench_threads_max));
   command->add_option("--isa", given->bench.isa_name, "auto, reference, avx2 or avx512");
-  command->add_option("--only", given->bench.only, "only cases whose names contain this regular expression");
+  command->add_option("--only", given->bench.only,
+                      "only cases whose names contain this regular expression");
   command->add_option("--model", given->bench.model, "also the forward pass of this GGUF file");
   command->add_option("--json", given->json_path, "write everything measured to this file");
-  command->add_flag("--quick", given->bench.is_quick, "a few milliseconds a case: to see that it works");
-  command->callback([given, &chosen] { chosen = [given] { return run(given->bench, given->json_path); }; });
+  command->add_flag("--quick", given->bench.is_quick,
+                    "a few milliseconds a case: to see that it works");
+  command->callback(
+      [given, &chosen] { chosen = [given] { return run(given->bench, given->json_path); }; });
 }
 
 }  // namespace troupe::cli

@@ -1,6 +1,6 @@
-// Attention over one layer's cache. Calls move on through a cache that exceeds the last-level cache. Work is
-// 4 * head_dim operations for each (head, query, visible key), bytes are the visible K and V once for each
-// sequence.
+// Attention over one layer's cache. Calls move on through a cache that exceeds the last-level
+// cache. Work is 4 * head_dim operations for each (head, query, visible key), bytes are the visible
+// K and V once for each sequence.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -31,7 +31,8 @@ struct kv_type_name {
   kv_dtype type;
   std::string_view name;
 };
-constexpr kv_type_name kv_types[] = {{kv_dtype::f16, "f16"}, {kv_dtype::bf16, "bf16"}, {kv_dtype::f32, "f32"}};
+constexpr kv_type_name kv_types[] = {
+    {kv_dtype::f16, "f16"}, {kv_dtype::bf16, "bf16"}, {kv_dtype::f32, "f32"}};
 
 /// sequence_count sequences of row_count new tokens after position_first others.
 struct attention_shape {
@@ -49,23 +50,27 @@ std::vector<attention_shape> shapes_of(const std::string& prefix) {
   std::vector<attention_shape> shapes;
   for (const std::size_t batch : batches) {
     for (const std::size_t context : decode_contexts) {
-      shapes.push_back({fmt::format("{}/decode/b={}/c={}/cold", prefix, batch, context), batch, 1, context});
+      shapes.push_back(
+          {fmt::format("{}/decode/b={}/c={}/cold", prefix, batch, context), batch, 1, context});
     }
   }
   for (const std::size_t context : prefill_contexts) {
-    shapes.push_back({fmt::format("{}/prefill{}/c={}/cold", prefix, prefill_rows, context), 1, prefill_rows,
-                      context});
+    shapes.push_back({fmt::format("{}/prefill{}/c={}/cold", prefix, prefill_rows, context), 1,
+                      prefill_rows, context});
   }
   return shapes;
 }
 
-kernel_work work_of(const kernels::kv_layout& layout, std::size_t head_count, const attention_shape& shape) {
-  const auto rows = static_cast<double>(shape.row_count), before = static_cast<double>(shape.position_first);
+kernel_work work_of(const kernels::kv_layout& layout, std::size_t head_count,
+                    const attention_shape& shape) {
+  const auto rows = static_cast<double>(shape.row_count),
+             before = static_cast<double>(shape.position_first);
   const auto sequences = static_cast<double>(shape.sequence_count);
   const double pairs = sequences * rows * (before + (rows + 1.0) / 2.0);
   kernel_work work;
   work.float_operations = 4.0 * pairs * static_cast<double>(head_count * layout.head_dim);
-  work.bytes = sequences * (before + rows) * static_cast<double>(layout.block_bytes() / layout.block_tokens);
+  work.bytes =
+      sequences * (before + rows) * static_cast<double>(layout.block_bytes() / layout.block_tokens);
   return work;
 }
 
@@ -75,9 +80,11 @@ void run_shape(kernel_runner& runner, const model_shape& model, const kernels::k
   const std::size_t row_count = shape.sequence_count * shape.row_count;
   const auto query = some_floats(row_count * width);
   std::vector<float> output(query.size());
-  // Two windows of the same table begin at different blocks: one for each place of a call in the cache.
+  // Two windows of the same table begin at different blocks: one for each place of a call in the
+  // cache.
   std::vector<block_index> table(2 * cache.block_count);
-  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<block_index>(i % cache.block_count);
+  for (std::size_t i = 0; i < table.size(); ++i)
+    table[i] = static_cast<block_index>(i % cache.block_count);
   std::vector<kernels::attention_slice> slices(shape.sequence_count);
   std::size_t next_block = 0;
   runner.run(shape.name, work_of(layout, model.head_count, shape), [&] {
@@ -106,7 +113,8 @@ void run_type(kernel_runner& runner, const model_shape& model, const kv_type_nam
                                   .block_tokens = block_tokens};
   std::vector<attention_shape> wanted;
   std::size_t block_count = cold_walk_bytes(runner.sizes()) / layout.block_bytes() + 1;
-  for (const attention_shape& shape : shapes_of(fmt::format("attention/{}/{}", model.name, kv.name))) {
+  for (const attention_shape& shape :
+       shapes_of(fmt::format("attention/{}/{}", model.name, kv.name))) {
     if (!runner.wants(shape.name)) continue;
     wanted.push_back(shape);
     block_count = std::max(block_count, shape.sequence_count * shape.blocks_each());

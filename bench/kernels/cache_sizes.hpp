@@ -14,7 +14,8 @@ struct cache_sizes {
 /// Of the first CPU; the defaults above for what the system does not tell.
 cache_sizes read_cache_sizes();
 
-/// What a walk must exceed so that nothing of it is left in the last-level cache when it begins again.
+/// What a walk must exceed so that nothing of it is left in the last-level cache when it begins
+/// again.
 std::size_t cold_walk_bytes(const cache_sizes& sizes);
 
 }  // namespace troupe::bench

@@ -1,5 +1,5 @@
-// Steps of a real model's forward pass, sampling not included. Work is what its matrices and its attention
-// must do: the pass itself is not asked, because clocks have no place in it.
+// Steps of a real model's forward pass, sampling not included. Work is what its matrices and its
+// attention must do: the pass itself is not asked, because clocks have no place in it.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -59,7 +59,8 @@ result<forward_model> open_model(kernel_runner& runner, const std::filesystem::p
   for (std::size_t layer = 0; layer < cache.layer_count(); ++layer) {
     fill_weight_bytes({cache.layer(layer).data, block_count * layout.block_bytes()});
   }
-  return forward_model{std::move(file), std::move(description), std::move(weights), std::move(cache)};
+  return forward_model{std::move(file), std::move(description), std::move(weights),
+                       std::move(cache)};
 }
 
 void add_matrix(const kernels::packed_matrix& matrix, std::size_t row_count, kernel_work& work) {
@@ -69,14 +70,16 @@ void add_matrix(const kernels::packed_matrix& matrix, std::size_t row_count, ker
 }
 
 /// After the last layer's K and V only the rows with logits go on: one for each sequence.
-kernel_work work_of(const kernel_runner& runner, const forward_model& model, const step_shape& shape) {
+kernel_work work_of(const kernel_runner& runner, const forward_model& model,
+                    const step_shape& shape) {
   const auto& description = model.description;
   kernel_work work;
   double pairs = 0.0;
   for (std::size_t index = 0; index < description.layer_count; ++index) {
     const bool is_last = index + 1 == description.layer_count;
     const layer_weights& layer = model.weights.layer(index);
-    for (const auto* matrix : {&layer.query, &layer.key, &layer.value}) add_matrix(*matrix, shape.rows(), work);
+    for (const auto* matrix : {&layer.query, &layer.key, &layer.value})
+      add_matrix(*matrix, shape.rows(), work);
     const std::size_t rows = is_last ? shape.sequence_count : shape.rows();
     for (const auto* matrix : {&layer.output, &layer.gate, &layer.up, &layer.down}) {
       add_matrix(*matrix, rows, work);
@@ -85,18 +88,20 @@ kernel_work work_of(const kernel_runner& runner, const forward_model& model, con
     pairs += static_cast<double>(rows) * (static_cast<double>(shape.context) + after);
   }
   add_matrix(model.weights.head(), shape.sequence_count, work);
-  work.float_operations += 4.0 * pairs * static_cast<double>(description.head_count * description.head_dim);
+  work.float_operations +=
+      4.0 * pairs * static_cast<double>(description.head_count * description.head_dim);
   const std::size_t visible = shape.sequence_count * (shape.context + shape.row_count);
-  const std::size_t bytes =
-      model.weights.size_bytes() +
-      visible * model.cache.layout().block_bytes() / block_tokens * description.layer_count;
+  const std::size_t bytes = model.weights.size_bytes() + visible *
+                                                             model.cache.layout().block_bytes() /
+                                                             block_tokens * description.layer_count;
   work.bytes = static_cast<double>(bytes);
   work.tier = tier_of(runner.sizes(), bytes, runner.pool().thread_count());
   return work;
 }
 
 void run_shape(kernel_runner& runner, forward_model& model, const step_shape& shape) {
-  forward_pass pass(model.description, model.weights, model.cache, runner.pool(), runner.set(), shape.rows());
+  forward_pass pass(model.description, model.weights, model.cache, runner.pool(), runner.set(),
+                    shape.rows());
   std::vector<token_id> tokens;
   for (std::size_t i = 0; i < shape.rows(); ++i) {
     tokens.push_back(static_cast<token_id>(i * 37 % model.description.vocab_size));
@@ -107,12 +112,14 @@ void run_shape(kernel_runner& runner, forward_model& model, const step_shape& sh
   }
   std::vector<forward_slice> step;
   for (std::size_t i = 0; i < shape.sequence_count; ++i) {
-    step.push_back({.tokens = std::span(tokens).subspan(i * shape.row_count, shape.row_count),
-                    .position_first = shape.context,
-                    .block_table = std::span(table).subspan(i * shape.blocks_each(), shape.blocks_each()),
-                    .want = forward_slice::logits::last});
+    step.push_back(
+        {.tokens = std::span(tokens).subspan(i * shape.row_count, shape.row_count),
+         .position_first = shape.context,
+         .block_table = std::span(table).subspan(i * shape.blocks_each(), shape.blocks_each()),
+         .want = forward_slice::logits::last});
   }
-  runner.run(shape.name, work_of(runner, model, shape), [&] { pass.run(step); }, shape.rows());
+  runner.run(
+      shape.name, work_of(runner, model, shape), [&] { pass.run(step); }, shape.rows());
 }
 
 }  // namespace

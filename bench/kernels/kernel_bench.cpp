@@ -61,7 +61,8 @@ struct bench_run {
   /// Limits come before, between and after: other work on the machine may hide them for a while.
   result<void> measure_all(const std::string& model) {
     measure_limits();
-    for (const auto run : {run_matmul_cases, run_attention_cases, run_row_cases, run_sampling_cases}) {
+    for (const auto run :
+         {run_matmul_cases, run_attention_cases, run_row_cases, run_sampling_cases}) {
       run(runner);
       measure_limits();
     }
@@ -86,8 +87,13 @@ result<kernel_report> measure_kernels(const kernel_bench_options& options) {
   const cache_sizes caches = read_cache_sizes();
   TROUPE_TRY(const auto meter, limit_meter::create(set, caches, pool.thread_count()));
   kernel_runner runner({set, std::move(only), pace.case_budget}, caches, pool);
-  bench_run run{meter, runner, pace.limit_seconds,
-                {.cpu_name = read_cpu_name(), .set = set, .caches = caches, .huge_share = meter.huge_share()}};
+  bench_run run{meter,
+                runner,
+                pace.limit_seconds,
+                {.cpu_name = read_cpu_name(),
+                 .set = set,
+                 .caches = caches,
+                 .huge_share = meter.huge_share()}};
   const auto done = run.measure_all(options.model);
   show_progress("");
   if (!done) return done.failure();

@@ -1,4 +1,5 @@
-// `troupe bench kernels`: this machine's limits, and every kernel as a fraction of the one that binds it.
+// `troupe bench kernels`: this machine's limits, and every kernel as a fraction of the one that
+// binds it.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
-// The cases, by kernel. A name is KERNEL/MODEL/... and says all that --only may want to choose by; one that
-// walks enough copies of its data to find none of them in a cache ends in /cold, others in /hot.
+// The cases, by kernel. A name is KERNEL/MODEL/... and says all that --only may want to choose by;
+// one that walks enough copies of its data to find none of them in a cache ends in /cold, others in
+// /hot.
 #pragma once
 
 #include <filesystem>
@@ -17,7 +18,8 @@ void run_attention_cases(kernel_runner& runner);
 void run_row_cases(kernel_runner& runner);
 /// sampling/MODEL/PARAMETERS/LOGITS/hot.
 void run_sampling_cases(kernel_runner& runner);
-/// forward/decode/b=BATCH/c=CONTEXT and forward/prefill on a real model. Errors are those of loading it.
+/// forward/decode/b=BATCH/c=CONTEXT and forward/prefill on a real model. Errors are those of
+/// loading it.
 result<void> run_forward_cases(kernel_runner& runner, const std::filesystem::path& model);
 
 }  // namespace troupe::bench

@@ -18,15 +18,19 @@ struct rate {
 /// Tokens of a step; bytes where they bind a kernel, operations elsewhere.
 rate rate_of(const kernel_measurement& measured, const machine_limits& limits) {
   const double seconds = measured.timing.median_seconds;
-  if (measured.token_count != 0) return {static_cast<double>(measured.token_count) / seconds, "tokens/s"};
+  if (measured.token_count != 0)
+    return {static_cast<double>(measured.token_count) / seconds, "tokens/s"};
   const roofline times = roofline_of(measured.work, limits);
-  if (times.bytes_seconds >= times.compute_seconds) return {measured.work.bytes * 1e-9 / seconds, "GB/s"};
-  return {(measured.work.int8_operations + measured.work.float_operations) * 1e-9 / seconds, "GOPS"};
+  if (times.bytes_seconds >= times.compute_seconds)
+    return {measured.work.bytes * 1e-9 / seconds, "GB/s"};
+  return {(measured.work.int8_operations + measured.work.float_operations) * 1e-9 / seconds,
+          "GOPS"};
 }
 
 /// Of the raw int8 peak; 0 for what does no int8 arithmetic.
 double int8_fraction(const kernel_measurement& measured, const machine_limits& limits) {
-  return measured.work.int8_operations / limits.rate(limit_kind::int8_dot) / measured.timing.median_seconds;
+  return measured.work.int8_operations / limits.rate(limit_kind::int8_dot) /
+         measured.timing.median_seconds;
 }
 
 std::string_view limit_unit(limit_kind kind) {
@@ -64,7 +68,8 @@ nlohmann::json measurement_json(const kernel_measurement& measured, const machin
                        {"bytes_limit_us", times.bytes_seconds * 1e6},
                        {"bound", binding_limit(measured.work, limits)},
                        {"fraction", fraction_of_limit(measured, limits)}};
-  if (measured.work.int8_operations > 0.0) entry["int8_peak_fraction"] = int8_fraction(measured, limits);
+  if (measured.work.int8_operations > 0.0)
+    entry["int8_peak_fraction"] = int8_fraction(measured, limits);
   return entry;
 }
 
@@ -75,12 +80,14 @@ void append_limits(const kernel_report& report, std::string& out) {
   for (std::size_t i = 0; i < limit_kind_count; ++i) {
     const auto kind = static_cast<limit_kind>(i);
     if (report.all_threads.rate(kind) == 0.0) continue;
-    fmt::format_to(to, "{:<26} {:>12.1f} {:>12.1f} {}\n", to_string(kind), report.one_thread.rate(kind) * 1e-9,
-                   report.all_threads.rate(kind) * 1e-9, limit_unit(kind));
+    fmt::format_to(to, "{:<26} {:>12.1f} {:>12.1f} {}\n", to_string(kind),
+                   report.one_thread.rate(kind) * 1e-9, report.all_threads.rate(kind) * 1e-9,
+                   limit_unit(kind));
   }
 }
 
-void append_measurement(const kernel_measurement& measured, const machine_limits& limits, std::string& out) {
+void append_measurement(const kernel_measurement& measured, const machine_limits& limits,
+                        std::string& out) {
   auto to = std::back_inserter(out);
   const rate reached = rate_of(measured, limits);
   fmt::format_to(to, "{:<48} {:>12.2f} {:>10.1f} {:<8} {:>6} {:>6.2f}", measured.name,
@@ -101,13 +108,14 @@ double fraction_of_limit(const kernel_measurement& measured, const machine_limit
 }
 
 std::string kernel_report_table(const kernel_report& report) {
-  std::string out = fmt::format("{}, {} kernels, {} threads\n\n", report.cpu_name, to_string(report.set),
-                                report.all_threads.thread_count);
+  std::string out = fmt::format("{}, {} kernels, {} threads\n\n", report.cpu_name,
+                                to_string(report.set), report.all_threads.thread_count);
   append_limits(report, out);
   if (report.measurements.empty()) return out;
-  fmt::format_to(std::back_inserter(out), "\n{:<48} {:>12} {:>10} {:<8} {:>6} {:>6} {:>6} {:>6}\n", "case",
-                 "median us", "rate", "", "bound", "of it", "int8", "spread");
-  for (const auto& measured : report.measurements) append_measurement(measured, report.all_threads, out);
+  fmt::format_to(std::back_inserter(out), "\n{:<48} {:>12} {:>10} {:<8} {:>6} {:>6} {:>6} {:>6}\n",
+                 "case", "median us", "rate", "", "bound", "of it", "int8", "spread");
+  for (const auto& measured : report.measurements)
+    append_measurement(measured, report.all_threads, out);
   return out;
 }
 

@@ -1,5 +1,5 @@
-// Runs the cases that were chosen and keeps what they took. Fractions of a limit are made later, when the
-// limits are known for good.
+// Runs the cases that were chosen and keeps what they took. Fractions of a limit are made later,
+// when the limits are known for good.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +37,9 @@ class kernel_runner {
   [[nodiscard]] isa set() const { return options_.set; }
   [[nodiscard]] thread_pool& pool() const { return pool_; }
   [[nodiscard]] const cache_sizes& sizes() const { return sizes_; }
-  [[nodiscard]] const std::vector<kernel_measurement>& measurements() const { return measurements_; }
+  [[nodiscard]] const std::vector<kernel_measurement>& measurements() const {
+    return measurements_;
+  }
 
   /// Ask before preparing anything that takes time.
   [[nodiscard]] bool wants(const std::string& name) const;
@@ -54,8 +56,8 @@ class kernel_runner {
   std::vector<kernel_measurement> measurements_;
 };
 
-/// Says on stderr what is being measured: on a terminal in one line that is written again and again,
-/// elsewhere nothing. Empty text clears the line.
+/// Says on stderr what is being measured: on a terminal in one line that is written again and
+/// again, elsewhere nothing. Empty text clears the line.
 void show_progress(const std::string& text);
 
 }  // namespace troupe::bench

@@ -1,7 +1,7 @@
-// The loops that measure what a core can do at most, one table for each instruction set. Each keeps enough
-// independent chains in flight to hide the latency of its instruction, and hides its operands from the
-// compiler where that could compute a product once and reuse it. Plain data only: this header is compiled
-// with different instruction sets.
+// The loops that measure what a core can do at most, one table for each instruction set. Each keeps
+// enough independent chains in flight to hide the latency of its instruction, and hides its
+// operands from the compiler where that could compute a product once and reuse it. Plain data only:
+// this header is compiled with different instruction sets.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@ struct limit_loops {
   compute_loop f32_fma;   ///< multiply and add
   /// Reads [first, first + byte_count); byte_count is a multiple of read_step_bytes, first of 64. A
   /// distance other than zero prefetches that far ahead, up to distance behind the end.
-  std::uint64_t (*read)(const std::byte* first, std::size_t byte_count, std::size_t prefetch_bytes) =
-      nullptr;
+  std::uint64_t (*read)(const std::byte* first, std::size_t byte_count,
+                        std::size_t prefetch_bytes) = nullptr;
 };
 
 inline constexpr std::size_t read_step_bytes = 1024;

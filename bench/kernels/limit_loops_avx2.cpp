@@ -1,5 +1,5 @@
-// Limit loops of AVX2 and FMA. The integer loop is the chain that 4-bit weights allow: eight products of
-// vpmaddubsw fit a 16-bit sum, which is then widened once.
+// Limit loops of AVX2 and FMA. The integer loop is the chain that 4-bit weights allow: eight
+// products of vpmaddubsw fit a 16-bit sum, which is then widened once.
 #include <immintrin.h>
 
 #include "bench/kernels/limit_loops.hpp"
@@ -88,7 +88,7 @@ std::uint64_t read(const std::byte* first, std::size_t byte_count, std::size_t p
 
 }  // namespace
 
-const limit_loops limit_loops_avx2{{int8_dot, dot_chain_count * products_per_sum * 32 * 2.0},
+const limit_loops limit_loops_avx2{{int8_dot, dot_chain_count* products_per_sum * 32 * 2.0},
                                    {f32_fma, fma_chain_count * 8 * 2.0},
                                    read};
 

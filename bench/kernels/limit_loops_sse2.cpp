@@ -1,4 +1,5 @@
-// Limit loops of plain x86-64: bytes are multiplied as 16-bit integers, and there is no fused multiply-add.
+// Limit loops of plain x86-64: bytes are multiplied as 16-bit integers, and there is no fused
+// multiply-add.
 #include <emmintrin.h>
 #include <xmmintrin.h>
 

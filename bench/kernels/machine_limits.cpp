@@ -82,7 +82,8 @@ limit_meter::limit_meter(isa set, const cache_sizes& sizes, read_buffer small, r
       huge_pages_(std::move(huge)),
       huge_share_(huge_pages_.huge_share()) {}
 
-result<limit_meter> limit_meter::create(isa set, const cache_sizes& sizes, std::size_t thread_count_max) {
+result<limit_meter> limit_meter::create(isa set, const cache_sizes& sizes,
+                                        std::size_t thread_count_max) {
   const std::size_t bytes = std::max(2 * cold_walk_bytes(sizes), thread_count_max * sizes.l2_bytes);
   TROUPE_TRY(auto small, read_buffer::create(bytes, page_kind::small));
   TROUPE_TRY(auto huge, read_buffer::create(bytes, page_kind::huge));
@@ -122,9 +123,11 @@ double limit_meter::compute_rate(limit_kind kind, thread_pool& pool, double seco
   if (loop.run == nullptr) return 0.0;
   const auto rounds = static_cast<std::size_t>(sample_operations / loop.operations_per_round) + 1;
   const auto timing = time_repeatedly({seconds, limit_samples_min}, [&] {
-    pool.parallel_for(pool.thread_count(), [&](std::size_t, std::size_t) { keep(loop.run(rounds)); });
+    pool.parallel_for(pool.thread_count(),
+                      [&](std::size_t, std::size_t) { keep(loop.run(rounds)); });
   });
-  return static_cast<double>(rounds * pool.thread_count()) * loop.operations_per_round / timing.best_seconds;
+  return static_cast<double>(rounds * pool.thread_count()) * loop.operations_per_round /
+         timing.best_seconds;
 }
 
 double limit_meter::private_read_rate(std::size_t bytes, thread_pool& pool, double seconds) const {
@@ -143,8 +146,8 @@ double limit_meter::private_read_rate(std::size_t bytes, thread_pool& pool, doub
   return static_cast<double>(size * passes * pool.thread_count()) / timing.best_seconds;
 }
 
-double limit_meter::shared_read_rate(const read_buffer& buffer, std::size_t bytes, thread_pool& pool,
-                                     double seconds) const {
+double limit_meter::shared_read_rate(const read_buffer& buffer, std::size_t bytes,
+                                     thread_pool& pool, double seconds) const {
   const std::size_t parts = parts_per_thread * pool.thread_count();
   const std::size_t part_bytes = bytes / parts / read_step_bytes * read_step_bytes;
   double best = 0.0;

@@ -1,5 +1,5 @@
-// What this machine can do at most with one variant's instructions, measured. The reference variant is
-// held against plain x86-64.
+// What this machine can do at most with one variant's instructions, measured. The reference variant
+// is held against plain x86-64.
 #pragma once
 
 #include <array>
@@ -14,13 +14,13 @@
 namespace troupe::bench {
 
 enum class limit_kind : std::size_t {
-  int8_dot,     ///< operations/s; a multiplication and its addition are two
-  bf16_dot,     ///< operations/s; 0 without VDPBF16PS
-  f32_fma,      ///< operations/s
-  l1_read,      ///< bytes/s, each thread its own half of an L1
-  l2_read,      ///< bytes/s, each thread its own half of an L2
-  l3_read,      ///< bytes/s, all threads one buffer of half the last-level cache
-  memory_read,  ///< bytes/s, much more than the last-level cache, small pages
+  int8_dot,                ///< operations/s; a multiplication and its addition are two
+  bf16_dot,                ///< operations/s; 0 without VDPBF16PS
+  f32_fma,                 ///< operations/s
+  l1_read,                 ///< bytes/s, each thread its own half of an L1
+  l2_read,                 ///< bytes/s, each thread its own half of an L2
+  l3_read,                 ///< bytes/s, all threads one buffer of half the last-level cache
+  memory_read,             ///< bytes/s, much more than the last-level cache, small pages
   memory_read_huge_pages,  ///< the same on 2 MiB pages; 0 where the system gives none
 };
 inline constexpr std::size_t limit_kind_count = 8;
@@ -44,7 +44,8 @@ struct machine_limits {
 class limit_meter {
  public:
   /// Error: out_of_memory.
-  static result<limit_meter> create(isa set, const cache_sizes& sizes, std::size_t thread_count_max);
+  static result<limit_meter> create(isa set, const cache_sizes& sizes,
+                                    std::size_t thread_count_max);
   /// Takes about seconds_each for each kind.
   machine_limits measure(thread_pool& pool, double seconds_each) const;
   [[nodiscard]] double huge_share() const { return huge_share_; }
@@ -53,9 +54,10 @@ class limit_meter {
   limit_meter(isa set, const cache_sizes& sizes, read_buffer small, read_buffer huge);
   [[nodiscard]] double measure_one(limit_kind kind, thread_pool& pool, double seconds) const;
   [[nodiscard]] double compute_rate(limit_kind kind, thread_pool& pool, double seconds) const;
-  [[nodiscard]] double private_read_rate(std::size_t bytes, thread_pool& pool, double seconds) const;
-  [[nodiscard]] double shared_read_rate(const read_buffer& buffer, std::size_t bytes, thread_pool& pool,
-                                        double seconds) const;
+  [[nodiscard]] double private_read_rate(std::size_t bytes, thread_pool& pool,
+                                         double seconds) const;
+  [[nodiscard]] double shared_read_rate(const read_buffer& buffer, std::size_t bytes,
+                                        thread_pool& pool, double seconds) const;
 
   isa set_;
   cache_sizes sizes_;

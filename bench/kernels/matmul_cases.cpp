@@ -1,5 +1,5 @@
-// Linear layers at every row count, over copies of the matrix that together exceed the last-level cache, as
-// a model's layers do. Bytes are the packed weights, the activations and the outputs.
+// Linear layers at every row count, over copies of the matrix that together exceed the last-level
+// cache, as a model's layers do. Bytes are the packed weights, the activations and the outputs.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -19,8 +19,8 @@ constexpr std::size_t row_counts[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
 /// Of a single copy that fits the last-level cache; large row counts do not care.
 constexpr std::size_t hot_row_counts[] = {1, 16};
 
-constexpr dtype layer_types[] = {dtype::q4_1, dtype::q4_0, dtype::q8_0, dtype::q4_k, dtype::q6_k,
-                                 dtype::f16,  dtype::bf16, dtype::f32};
+constexpr dtype layer_types[] = {dtype::q4_1, dtype::q4_0, dtype::q8_0, dtype::q4_k,
+                                 dtype::q6_k, dtype::f16,  dtype::bf16, dtype::f32};
 /// What a vocabulary-sized matrix is stored in, which would take long in all types.
 constexpr dtype head_types[] = {dtype::q8_0, dtype::q6_k};
 
@@ -43,16 +43,19 @@ std::vector<matrix_shape> matrices_of(const model_shape& model) {
 
 std::string lower_name(dtype type) {
   std::string name(layout_of(type)->name);
-  for (char& letter : name) letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter + 32) : letter;
+  for (char& letter : name)
+    letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter + 32) : letter;
   return name;
 }
 
 /// Copies of one matrix that are used in turn.
 class matrix_copies {
  public:
-  matrix_copies(const kernel_runner& runner, const matrix_shape& shape, dtype type) : runner_(runner) {
+  matrix_copies(const kernel_runner& runner, const matrix_shape& shape, dtype type)
+      : runner_(runner) {
     const auto layout = *layout_of(type);
-    rows_.resize(shape.output_count * shape.input_count / layout.block_elements * layout.block_bytes);
+    rows_.resize(shape.output_count * shape.input_count / layout.block_elements *
+                 layout.block_bytes);
     fill_weight_bytes(rows_);
     shape_ = shape;
     type_ = type;
@@ -60,8 +63,9 @@ class matrix_copies {
 
   void make(std::size_t bytes_min) {
     while (copies_.empty() || copies_.size() * copy_bytes() < bytes_min) {
-      copies_.push_back(kernels::packed_matrix::pack(runner_.set(), type_, rows_, shape_.output_count,
-                                                     shape_.input_count, runner_.pool())
+      copies_.push_back(kernels::packed_matrix::pack(runner_.set(), type_, rows_,
+                                                     shape_.output_count, shape_.input_count,
+                                                     runner_.pool())
                             .value());
     }
   }
@@ -82,8 +86,8 @@ class matrix_copies {
   std::size_t index_ = 0;
 };
 
-void run_rows(kernel_runner& runner, const std::string& name, matrix_copies& copies, std::size_t row_count,
-              bool is_cold) {
+void run_rows(kernel_runner& runner, const std::string& name, matrix_copies& copies,
+              std::size_t row_count, bool is_cold) {
   const kernels::packed_matrix& weight = copies.next();
   const std::size_t inputs = weight.column_count(), outputs = weight.row_count();
   const auto x = some_floats(row_count * inputs);
@@ -94,8 +98,10 @@ void run_rows(kernel_runner& runner, const std::string& name, matrix_copies& cop
   }
   std::vector<float> y(row_count * outputs);
   const std::size_t input_bytes = inputs * (weight.wants_quantized() ? 1 : sizeof(float));
-  const double operations = 2.0 * static_cast<double>(row_count) * static_cast<double>(outputs * inputs);
-  const std::size_t bytes = weight.size_bytes() + row_count * (input_bytes + outputs * sizeof(float));
+  const double operations =
+      2.0 * static_cast<double>(row_count) * static_cast<double>(outputs * inputs);
+  const std::size_t bytes =
+      weight.size_bytes() + row_count * (input_bytes + outputs * sizeof(float));
   kernel_work work;
   (weight.wants_quantized() ? work.int8_operations : work.float_operations) = operations;
   work.bytes = static_cast<double>(bytes);
@@ -111,7 +117,8 @@ void run_rows(kernel_runner& runner, const std::string& name, matrix_copies& cop
   });
 }
 
-void run_matrix(kernel_runner& runner, const std::string& prefix, const matrix_shape& shape, dtype type) {
+void run_matrix(kernel_runner& runner, const std::string& prefix, const matrix_shape& shape,
+                dtype type) {
   const auto name_of = [&](std::size_t row_count, bool is_cold) {
     return fmt::format("{}/m={}/{}", prefix, row_count, is_cold ? "cold" : "hot");
   };
@@ -146,8 +153,8 @@ void run_matmul_cases(kernel_runner& runner) {
     for (const matrix_shape& shape : matrices_of(model)) {
       for (const dtype type : shape.types) {
         if (shape.input_count % layout_of(type)->block_elements != 0) continue;
-        run_matrix(runner, fmt::format("matmul/{}/{}/{}", model.name, shape.name, lower_name(type)), shape,
-                   type);
+        run_matrix(runner, fmt::format("matmul/{}/{}/{}", model.name, shape.name, lower_name(type)),
+                   shape, type);
       }
     }
   }

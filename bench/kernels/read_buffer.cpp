@@ -23,16 +23,19 @@ result<read_buffer> read_buffer::create(std::size_t byte_count, page_kind pages)
   const std::size_t size = (byte_count + huge_page_bytes - 1) / huge_page_bytes * huge_page_bytes;
   void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {
-    return error{errc::out_of_memory, fmt::format("cannot map {} MiB to measure memory with", size >> 20)};
+    return error{errc::out_of_memory,
+                 fmt::format("cannot map {} MiB to measure memory with", size >> 20)};
   }
   // A system without huge pages refuses; huge_share() tells.
-  static_cast<void>(::madvise(data, size, pages == page_kind::huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE));
+  static_cast<void>(
+      ::madvise(data, size, pages == page_kind::huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE));
   std::memset(data, 1, size);
   return read_buffer(static_cast<std::byte*>(data), size);
 }
 
 read_buffer::read_buffer(read_buffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_bytes_(std::exchange(other.size_bytes_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_bytes_(std::exchange(other.size_bytes_, 0)) {}
 
 read_buffer& read_buffer::operator=(read_buffer&& other) noexcept {
   std::swap(data_, other.data_);

@@ -23,7 +23,8 @@ class read_buffer {
   [[nodiscard]] double huge_share() const;
 
  private:
-  read_buffer(std::byte* data, std::size_t size_bytes) noexcept : data_(data), size_bytes_(size_bytes) {}
+  read_buffer(std::byte* data, std::size_t size_bytes) noexcept
+      : data_(data), size_bytes_(size_bytes) {}
   std::byte* data_ = nullptr;
   std::size_t size_bytes_ = 0;
 };

@@ -52,7 +52,8 @@ repeated_timing time_repeatedly(const timing_budget& budget, const std::function
   const auto calls = static_cast<std::size_t>(std::ceil(sample_seconds_min / one_call));
   std::vector<double> samples;
   double spent = 0.0;
-  while (samples.size() < samples_max && (samples.size() < budget.samples_min || spent < budget.seconds)) {
+  while (samples.size() < samples_max &&
+         (samples.size() < budget.samples_min || spent < budget.seconds)) {
     began = clock::now();
     for (std::size_t call = 0; call < calls; ++call) body();
     const double sample = seconds_since(began);

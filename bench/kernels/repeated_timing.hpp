@@ -11,13 +11,13 @@ namespace troupe::bench {
 /// The middle value, or the mean of the middle two. values is not empty.
 double median(std::span<const double> values);
 
-/// Half of the range that holds the middle half of the values, as a fraction of the median: 0 for a quiet
-/// machine. values is not empty, and their median not zero.
+/// Half of the range that holds the middle half of the values, as a fraction of the median: 0 for a
+/// quiet machine. values is not empty, and their median not zero.
 double relative_spread(std::span<const double> values);
 
 struct timing_budget {
-  double seconds = 0.0;             ///< stop after this much, once there are samples_min
-  std::size_t samples_min = 1;      ///< at least 1
+  double seconds = 0.0;         ///< stop after this much, once there are samples_min
+  std::size_t samples_min = 1;  ///< at least 1
 };
 
 struct repeated_timing {

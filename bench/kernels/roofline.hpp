@@ -1,5 +1,5 @@
-// How far a piece of work is from what binds it: the larger of its arithmetic at the machine's arithmetic
-// limits and its bytes at the limit of the memory they lie in.
+// How far a piece of work is from what binds it: the larger of its arithmetic at the machine's
+// arithmetic limits and its bytes at the limit of the memory they lie in.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,7 @@
-// Kernels over single rows, as a forward pass runs them: some rows to a task, in buffers that the caches
-// hold. Operations are counted from the kernels' formulas; a fused multiply-add is two. Bytes are the
-// reads and writes of a row; what all rows share (norm weights, rope tables) is not counted.
+// Kernels over single rows, as a forward pass runs them: some rows to a task, in buffers that the
+// caches hold. Operations are counted from the kernels' formulas; a fused multiply-add is two.
+// Bytes are the reads and writes of a row; what all rows share (norm weights, rope tables) is not
+// counted.
 #include <functional>
 #include <string>
 #include <vector>
@@ -24,10 +25,10 @@ constexpr std::size_t row_count = 128;
 constexpr std::size_t rows_per_task = 16;
 
 // Of an element.
-constexpr double norm_operations = 5.0;      // add the residual, square and add, scale, weigh
-constexpr double rope_operations = 3.0;      // a product, and a fused multiply-add for every element
-constexpr double exp_operations = 20.0;      // 3 for n, 4 for r, 12 for the polynomial, 1 for 2^n
-constexpr double silu_operations = 23.0;     // exp, add, divide, multiply
+constexpr double norm_operations = 5.0;   // add the residual, square and add, scale, weigh
+constexpr double rope_operations = 3.0;   // a product, and a fused multiply-add for every element
+constexpr double exp_operations = 20.0;   // 3 for n, 4 for r, 12 for the polynomial, 1 for 2^n
+constexpr double silu_operations = 23.0;  // exp, add, divide, multiply
 constexpr double quantize_operations = 2.0;  // compare with the maximum, scale
 constexpr std::size_t norm_bytes = 16;       // x twice, the residual, y
 constexpr std::size_t rope_bytes = 8;
@@ -42,13 +43,13 @@ struct row_case {
   std::size_t bytes = 0;
 };
 
-void run_rows(kernel_runner& runner, const row_case& chosen, const std::function<void(std::size_t)>& body) {
+void run_rows(kernel_runner& runner, const row_case& chosen,
+              const std::function<void(std::size_t)>& body) {
   const std::size_t elements = row_count * chosen.width;
   const std::size_t bytes = elements * chosen.bytes;
-  const kernel_work work{
-      .float_operations = static_cast<double>(elements) * chosen.operations,
-      .bytes = static_cast<double>(bytes),
-      .tier = tier_of(runner.sizes(), bytes, runner.pool().thread_count())};
+  const kernel_work work{.float_operations = static_cast<double>(elements) * chosen.operations,
+                         .bytes = static_cast<double>(bytes),
+                         .tier = tier_of(runner.sizes(), bytes, runner.pool().thread_count())};
   runner.run(chosen.name, work, [&] {
     runner.pool().parallel_for(row_count / rows_per_task, [&](std::size_t task, std::size_t) {
       for (std::size_t i = 0; i < rows_per_task; ++i) body(task * rows_per_task + i);
@@ -60,7 +61,8 @@ void run_norm_and_quantize(kernel_runner& runner, const model_shape& model) {
   const std::size_t width = model.hidden_size;
   const auto delta = some_floats(row_count * width), weight = some_floats(width);
   auto x = some_floats(row_count * width), y = x;
-  // The residual is added at every call: half of the calls take it back, or x would grow without end.
+  // The residual is added at every call: half of the calls take it back, or x would grow without
+  // end.
   auto negative = delta;
   for (float& value : negative) value = -value;
   std::vector<std::uint8_t> was_added(row_count);
@@ -77,10 +79,12 @@ void run_norm_and_quantize(kernel_runner& runner, const model_shape& model) {
            });
   kernels::quantized_rows quantized;
   quantized.resize(row_count, width);
-  run_rows(runner, {fmt::format("quantize_row/{}/hot", model.name), width, quantize_operations, quantize_bytes},
-           [&](std::size_t row) {
-             kernels::quantize_row(runner.set(), delta.data() + row * width, row, quantized);
-           });
+  run_rows(
+      runner,
+      {fmt::format("quantize_row/{}/hot", model.name), width, quantize_operations, quantize_bytes},
+      [&](std::size_t row) {
+        kernels::quantize_row(runner.set(), delta.data() + row * width, row, quantized);
+      });
 }
 
 void run_rope(kernel_runner& runner, const model_shape& model, bool interleaved) {
@@ -88,7 +92,8 @@ void run_rope(kernel_runner& runner, const model_shape& model, bool interleaved)
   const std::size_t width = heads * model.head_dim, pairs = model.head_dim / 2;
   auto x = some_floats(row_count * width);
   const std::vector<float> cosines(pairs, 0.8f), sines(pairs, 0.6f);
-  const std::string name = fmt::format("rope/{}/{}/hot", model.name, interleaved ? "interleaved" : "halves");
+  const std::string name =
+      fmt::format("rope/{}/{}/hot", model.name, interleaved ? "interleaved" : "halves");
   run_rows(runner, {name, width, rope_operations, rope_bytes}, [&](std::size_t row) {
     kernels::rope(runner.set(), {.heads = x.data() + row * width,
                                  .head_count = heads,
@@ -107,11 +112,13 @@ void run_elementwise(kernel_runner& runner, const model_shape& model) {
   run_rows(runner, {fmt::format("silu_mul/{}/hot", model.name), width, silu_operations, silu_bytes},
            [&](std::size_t row) {
              const std::size_t at = row * width;
-             kernels::silu_mul(runner.set(), gate.data() + at, up.data() + at, width, y.data() + at);
+             kernels::silu_mul(runner.set(), gate.data() + at, up.data() + at, width,
+                               y.data() + at);
            });
   run_rows(runner, {fmt::format("exp/{}/hot", model.name), width, exp_operations, exp_bytes},
            [&](std::size_t row) {
-             kernels::exp_row(runner.set(), gate.data() + row * width, width, y.data() + row * width);
+             kernels::exp_row(runner.set(), gate.data() + row * width, width,
+                              y.data() + row * width);
            });
 }
 

@@ -1,5 +1,6 @@
-// Drawing tokens from rows of logits, a row to a task as the executor does it. Bytes are one reading of
-// each row, which the last-level cache holds; operations the exponentials where a draw needs all of them.
+// Drawing tokens from rows of logits, a row to a task as the executor does it. Bytes are one
+// reading of each row, which the last-level cache holds; operations the exponentials where a draw
+// needs all of them.
 #include <string_view>
 #include <vector>
 
@@ -15,8 +16,8 @@ namespace troupe::bench {
 namespace {
 
 constexpr std::size_t row_count = 16;
-/// Of one exponential in runtime/decode/exponential_sum.cpp: 2 for the argument, 3 and 4 for its parts,
-/// 14 for the polynomial, 1 for the power and 1 for the sum.
+/// Of one exponential in runtime/decode/exponential_sum.cpp: 2 for the argument, 3 and 4 for its
+/// parts, 14 for the polynomial, 1 for the power and 1 for the sum.
 constexpr double exp_operations = 25.0;
 
 struct draw_case {
@@ -29,7 +30,8 @@ constexpr draw_case draws[] = {{"greedy", 0.0f, 1.0f, 1.0},
                                {"temperature", 1.0f, 1.0f, 1.0},
                                {"top_p", 0.8f, 0.95f, exp_operations}};
 
-void run_draw(kernel_runner& runner, const model_shape& model, const draw_case& draw, logits_shape shape) {
+void run_draw(kernel_runner& runner, const model_shape& model, const draw_case& draw,
+              logits_shape shape) {
   const std::string name = fmt::format("sampling/{}/{}/{}/hot", model.name, draw.name,
                                        shape == logits_shape::flat ? "flat" : "peaked");
   if (!runner.wants(name)) return;
@@ -52,8 +54,8 @@ void run_draw(kernel_runner& runner, const model_shape& model, const draw_case& 
       context.position = position;
       context.sequence = static_cast<std::uint32_t>(row);
       const std::span<const float> all = logits;
-      static_cast<void>(samplers[thread].sample(all.subspan(row * model.vocab_size, model.vocab_size), params,
-                                                context));
+      static_cast<void>(samplers[thread].sample(
+          all.subspan(row * model.vocab_size, model.vocab_size), params, context));
     });
   });
 }
@@ -63,7 +65,8 @@ void run_draw(kernel_runner& runner, const model_shape& model, const draw_case& 
 void run_sampling_cases(kernel_runner& runner) {
   for (const model_shape& model : model_shapes) {
     for (const draw_case& draw : draws) {
-      for (const auto shape : {logits_shape::peaked, logits_shape::flat}) run_draw(runner, model, draw, shape);
+      for (const auto shape : {logits_shape::peaked, logits_shape::flat})
+        run_draw(runner, model, draw, shape);
     }
   }
 }

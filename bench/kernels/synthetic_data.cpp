@@ -19,7 +19,8 @@ constexpr float rank_exponent = 1.5f;
 void fill_weight_bytes(std::span<std::byte> bytes) {
   std::minstd_rand random(1);
   const std::size_t drawn = std::min(bytes.size(), pattern_bytes);
-  for (auto& byte : bytes.first(drawn)) byte = static_cast<std::byte>(0x20 | (random() >> 8 & 0x1F));
+  for (auto& byte : bytes.first(drawn))
+    byte = static_cast<std::byte>(0x20 | (random() >> 8 & 0x1F));
   for (std::size_t at = drawn; at < bytes.size(); at += drawn) {
     std::memcpy(bytes.data() + at, bytes.data(), std::min(drawn, bytes.size() - at));
   }

@@ -1,10 +1,11 @@
-// The statistics of repeated timings, against values worked out by hand, and the timing of a body whose
-// number of calls can be counted.
+// The statistics of repeated timings, against values worked out by hand, and the timing of a body
+// whose number of calls can be counted.
 #include "bench/kernels/repeated_timing.hpp"
 
-#include <catch2/catch.hpp>
 #include <thread>
 #include <vector>
+
+#include <catch2/catch.hpp>
 
 namespace {
 

@@ -12,7 +12,9 @@ using namespace troupe::bench;
 /// 100 int8 and 10 float operations a second; 8, 4, 2 and 1 bytes a second from L1 outwards.
 machine_limits round_limits() {
   machine_limits limits;
-  const auto set = [&](limit_kind kind, double rate) { limits.rates[static_cast<std::size_t>(kind)] = rate; };
+  const auto set = [&](limit_kind kind, double rate) {
+    limits.rates[static_cast<std::size_t>(kind)] = rate;
+  };
   set(limit_kind::int8_dot, 100.0);
   set(limit_kind::f32_fma, 10.0);
   set(limit_kind::l1_read, 8.0);
@@ -38,8 +40,10 @@ TEST_CASE("the slower of arithmetic and memory binds") {
 
 TEST_CASE("bytes are priced where they lie") {
   const auto limits = round_limits();
-  for (const auto& [tier, seconds] : {std::pair{memory_tier::l1, 1.0}, {memory_tier::l2, 2.0},
-                                      {memory_tier::l3, 4.0}, {memory_tier::memory, 8.0}}) {
+  for (const auto& [tier, seconds] : {std::pair{memory_tier::l1, 1.0},
+                                      {memory_tier::l2, 2.0},
+                                      {memory_tier::l3, 4.0},
+                                      {memory_tier::memory, 8.0}}) {
     CHECK(roofline_of({.bytes = 8.0, .tier = tier}, limits).bytes_seconds == Approx(seconds));
   }
 }
