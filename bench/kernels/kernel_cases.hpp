@@ -18,8 +18,8 @@ void run_attention_cases(kernel_runner& runner);
 void run_row_cases(kernel_runner& runner);
 /// sampling/MODEL/PARAMETERS/LOGITS/hot.
 void run_sampling_cases(kernel_runner& runner);
-/// forward/decode/b=BATCH/c=CONTEXT and forward/prefill on a real model. Errors are those of
-/// loading it.
+/// forward/decode/b=BATCH/c=CONTEXT and forward/prefill512/c=0 on a real model, and /part=NAME of
+/// each. Errors are those of loading it.
 result<void> run_forward_cases(kernel_runner& runner, const std::filesystem::path& model);
 
 }  // namespace troupe::bench

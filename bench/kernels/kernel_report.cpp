@@ -2,6 +2,7 @@
 
 #include <iterator>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -101,6 +102,29 @@ void append_measurement(const kernel_measurement& measured, const machine_limits
   fmt::format_to(to, " {:>5.0f}%\n", measured.timing.spread * 100.0);
 }
 
+/// Of each step whose parts were measured, the parts' shares and what is left: kernels over rows.
+void append_step_shares(const kernel_report& report, std::string& out) {
+  auto to = std::back_inserter(out);
+  bool is_first = true;
+  for (const auto& step : report.measurements) {
+    if (step.token_count == 0) continue;
+    double rest = 1.0;
+    std::string parts;
+    for (const auto& part : report.measurements) {
+      const std::string start = step.name + "/part=";
+      if (!part.name.starts_with(start)) continue;
+      const double share = part.timing.median_seconds / step.timing.median_seconds;
+      fmt::format_to(std::back_inserter(parts), " {} {:.0f} %,", part.name.substr(start.size()),
+                     share * 100.0);
+      if (!part.name.ends_with("sampling")) rest -= share;  // the pass does not sample
+    }
+    if (parts.empty()) continue;
+    if (std::exchange(is_first, false)) out += "\nparts, of the step (sampling: beside it)\n";
+    fmt::format_to(to, "{:<30}{} norm, rope, silu, quantize and the rest {:.0f} %\n", step.name,
+                   parts, rest * 100.0);
+  }
+}
+
 }  // namespace
 
 double fraction_of_limit(const kernel_measurement& measured, const machine_limits& limits) {
@@ -114,8 +138,10 @@ std::string kernel_report_table(const kernel_report& report) {
   if (report.measurements.empty()) return out;
   fmt::format_to(std::back_inserter(out), "\n{:<48} {:>12} {:>10} {:<8} {:>6} {:>6} {:>6} {:>6}\n",
                  "case", "median us", "rate", "", "bound", "of it", "int8", "spread");
-  for (const auto& measured : report.measurements)
+  for (const auto& measured : report.measurements) {
     append_measurement(measured, report.all_threads, out);
+  }
+  append_step_shares(report, out);
   return out;
 }
 
