@@ -71,8 +71,11 @@ void run_shape(kernel_runner& runner, forward_model& model, const step_shape& sh
          .block_table = std::span(table).subspan(i * shape.blocks_each(), shape.blocks_each()),
          .want = forward_slice::logits::last});
   }
-  runner.run(
-      shape.name, step_work(runner, model, shape), [&] { pass.run(step); }, shape.rows());
+  run_step_and_parts(runner, model, shape,
+                     {.name = shape.name,
+                      .work = step_work(runner, model, shape),
+                      .body = [&] { pass.run(step); },
+                      .token_count = shape.rows()});
 }
 
 }  // namespace
@@ -89,10 +92,7 @@ result<void> run_forward_cases(kernel_runner& runner, const std::filesystem::pat
   }
   if (wanted.empty()) return {};
   TROUPE_TRY(auto model, open_model(runner, path, block_count));
-  for (const step_shape& shape : wanted) {
-    run_shape(runner, model, shape);
-    run_forward_parts(runner, model, shape);
-  }
+  for (const step_shape& shape : wanted) run_shape(runner, model, shape);
   return {};
 }
 

@@ -1,6 +1,7 @@
+// The kernel calls of a step in the order of their data, not of the pass: all layers' matmuls, then
+// all layers' attention. That leaves the caches to each part about as the pass would.
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <span>
 
 #include "bench/kernels/forward_step.hpp"
@@ -56,101 +57,118 @@ std::vector<kernels::attention_slice> attention_slices(const step_shape& shape,
   return slices;
 }
 
-/// A part's bytes lie where the whole step's do: the others push them out.
-void run_part(kernel_runner& runner, const step_shape& shape, const char* part, kernel_work work,
-              memory_tier tier, const std::function<void()>& body) {
-  work.tier = tier;
-  runner.run(shape.name + "/part=" + part, work, body);
-}
+/// The buffers of a step and its parts. Outputs are overwritten by every call and read by none but
+/// sampling.
+class step_parts {
+ public:
+  step_parts(const kernel_runner& runner, const forward_model& model, const step_shape& shape)
+      : runner_(runner),
+        model_(model),
+        shape_(shape),
+        query_width_(model.description.head_count * model.description.head_dim),
+        normed_(runner.set(), shape.rows(), model.description.hidden_size),
+        attended_(runner.set(), shape.rows(), query_width_),
+        gated_(runner.set(), shape.rows(), model.description.intermediate_size),
+        table_(step_block_table(shape)),
+        slices_(attention_slices(shape, table_, false)),
+        last_slices_(attention_slices(shape, table_, true)),
+        logits_(shape.sequence_count * model.description.vocab_size) {
+    const auto& description = model.description;
+    const std::size_t qkv_width =
+        query_width_ + 2 * description.kv_head_count * description.head_dim;
+    output_.resize(shape.rows() * std::max({qkv_width, 2 * description.intermediate_size,
+                                            description.hidden_size}));
+    for (std::size_t i = 0; i < runner.pool().thread_count(); ++i) {
+      samplers_.emplace_back(description.vocab_size);
+    }
+  }
 
-void run_layers(kernel_runner& runner, const forward_model& model, const step_shape& shape,
-                memory_tier tier) {
-  const auto& description = model.description;
-  const std::size_t query_width = description.head_count * description.head_dim;
-  const step_rows normed(runner.set(), shape.rows(), description.hidden_size);
-  const step_rows attended(runner.set(), shape.rows(), query_width);
-  const step_rows gated(runner.set(), shape.rows(), description.intermediate_size);
-  const std::size_t qkv_width = query_width + 2 * description.kv_head_count * description.head_dim;
-  std::vector<float> output(shape.rows() * std::max({qkv_width, 2 * description.intermediate_size,
-                                                     description.hidden_size}));
-  run_part(runner, shape, "matmul", layers_work(model, shape), tier, [&] {
-    for (std::size_t index = 0; index < description.layer_count; ++index) {
-      const layer_weights& layer = model.weights.layer(index);
-      const bool is_last = index + 1 == description.layer_count;
-      const std::size_t rows = is_last ? shape.sequence_count : shape.rows();
+  void multiply_layers() {
+    for (std::size_t index = 0; index < model_.description.layer_count; ++index) {
+      const layer_weights& layer = model_.weights.layer(index);
+      const std::size_t rows = is_last(index) ? shape_.sequence_count : shape_.rows();
       const kernels::packed_matrix* const qkv[] = {&layer.query, &layer.key, &layer.value};
       const kernels::packed_matrix* const o[] = {&layer.output};
       const kernels::packed_matrix* const gate_up[] = {&layer.gate, &layer.up};
       const kernels::packed_matrix* const down[] = {&layer.down};
-      multiply(qkv, normed, shape.rows(), output.data(), runner.pool());
-      multiply(o, attended, rows, output.data(), runner.pool());
-      multiply(gate_up, normed, rows, output.data(), runner.pool());
-      multiply(down, gated, rows, output.data(), runner.pool());
+      multiply(qkv, normed_, shape_.rows(), output_.data(), runner_.pool());
+      multiply(o, attended_, rows, output_.data(), runner_.pool());
+      multiply(gate_up, normed_, rows, output_.data(), runner_.pool());
+      multiply(down, gated_, rows, output_.data(), runner_.pool());
     }
-  });
-}
+  }
 
-void run_attention(kernel_runner& runner, const forward_model& model, const step_shape& shape,
-                   memory_tier tier) {
-  const auto& description = model.description;
-  const auto table = step_block_table(shape);
-  const auto slices = attention_slices(shape, table, false);
-  const auto last_slices = attention_slices(shape, table, true);
-  const std::size_t width = description.head_count * description.head_dim;
-  const auto query = some_floats(shape.rows() * width);
-  std::vector<float> output(query.size());
-  const kernels::attention_arguments arguments{
-      .query = query.data(),
-      .query_stride = width,
-      .output = output.data(),
-      .output_stride = width,
-      .head_count = description.head_count,
-      .scale = 1.0f / std::sqrt(static_cast<float>(description.head_dim))};
-  run_part(runner, shape, "attention", attention_work(model, shape), tier, [&] {
-    for (std::size_t index = 0; index < description.layer_count; ++index) {
-      const bool is_last = index + 1 == description.layer_count;
-      kernels::paged_attention(runner.set(), model.cache.layout(), model.cache.layer(index),
-                               is_last ? last_slices : slices, arguments, runner.pool());
+  void attend_layers() {
+    const std::size_t head_dim = model_.description.head_dim;
+    const kernels::attention_arguments arguments{
+        .query = attended_.floats.data(),
+        .query_stride = query_width_,
+        .output = output_.data(),
+        .output_stride = query_width_,
+        .head_count = model_.description.head_count,
+        .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))};
+    for (std::size_t index = 0; index < model_.description.layer_count; ++index) {
+      kernels::paged_attention(runner_.set(), model_.cache.layout(), model_.cache.layer(index),
+                               is_last(index) ? last_slices_ : slices_, arguments, runner_.pool());
     }
-  });
-}
+  }
 
-void run_head_and_sampling(kernel_runner& runner, const forward_model& model,
-                           const step_shape& shape, memory_tier tier) {
-  const std::size_t vocab_size = model.description.vocab_size;
-  const step_rows normed(runner.set(), shape.sequence_count, model.description.hidden_size);
-  auto logits = some_logits(shape.sequence_count, vocab_size, logits_shape::peaked);
-  std::vector<sampler> samplers;
-  for (std::size_t i = 0; i < runner.pool().thread_count(); ++i) samplers.emplace_back(vocab_size);
-  sampling_params greedy;
-  greedy.temperature = 0.0f;
-  const std::size_t logits_bytes = logits.size() * sizeof(float);
-  const kernel_work sampling{.float_operations = static_cast<double>(logits.size()),
-                             .bytes = static_cast<double>(logits_bytes)};
-  run_part(
-      runner, shape, "sampling", sampling,
-      tier_of(runner.sizes(), logits_bytes, runner.pool().thread_count()), [&] {
-        runner.pool().parallel_for(shape.sequence_count, [&](std::size_t row, std::size_t thread) {
-          const std::span<const float> all = logits;
-          static_cast<void>(
-              samplers[thread].sample(all.subspan(row * vocab_size, vocab_size), greedy, {}));
-        });
-      });
-  const kernels::packed_matrix* const head[] = {&model.weights.head()};
-  run_part(runner, shape, "head", head_work(model, shape), tier,
-           [&] { multiply(head, normed, shape.sequence_count, logits.data(), runner.pool()); });
-}
+  void multiply_head() {
+    const kernels::packed_matrix* const head[] = {&model_.weights.head()};
+    multiply(head, normed_, shape_.sequence_count, logits_.data(), runner_.pool());
+  }
+
+  void sample() {
+    const std::size_t vocab_size = model_.description.vocab_size;
+    const std::span<const float> logits = logits_;
+    sampling_params greedy;
+    greedy.temperature = 0.0f;
+    runner_.pool().parallel_for(shape_.sequence_count, [&](std::size_t row, std::size_t thread) {
+      static_cast<void>(
+          samplers_[thread].sample(logits.subspan(row * vocab_size, vocab_size), greedy, {}));
+    });
+  }
+
+  [[nodiscard]] kernel_work sampling_work() const {
+    const std::size_t bytes = logits_.size() * sizeof(float);
+    return {.float_operations = static_cast<double>(logits_.size()),
+            .bytes = static_cast<double>(bytes),
+            .tier = tier_of(runner_.sizes(), bytes, runner_.pool().thread_count())};
+  }
+
+ private:
+  [[nodiscard]] bool is_last(std::size_t layer) const {
+    return layer + 1 == model_.description.layer_count;
+  }
+
+  const kernel_runner& runner_;
+  const forward_model& model_;
+  const step_shape& shape_;
+  std::size_t query_width_;
+  step_rows normed_, attended_, gated_;
+  std::vector<block_index> table_;
+  std::vector<kernels::attention_slice> slices_, last_slices_;
+  std::vector<float> output_, logits_;
+  std::vector<sampler> samplers_;
+};
 
 }  // namespace
 
-void run_forward_parts(kernel_runner& runner, const forward_model& model, const step_shape& shape) {
-  const double bytes = layers_work(model, shape).bytes + attention_work(model, shape).bytes +
-                       head_work(model, shape).bytes;
-  const memory_tier tier =
-      tier_of(runner.sizes(), static_cast<std::size_t>(bytes), runner.pool().thread_count());
-  run_layers(runner, model, shape, tier);
-  run_attention(runner, model, shape, tier);
-  run_head_and_sampling(runner, model, shape, tier);
+void run_step_and_parts(kernel_runner& runner, const forward_model& model, const step_shape& shape,
+                        const kernel_part& whole) {
+  step_parts parts(runner, model, shape);
+  kernel_work layers = layers_work(model, shape), attention = attention_work(model, shape);
+  kernel_work head = head_work(model, shape);
+  // The bytes of a part lie where the whole step's do: the other parts push them out.
+  layers.tier = attention.tier = head.tier = whole.work.tier;
+  const std::string start = shape.name + "/part=";
+  const kernel_part in_turn[] = {
+      whole,
+      {start + forward_part_names[0], layers, [&] { parts.multiply_layers(); }},
+      {start + forward_part_names[1], attention, [&] { parts.attend_layers(); }},
+      {start + forward_part_names[2], head, [&] { parts.multiply_head(); }},
+      {start + forward_part_names[3], parts.sampling_work(), [&] { parts.sample(); }}};
+  runner.run_in_turn(in_turn);
 }
 
 }  // namespace troupe::bench

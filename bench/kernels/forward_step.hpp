@@ -40,9 +40,10 @@ std::vector<block_index> step_block_table(const step_shape& shape);
 /// All layers' matmuls, all layers' attention, the head, and greedy sampling.
 inline constexpr const char* forward_part_names[] = {"matmul", "attention", "head", "sampling"};
 
-/// forward/.../part=NAME: the kernel calls of a step with the model's own weights, without the pass
-/// around them. What a step takes beyond its parts are the kernels over rows.
-void run_forward_parts(kernel_runner& runner, const forward_model& model, const step_shape& shape);
+/// The whole step, and /part=NAME: its kernel calls with the model's own weights, without the pass
+/// around them. What the step takes beyond its parts are the kernels over rows.
+void run_step_and_parts(kernel_runner& runner, const forward_model& model, const step_shape& shape,
+                        const kernel_part& whole);
 
 /// The work of a step without its attention, of the attention, and of the head alone.
 kernel_work layers_work(const forward_model& model, const step_shape& shape);

@@ -87,6 +87,20 @@ void append_limits(const kernel_report& report, std::string& out) {
   }
 }
 
+/// A quiet machine with a core for each thread scales almost by their number: halfway there is the
+/// line.
+void append_scaling_note(const kernel_report& report, std::string& out) {
+  const auto threads = static_cast<double>(report.all_threads.thread_count);
+  const double scaling =
+      report.all_threads.rate(limit_kind::int8_dot) / report.one_thread.rate(limit_kind::int8_dot);
+  if (scaling >= (1.0 + threads) / 2.0) return;
+  fmt::format_to(
+      std::back_inserter(out),
+      "{} threads are only {:.1f} times as fast as one: they share cores, or the machine "
+      "is busy and\nfractions mean little.\n",
+      report.all_threads.thread_count, scaling);
+}
+
 void append_measurement(const kernel_measurement& measured, const machine_limits& limits,
                         std::string& out) {
   auto to = std::back_inserter(out);
@@ -135,6 +149,7 @@ std::string kernel_report_table(const kernel_report& report) {
   std::string out = fmt::format("{}, {} kernels, {} threads\n\n", report.cpu_name,
                                 to_string(report.set), report.all_threads.thread_count);
   append_limits(report, out);
+  append_scaling_note(report, out);
   if (report.measurements.empty()) return out;
   fmt::format_to(std::back_inserter(out), "\n{:<48} {:>12} {:>10} {:<8} {:>6} {:>6} {:>6} {:>6}\n",
                  "case", "median us", "rate", "", "bound", "of it", "int8", "spread");

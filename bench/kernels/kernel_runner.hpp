@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <regex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,14 @@ struct kernel_measurement {
   kernel_work work;
   repeated_timing timing;
   std::size_t token_count = 0;  ///< of a whole step; 0 for a kernel
+};
+
+/// A case that is only itself among others (kernel_runner::run_in_turn).
+struct kernel_part {
+  std::string name;
+  kernel_work work;
+  std::function<void()> body;
+  std::size_t token_count = 0;
 };
 
 struct kernel_runner_options {
@@ -45,9 +54,10 @@ class kernel_runner {
   [[nodiscard]] bool wants(const std::string& name) const;
   [[nodiscard]] bool wants_any(const std::vector<std::string>& names) const;
 
-  /// Times body where the name is wanted; token_count is that of a whole step.
-  void run(const std::string& name, const kernel_work& work, const std::function<void()>& body,
-           std::size_t token_count = 0);
+  /// Times body where the name is wanted.
+  void run(const std::string& name, const kernel_work& work, const std::function<void()>& body);
+  /// Runs all parts in turn where any is wanted, and keeps those that are.
+  void run_in_turn(std::span<const kernel_part> parts);
 
  private:
   kernel_runner_options options_;

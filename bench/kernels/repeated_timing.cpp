@@ -30,6 +30,13 @@ double quantile(std::vector<double>& values, double fraction) {
   return std::lerp(values[below], values[above], place - static_cast<double>(below));
 }
 
+repeated_timing timing_of(std::span<const double> samples) {
+  return {.median_seconds = median(samples),
+          .best_seconds = *std::min_element(samples.begin(), samples.end()),
+          .spread = relative_spread(samples),
+          .sample_count = samples.size()};
+}
+
 }  // namespace
 
 double median(std::span<const double> values) {
@@ -60,10 +67,27 @@ repeated_timing time_repeatedly(const timing_budget& budget, const std::function
     spent += sample;
     samples.push_back(sample / static_cast<double>(calls));
   }
-  return {.median_seconds = median(samples),
-          .best_seconds = *std::min_element(samples.begin(), samples.end()),
-          .spread = relative_spread(samples),
-          .sample_count = samples.size()};
+  return timing_of(samples);
+}
+
+std::vector<repeated_timing> time_in_turn(const timing_budget& budget,
+                                          std::span<const std::function<void()>> bodies) {
+  for (const auto& body : bodies) body();
+  const double seconds = budget.seconds * static_cast<double>(bodies.size());
+  std::vector<std::vector<double>> samples(bodies.size());
+  double spent = 0.0;
+  for (std::size_t round = 0;
+       round < samples_max && (round < budget.samples_min || spent < seconds); ++round) {
+    for (std::size_t i = 0; i < bodies.size(); ++i) {
+      const auto began = clock::now();
+      bodies[i]();
+      samples[i].push_back(seconds_since(began));
+      spent += samples[i].back();
+    }
+  }
+  std::vector<repeated_timing> timings;
+  for (const auto& each : samples) timings.push_back(timing_of(each));
+  return timings;
 }
 
 }  // namespace troupe::bench

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <span>
+#include <vector>
 
 namespace troupe::bench {
 
@@ -29,5 +30,11 @@ struct repeated_timing {
 
 /// Calls body once unmeasured, then in samples that are long against the clock's resolution.
 repeated_timing time_repeatedly(const timing_budget& budget, const std::function<void()>& body);
+
+/// Calls the bodies in turn, again and again, so that each finds the caches as the others left them
+/// and all share what else the machine does; a timing for each, of single calls. The budget's
+/// seconds are those of each.
+std::vector<repeated_timing> time_in_turn(const timing_budget& budget,
+                                          std::span<const std::function<void()>> bodies);
 
 }  // namespace troupe::bench

@@ -43,4 +43,19 @@ TEST_CASE("a short body is called many times a sample") {
   CHECK(calls > 10);
 }
 
+TEST_CASE("bodies in turn are called alternately and timed apart") {
+  std::vector<int> calls;
+  const std::function<void()> bodies[] = {
+      [&] { calls.push_back(0); },
+      [&] {
+        calls.push_back(1);
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }};
+  const auto timings = time_in_turn({.seconds = 0.0, .samples_min = 3}, bodies);
+  CHECK(calls == std::vector{0, 1, 0, 1, 0, 1, 0, 1});
+  REQUIRE(timings.size() == 2);
+  CHECK(timings[0].sample_count == 3);
+  CHECK(timings[1].best_seconds >= 1e-3);
+}
+
 }  // namespace
