@@ -6,5 +6,6 @@
 namespace troupe::cli {
 
 void add_bench_serve(CLI::App& bench, chosen_command& chosen);
+void add_bench_kernels(CLI::App& bench, chosen_command& chosen);
 
 }  // namespace troupe::cli

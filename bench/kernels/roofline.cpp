@@ -1,0 +1,49 @@
+#include "bench/kernels/roofline.hpp"
+
+namespace troupe::bench {
+
+namespace {
+
+double read_rate(const machine_limits& limits, memory_tier tier) {
+  switch (tier) {
+    case memory_tier::l1: return limits.rate(limit_kind::l1_read);
+    case memory_tier::l2: return limits.rate(limit_kind::l2_read);
+    case memory_tier::l3: return limits.rate(limit_kind::l3_read);
+    case memory_tier::memory: break;
+  }
+  return limits.memory_rate();
+}
+
+}  // namespace
+
+std::string_view to_string(memory_tier tier) {
+  switch (tier) {
+    case memory_tier::l1: return "l1";
+    case memory_tier::l2: return "l2";
+    case memory_tier::l3: return "l3";
+    case memory_tier::memory: return "memory";
+  }
+  return "";
+}
+
+memory_tier tier_of(const cache_sizes& sizes, std::size_t walked_bytes, std::size_t thread_count) {
+  const std::size_t share = walked_bytes / thread_count;
+  if (share <= sizes.l1_bytes) return memory_tier::l1;
+  if (share <= sizes.l2_bytes) return memory_tier::l2;
+  return walked_bytes <= sizes.l3_bytes ? memory_tier::l3 : memory_tier::memory;
+}
+
+roofline roofline_of(const kernel_work& work, const machine_limits& limits) {
+  return {.compute_seconds = work.int8_operations / limits.rate(limit_kind::int8_dot) +
+                             work.float_operations / limits.rate(limit_kind::f32_fma),
+          .bytes_seconds = work.bytes / read_rate(limits, work.tier)};
+}
+
+std::string_view binding_limit(const kernel_work& work, const machine_limits& limits) {
+  const roofline times = roofline_of(work, limits);
+  if (times.bytes_seconds >= times.compute_seconds) return to_string(work.tier);
+  const double int8_seconds = work.int8_operations / limits.rate(limit_kind::int8_dot);
+  return int8_seconds * 2.0 >= times.compute_seconds ? "int8" : "f32";
+}
+
+}  // namespace troupe::bench

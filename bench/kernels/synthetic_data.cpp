@@ -1,0 +1,54 @@
+#include "bench/kernels/synthetic_data.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+namespace troupe::bench {
+
+namespace {
+
+constexpr std::size_t pattern_bytes = 64u << 10;
+constexpr std::size_t likely_count = 1000;
+constexpr float likely_logit_max = 18.0f;
+constexpr float rank_exponent = 1.5f;
+
+}  // namespace
+
+void fill_weight_bytes(std::span<std::byte> bytes) {
+  std::minstd_rand random(1);
+  const std::size_t drawn = std::min(bytes.size(), pattern_bytes);
+  for (auto& byte : bytes.first(drawn))
+    byte = static_cast<std::byte>(0x20 | (random() >> 8 & 0x1F));
+  for (std::size_t at = drawn; at < bytes.size(); at += drawn) {
+    std::memcpy(bytes.data() + at, bytes.data(), std::min(drawn, bytes.size() - at));
+  }
+}
+
+std::vector<float> some_floats(std::size_t count) {
+  std::minstd_rand random(2);
+  std::vector<float> x(count);
+  for (auto& value : x) value = static_cast<float>(random() % 2048) / 1024.0f - 1.0f;
+  return x;
+}
+
+std::vector<float> some_logits(std::size_t row_count, std::size_t vocab_size, logits_shape shape) {
+  std::minstd_rand random(3);
+  std::vector<float> x(row_count * vocab_size);
+  for (auto& value : x) {
+    int sum = 0;
+    for (int i = 0; i < 4; ++i) sum += static_cast<int>(random() % 2048) - 1024;
+    value = static_cast<float>(sum) / 480.0f;
+  }
+  if (shape == logits_shape::flat) return x;
+  for (std::size_t row = 0; row < row_count; ++row) {
+    for (std::size_t rank = likely_count; rank-- > 0;) {
+      x[row * vocab_size + random() % vocab_size] =
+          likely_logit_max - rank_exponent * std::log(static_cast<float>(rank + 1));
+    }
+  }
+  return x;
+}
+
+}  // namespace troupe::bench
