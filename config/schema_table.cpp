@@ -109,7 +109,7 @@ void add_engine(table& rows) {
   rows.number("max_num_queued_reqs", top<&server::max_num_queued_reqs>, 1, 1u << 20, "requests",
               "Requests that may wait in one lane; beyond it the server answers `overloaded`.");
   rows.number("step_ms_max", top<&server::step_ms_max>, 1, 60'000, "ms",
-              "Predicted duration that a step is filled up to.");
+              "Predicted duration that a step is filled up to, by the cost of recent steps.");
   rows.number("vip_step_ms_max", top<&server::vip_step_ms_max>, 1, 60'000, "ms",
               "The same while a VIP sequence runs.");
 }

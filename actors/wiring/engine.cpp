@@ -117,6 +117,8 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.max_num_seqs = config.max_num_seqs;
   sized.limits.max_num_batched_tokens = config.max_num_batched_tokens;
   sized.limits.max_batch_size = config.max_batch_size;
+  sized.limits.step_ms_max = config.step_ms_max;
+  sized.limits.vip_step_ms_max = config.vip_step_ms_max;
   // The gates bound what waits, lane by lane; beside it come running requests, after preemptions and restarts.
   std::uint64_t queued_max = std::uint64_t{config.max_num_seqs} * lane_count;
   for (const std::uint32_t credits : lane_credits(config)) queued_max += credits;

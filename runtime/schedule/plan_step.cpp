@@ -11,7 +11,7 @@ namespace troupe {
 
 scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   TROUPE_CHECK(!in_flight && drafts.empty());
-  tokens_left = limits.max_num_batched_tokens;
+  tokens_left = token_limit();
   starts_left = limits.max_batch_size;
   uploads_left = limits.max_uploads_per_step;
   preempted_in_plan = false;
@@ -25,6 +25,14 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   }
   made.plan = seal();
   return made;
+}
+
+std::uint32_t scheduler_core::state::token_limit() const {
+  if (limits.step_ms_max == 0 || !limits.enable_chunked_prefill) return limits.max_num_batched_tokens;
+  const std::uint32_t ms_max = running.requests_in(lane::vip) != 0 || queues.size(lane::vip) != 0
+                                   ? limits.vip_step_ms_max
+                                   : limits.step_ms_max;
+  return std::min(limits.max_num_batched_tokens, budget.tokens(ms_max, running.sequence_count()));
 }
 
 // Preemption removes only requests at or behind the one being planned, so that an index stays

@@ -47,6 +47,9 @@ struct scheduler_limits {
   std::uint32_t max_num_queued_reqs = 1024;    ///< waiting requests, all lanes together
   std::uint32_t block_tokens = 16;
   std::uint32_t block_count = 0;
+  /// Predicted duration that a step is filled up to, and the same while a VIP runs; 0: no such bound. Whole prompts
+  /// (without chunked prefill) are not held to it.
+  std::uint32_t step_ms_max = 0, vip_step_ms_max = 0;
   bool enable_prefix_caching = true;
   bool enable_chunked_prefill = true;
   bool enable_offload = false;  ///< evicted blocks go to a lower tier, offers come from it

@@ -21,6 +21,7 @@
 #include "runtime/schedule/request_state.hpp"
 #include "runtime/schedule/running_requests.hpp"
 #include "runtime/schedule/scheduler_core.hpp"
+#include "runtime/schedule/step_budget.hpp"
 
 namespace troupe {
 
@@ -48,6 +49,8 @@ struct scheduler_core::state {
 
   // plan_step.cpp
   planned plan(monotonic_time now);
+  /// Tokens that the next step may hold.
+  [[nodiscard]] std::uint32_t token_limit() const;
   void plan_decodes();
   void continue_prefills(lane service);
   /// Takes the sequence's next `count` tokens into the plan, preempting where blocks lack. False
@@ -108,6 +111,7 @@ struct scheduler_core::state {
 
   const scheduler_limits limits;
   block_pool pool;
+  step_budget budget;
   prefix_cache prefix;
   lane_queues queues;
   running_requests running;
