@@ -41,19 +41,17 @@ class race {
     update_floor();
   }
 
-  // Below it no logit can win, whatever its noise.
-  [[nodiscard]] float floor() const { return floor_; }
   [[nodiscard]] std::uint32_t winner() const { return best_id_; }
 
-  void run_four(std::size_t first) {
-    const std::size_t count = std::min<std::size_t>(4, logits_.size() - first);
-    float highest = no_logit;
-    for (std::size_t j = 0; j < count; ++j) {
-      highest = logits_[first + j] > highest ? logits_[first + j] : highest;
-    }
+  /// A block of the vocabulary scan, whose largest logit is `highest`. The noise of all its tokens is made at once;
+  /// mostly its largest word shows that none of them can win.
+  void run_block(std::size_t first, float highest) {
     if (!(highest >= floor_) || highest == no_logit) return;
-    const philox_counter words = noise_.block(static_cast<std::uint32_t>(first / 4));
-    for (std::size_t j = 0; j < count; ++j) run_one(first + j, words[j]);
+    noise_.sixteen_blocks(set_, static_cast<std::uint32_t>(first / 4), words_);
+    const double scaled = (static_cast<double>(highest) - maximum_) * scale_;
+    if (scaled + gumbel_bound(words_.largest) + bound_slack < best_key_) return;
+    const std::size_t count = std::min(scan_block_tokens, logits_.size() - first);
+    for (std::size_t j = 0; j < count; ++j) run_one(first + j, words_.words[j % 4][j / 4]);
   }
 
  private:
@@ -82,9 +80,13 @@ class race {
   double scale_;
   const token_noise& noise_;
   double best_key_ = 0.0;
-  float floor_ = no_logit;
+  float floor_ = no_logit;  // below it no logit can win, whatever its noise
   std::uint32_t best_id_;
+  isa set_ = best_isa();  // all give the same words
+  kernels::philox_sixteen words_;
 };
+
+static_assert(scan_block_tokens == 64, "sixteen counters of four words");
 
 }  // namespace
 
@@ -93,9 +95,7 @@ std::uint32_t gumbel_draw(std::span<const float> logits, std::span<const float> 
                           const token_noise& noise) {
   race keys(logits, top, cut, temperature, noise);
   for (std::size_t b = 0; b < block_maxima.size(); ++b) {
-    if (!(block_maxima[b] >= keys.floor())) continue;
-    const std::size_t last = std::min((b + 1) * scan_block_tokens, logits.size());
-    for (std::size_t i = b * scan_block_tokens; i < last; i += 4) keys.run_four(i);
+    keys.run_block(b * scan_block_tokens, block_maxima[b]);
   }
   return keys.winner();
 }
