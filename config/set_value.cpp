@@ -83,6 +83,9 @@ result<void> set_config_value(server_config& config, const config_key& key,
   const config_field field = key.field(config);
   if (texts.size() != 1 && !std::holds_alternative<std::vector<std::string>*>(field))
     return error{errc::invalid_argument, key.path + " takes one value, not a list"};
+  auto& idle = config.idle_keys;
+  if (!key.acts && std::find(idle.begin(), idle.end(), key.path) == idle.end())
+    idle.push_back(key.path);
   return std::visit(setter(key, texts), field);
 }
 

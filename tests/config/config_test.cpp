@@ -112,6 +112,17 @@ TEST_CASE("flags win over the file, for every key") {
   }
 }
 
+TEST_CASE("keys that nothing acts on yet say so, and those that were set are listed") {
+  CHECK(parse_config("max_num_seqs: 7\n", "")->idle_keys.empty());
+  const auto config =
+      parse_config("batch_size: 16\noptimizer: {type: none}\nmax_num_seqs: 7\n", "",
+                   std::vector<config_override>{{"lanes.vip.ttft_ms", "1"}, {"batch_size", "2"}});
+  CHECK(config->idle_keys ==
+        std::vector<std::string>{"batch_size", "optimizer.type", "lanes.vip.ttft_ms"});
+  CHECK_THAT(find_config_key("batch_size")->help(), Catch::Contains("not acted on yet"));
+  CHECK(find_config_key("max_num_seqs")->help().find("not acted on yet") == std::string::npos);
+}
+
 TEST_CASE("an unknown key is an error with its line and the key that was meant") {
   CHECK(problem("model: x\nmax_num_seq: 4\n") ==
         "test.yaml:2: unknown key \"max_num_seq\"; did you mean \"max_num_seqs\"?");
