@@ -123,7 +123,7 @@ void add_engine(table& rows) {
 void add_compute(table& rows) {
   rows.group("Compute");
   rows.number("threads", top<&server::threads>, 0, 1024, "threads",
-              "Compute threads; 0: one for each physical core.");
+              "Compute threads; 0: one for each logical CPU.");
   rows.number("compute_nice", top<&server::compute_nice>, 0, 19, "",
               "Nice value of compute threads, below the threads that handle messages.");
   rows.choice("isa", top<&server::isa>, {"auto", "reference", "avx2", "avx512"},
@@ -135,20 +135,22 @@ void add_server(table& rows) {
   rows.add("http", top<&server::http>,
            "HTTP address as host:port; empty: no HTTP. Beyond loopback it needs api_key.");
   rows.add("zmq", top<&server::zmq>,
-           "ZeroMQ endpoint as tcp://host:port or ipc://path; empty: none. Loopback only.");
+           "ZeroMQ endpoint as tcp://host:port or ipc://path; empty: none. Loopback only; all clients "
+           "of it are one tenant, without a key.");
   rows.add("api_key", top<&server::api_key>,
-           "Keys that HTTP clients may present; empty: no check.");
+           "Keys that HTTP clients may present; empty: no check. ZeroMQ asks for none.");
   rows.choice("log_level", top<&server::log_level>,
               {"trace", "debug", "info", "warn", "error", "critical", "off"},
               "The least severe messages that are logged.");
   rows.number("drain_grace_ms", top<&server::drain_grace_ms>, 0, hour_ms, "ms",
               "How long running requests may go on after a signal to stop.");
   rows.number("resume_ms_max", top<&server::resume_ms_max>, 0, hour_ms, "ms",
-              "How long a request without its client, and its reply, are kept for a resume.");
+              "How long the reply of a request that has ended is kept for a resume.");
   rows.number("heartbeat_ms", top<&server::heartbeat_ms>, 10, hour_ms, "ms",
-              "How often ZeroMQ peers let hear of themselves.");
+              "Between pings; also how long a request whose ZeroMQ client is lost goes on before it is "
+              "cancelled.");
   rows.number("client_timeout_ms", top<&server::client_timeout_ms>, 20, hour_ms, "ms",
-              "A ZeroMQ client that is silent for this long is gone.");
+              "Silence after which a ZeroMQ client that sends pings is taken for gone.");
 }
 
 template <std::size_t Lane>
