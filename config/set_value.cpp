@@ -13,9 +13,9 @@ class setter {
   setter(const config_key& key, std::span<const std::string> texts) : key_(key), texts_(texts) {}
 
   result<void> operator()(bool* field) const {
-    for (const auto yes : {"true", "yes", "on"})
+    for (const auto yes : {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"})
       if (text() == yes) return assign(*field, true);
-    for (const auto no : {"false", "no", "off"})
+    for (const auto no : {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"})
       if (text() == no) return assign(*field, false);
     return refuse("true or false");
   }
