@@ -18,7 +18,7 @@ void add_generation_flags(CLI::App& command, generation_options& options) {
   submit& request = options.request;
   command.add_option("--zmq", options.endpoint, "endpoint of a running server")->capture_default_str();
   command.add_option("--model,-m", options.model, "a GGUF file: generate here, without a server");
-  command.add_option("--threads", options.threads, "compute threads with --model (0: all cores)")->capture_default_str();
+  command.add_option("--threads", options.threads, "compute threads with --model (0: one for each logical CPU)")->capture_default_str();
   command.add_option("--lane", options.lane_name, "vip, realtime or async")
       ->check(CLI::IsMember({"vip", "realtime", "async"}))
       ->capture_default_str();

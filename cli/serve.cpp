@@ -125,8 +125,13 @@ int serve(const std::string& config_file, const std::vector<config_override>& ov
 
   const auto file = config_file.empty() ? std::nullopt : std::optional<std::filesystem::path>(config_file);
   auto config = load_config(file, overrides);
-  if (!config) return fail(config.failure());
+  if (!config) {
+    fail(config.failure());
+    return exit_usage;  // whatever is wrong with it, a missing file included
+  }
   spdlog::set_level(spdlog::level::from_str(config->log_level));
+  if (!config->idle_keys.empty())
+    spdlog::warn("accepted, not acted on yet: {}", fmt::join(config->idle_keys, ", "));
   if (config->model.empty())
     return fail({errc::invalid_argument, "no model: name a GGUF file with --model or the key `model`"});
   if (config->http.empty() && config->zmq.empty())

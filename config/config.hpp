@@ -74,6 +74,9 @@ struct server_config {
   }};
 
   optimizer_config optimizer;
+
+  /// Not a key: those that were set, by file or flag, and on which nothing acts yet.
+  std::vector<std::string> idle_keys;
 };
 
 }  // namespace troupe

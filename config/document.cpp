@@ -9,7 +9,7 @@ std::string row_of(const config_key& key) {
   if (!key.alias.empty()) name += " (also `" + key.alias + "`)";
   const std::string range = key.range_text();
   return "| " + name + " | " + key.type_name() + " | `" + key.value_text(server_config{}) + "` | " +
-         (range.empty() ? "" : range) + " | " + key.doc + " |\n";
+         (range.empty() ? "" : range) + " | " + key.meaning() + " |\n";
 }
 
 }  // namespace
@@ -27,7 +27,9 @@ std::string config_document() {
       "file. Keys without a dot may stand at the top of the file or under `engine:`; keys with "
       "dots are "
       "nested\n"
-      "maps. An unknown key is an error. Presets with comments are in `config/presets/`.\n"
+      "maps. An unknown key is an error. A key that is accepted and not acted on yet says so here, "
+      "and\n"
+      "`troupe serve` warns when it is set. Presets with comments are in `config/presets/`.\n"
       "\n"
       "This page is generated from the schema (`config/schema_table.cpp`); a test keeps them "
       "equal.\n";

@@ -54,7 +54,7 @@ inline constexpr double model_yarn_beta_max = 1e6;
 
 /// Protocols that one gateway serves at once.
 inline constexpr std::size_t gateway_port_count_max = 8;
-/// Transcripts kept for clients that resume, whatever resume_ms_max says.
+/// Transcripts kept for clients that resume, whatever the key resume_ms_max says.
 inline constexpr std::size_t terminal_replies_max = 4'096;
 /// Cancels remembered by a scheduler because they may have overtaken their request.
 inline constexpr std::size_t cancel_tombstones_max = 4'096;
@@ -85,9 +85,6 @@ inline constexpr std::size_t kv_stores_max = 4;
 
 /// Connections known at once: those heard of within client_timeout_ms or with a request running.
 inline constexpr std::size_t zmq_client_count_max = 65'536;
-/// One payload frame; what is longer is answered with an error, and libzmq drops the connection of a peer
-/// which sends a frame of twice this.
-inline constexpr std::size_t zmq_payload_bytes_max = std::size_t{16} << 20;
 /// Frames taken from the socket before replies get their turn.
 inline constexpr std::size_t zmq_receive_burst_max = 256;
 /// Messages that libzmq queues for one connection before it reports a full pipe.
@@ -157,7 +154,9 @@ inline constexpr std::uint32_t http_sweep_ms = 250;
 
 /// A header frame. Seven short fields and a request id of 128 bytes need about 180.
 inline constexpr std::size_t header_bytes_max = 512;
-/// A payload frame or HTTP body: a prompt of prompt_bytes_max as JSON, where a byte may take six.
+/// A payload frame or HTTP body, about four times prompt_bytes_max: room for the prompt with most of
+/// its bytes escaped or as token ids. A longer one is answered with an error; libzmq drops the
+/// connection of a peer which sends a frame of more than twice this, before it is in memory.
 inline constexpr std::size_t payload_bytes_max = 8u << 20;
 /// Nesting of arrays and maps in a payload or body. Tool schemas are the deepest thing seen:
 /// about 12.
@@ -172,13 +171,6 @@ inline constexpr std::size_t payload_keys_max = 64u << 10;
 inline constexpr std::size_t request_id_bytes_max = 128;
 /// Deadlines, from arrival: seven days, so that sums of times cannot overflow.
 inline constexpr std::uint64_t deadline_ms_max = 7ull * 24 * 3600 * 1000;
-/// A client sends a frame at least this often while it waits for anything.
-inline constexpr std::uint64_t heartbeat_ms = 2000;
-/// A client that was silent for this long is gone: its requests are cancelled once resume_ms_max
-/// has passed.
-inline constexpr std::uint64_t client_timeout_ms = 10'000;
-/// How long a terminal reply, or a request without its client, waits for a resume.
-inline constexpr std::uint64_t resume_ms_max = 30'000;
 
 // --- Requests: parameters of one request
 // ----------------------------------------------------------------

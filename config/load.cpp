@@ -49,6 +49,7 @@ class yaml_reader {
         TROUPE_TRY_VOID(read_key(entry.first, entry.second, path));
         continue;
       }
+      if (entry.second.IsNull()) continue;
       if (!entry.second.IsMap()) return refuse(entry.first, path + " must be a map of keys");
       TROUPE_TRY_VOID(read_map(entry.second, is_engine ? "" : path + ".", is_engine));
     }

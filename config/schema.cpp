@@ -64,8 +64,12 @@ std::string config_key::range_text() const {
   return number_text(min) + " to " + number_text(max) + (unit.empty() ? "" : " " + unit);
 }
 
+std::string config_key::meaning() const {
+  return acts ? doc : doc + " Accepted, not acted on yet.";
+}
+
 std::string config_key::help() const {
-  std::string out = doc;
+  std::string out = meaning();
   if (const std::string range = range_text(); !range.empty()) out += " (" + range + ")";
   return out + " [" + value_text(server_config{}) + "]";
 }

@@ -25,9 +25,12 @@ struct config_key {
   double min = 0, max = 0;           ///< of numbers, both included
   std::vector<std::string> choices;  ///< of texts; empty: any
   std::string doc;                   ///< one line
+  bool acts = true;                  ///< false: checked, and nothing acts on it yet
   config_field (*field)(server_config&) = nullptr;
 
-  /// What --help says: doc, unit, range and default.
+  /// What the key means, and whether that is to come.
+  [[nodiscard]] std::string meaning() const;
+  /// What --help says: meaning, range, unit and default.
   [[nodiscard]] std::string help() const;
   /// "integer", "number", "true or false", "text" or "list of texts".
   [[nodiscard]] std::string type_name() const;

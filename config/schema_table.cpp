@@ -46,6 +46,9 @@ class table {
 
   void alias(std::string name) { rows_.back().alias = std::move(name); }
 
+  /// The key added last is checked, and nothing acts on it yet.
+  void later() { rows_.back().acts = false; }
+
   std::vector<config_key> take() { return std::move(rows_); }
 
  private:
@@ -90,12 +93,15 @@ void add_engine(table& rows) {
               "Requests that may start their prefill in one step.");
   rows.number("max_num_batches", top<&server::max_num_batches>, 1, 4096, "batches",
               "Composed async batches that may wait at once.");
+  rows.later();
   rows.number("batch_size", top<&server::batch_size>, 1, sequences_max, "requests",
               "Async requests that one composed batch aims for.");
+  rows.later();
   rows.number("block_size", top<&server::block_size>, 16, 256, "tokens",
               "Positions of one KV block: 16, 32, 64, 128 or 256.");
   rows.number("gpu_memory_utilization", top<&server::gpu_memory_utilization>, 0.05, 1, "fraction",
               "Share of a GPU's memory that weights and KV cache may take.");
+  rows.later();
   rows.number("cpu_kv_cache_gib", top<&server::cpu_kv_cache_gib>, 0, 65'536, "GiB",
               "Host memory for KV blocks; 0: automatic, up to 1 GiB or a quarter of free memory.");
   rows.number("kv_offload_gib", top<&server::kv_offload_gib>, 0, 65'536, "GiB",
@@ -117,7 +123,7 @@ void add_engine(table& rows) {
 void add_compute(table& rows) {
   rows.group("Compute");
   rows.number("threads", top<&server::threads>, 0, 1024, "threads",
-              "Compute threads; 0: one for each physical core.");
+              "Compute threads; 0: one for each logical CPU.");
   rows.number("compute_nice", top<&server::compute_nice>, 0, 19, "",
               "Nice value of compute threads, below the threads that handle messages.");
   rows.choice("isa", top<&server::isa>, {"auto", "reference", "avx2", "avx512"},
@@ -129,20 +135,22 @@ void add_server(table& rows) {
   rows.add("http", top<&server::http>,
            "HTTP address as host:port; empty: no HTTP. Beyond loopback it needs api_key.");
   rows.add("zmq", top<&server::zmq>,
-           "ZeroMQ endpoint as tcp://host:port or ipc://path; empty: none. Loopback only.");
+           "ZeroMQ endpoint as tcp://host:port or ipc://path; empty: none. Loopback only; all clients "
+           "of it are one tenant, without a key.");
   rows.add("api_key", top<&server::api_key>,
-           "Keys that HTTP clients may present; empty: no check.");
+           "Keys that HTTP clients may present; empty: no check. ZeroMQ asks for none.");
   rows.choice("log_level", top<&server::log_level>,
               {"trace", "debug", "info", "warn", "error", "critical", "off"},
               "The least severe messages that are logged.");
   rows.number("drain_grace_ms", top<&server::drain_grace_ms>, 0, hour_ms, "ms",
               "How long running requests may go on after a signal to stop.");
   rows.number("resume_ms_max", top<&server::resume_ms_max>, 0, hour_ms, "ms",
-              "How long a request without its client, and its reply, are kept for a resume.");
+              "How long the reply of a request that has ended is kept for a resume.");
   rows.number("heartbeat_ms", top<&server::heartbeat_ms>, 10, hour_ms, "ms",
-              "How often ZeroMQ peers let hear of themselves.");
+              "Between pings; also how long a request whose ZeroMQ client is lost goes on before it is "
+              "cancelled.");
   rows.number("client_timeout_ms", top<&server::client_timeout_ms>, 20, hour_ms, "ms",
-              "A ZeroMQ client that is silent for this long is gone.");
+              "Silence after which a ZeroMQ client that sends pings is taken for gone.");
 }
 
 template <std::size_t Lane>
@@ -151,10 +159,13 @@ void add_lane(table& rows, const std::string& prefix) {
               "requests", "Requests that may wait in this lane; 0: max_num_queued_reqs.");
   rows.number(prefix + "reserved_fraction", in_lane<Lane, &lane_config::reserved_fraction>, 0, 0.9,
               "fraction", "Share of sequences, blocks and step tokens kept for this lane.");
+  rows.later();
   rows.number(prefix + "ttft_ms", in_lane<Lane, &lane_config::ttft_ms>, 0, hour_ms, "ms",
               "Target of the time to the first token; 0: none.");
+  rows.later();
   rows.number(prefix + "tpot_ms", in_lane<Lane, &lane_config::tpot_ms>, 0, hour_ms, "ms",
               "Target of the time per output token; 0: none.");
+  rows.later();
 }
 
 void add_lanes(table& rows) {
@@ -163,19 +174,24 @@ void add_lanes(table& rows) {
   add_lane<realtime_lane>(rows, "lanes.realtime.");
   rows.number("lanes.realtime.max_wait_ms", in_lane<realtime_lane, &lane_config::max_wait_ms>, 0,
               60'000, "ms", "The longest that a request waits to be batched with others.");
+  rows.later();
   add_lane<async_lane>(rows, "lanes.async.");
   rows.number("lanes.async.max_delay_ms", in_lane<async_lane, &lane_config::max_delay_ms>, 0,
               hour_ms, "ms", "The longest that a request is held for a better batch.");
+  rows.later();
 }
 
 void add_optimizer(table& rows) {
   rows.group("Optimizer");
   rows.choice("optimizer.type", in_optimizer<&optimizer_config::type>, {"none", "speculative"},
               "speculative: draft several tokens and verify them in one step.");
+  rows.later();
   rows.number("optimizer.spec_num_candidates", in_optimizer<&optimizer_config::spec_num_candidates>,
               1, 64, "tokens", "Tokens drafted at once.");
+  rows.later();
   rows.number("optimizer.spec_threshold", in_optimizer<&optimizer_config::spec_threshold>, 0, 1,
               "probability", "Drafting stops below this confidence.");
+  rows.later();
 }
 
 std::vector<config_key> make_schema() {

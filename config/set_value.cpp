@@ -13,9 +13,9 @@ class setter {
   setter(const config_key& key, std::span<const std::string> texts) : key_(key), texts_(texts) {}
 
   result<void> operator()(bool* field) const {
-    for (const auto yes : {"true", "yes", "on"})
+    for (const auto yes : {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"})
       if (text() == yes) return assign(*field, true);
-    for (const auto no : {"false", "no", "off"})
+    for (const auto no : {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"})
       if (text() == no) return assign(*field, false);
     return refuse("true or false");
   }
@@ -83,6 +83,9 @@ result<void> set_config_value(server_config& config, const config_key& key,
   const config_field field = key.field(config);
   if (texts.size() != 1 && !std::holds_alternative<std::vector<std::string>*>(field))
     return error{errc::invalid_argument, key.path + " takes one value, not a list"};
+  auto& idle = config.idle_keys;
+  if (!key.acts && std::find(idle.begin(), idle.end(), key.path) == idle.end())
+    idle.push_back(key.path);
   return std::visit(setter(key, texts), field);
 }
 

@@ -39,7 +39,7 @@ class router_port final : public zmq_port {
       socket_.set(zmq::sockopt::sndhwm, limits::zmq_pipe_messages_max);
       socket_.set(zmq::sockopt::rcvhwm, limits::zmq_pipe_messages_max);
       socket_.set(zmq::sockopt::sndbuf, limits::zmq_send_buffer_bytes);
-      socket_.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(2 * limits::zmq_payload_bytes_max));
+      socket_.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(2 * limits::payload_bytes_max));
       socket_.set(zmq::sockopt::heartbeat_ivl, static_cast<int>(options_.heartbeat.count()));
       socket_.set(zmq::sockopt::heartbeat_timeout, static_cast<int>(options_.client_timeout.count()));
       socket_.set(zmq::sockopt::linger, 0);

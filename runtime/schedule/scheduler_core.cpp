@@ -1,6 +1,5 @@
 #include "runtime/schedule/scheduler_core.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -29,10 +28,12 @@ result<void> check_limits(const scheduler_limits& limits) {
   // A step has to hold one token of every running sequence, and without chunks the longest prompt
   // whole.
   TROUPE_TRY_VOID(check("max_num_batched_tokens", limits.max_num_batched_tokens,
-                        limits.enable_chunked_prefill
-                            ? limits.max_num_seqs
-                            : std::max(limits.max_num_seqs, limits.max_model_len),
-                        no_bound));
+                        limits.max_num_seqs, no_bound));
+  if (!limits.enable_chunked_prefill && limits.max_num_batched_tokens < limits.max_model_len)
+    return error{errc::invalid_argument,
+                 fmt::format("max_num_batched_tokens is {}, but without enable_chunked_prefill a step must hold a "
+                             "prompt of max_model_len ({}) tokens: raise it to that, or lower max_model_len",
+                             limits.max_num_batched_tokens, limits.max_model_len)};
   return {};
 }
 

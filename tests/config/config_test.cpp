@@ -33,7 +33,8 @@ const std::filesystem::path source = TROUPE_SOURCE_DIR;
 }  // namespace
 
 TEST_CASE("nothing given means the defaults") {
-  for (const auto yaml : {"", "# only a comment\n", "---\n", "engine: {}\n"}) {
+  for (const auto yaml : {"", "# only a comment\n", "---\n", "engine: {}\n", "engine:\n",
+                          "engine:\nlanes:\n  vip:\n"}) {
     const auto config = parse_config(yaml, "test.yaml");
     REQUIRE(config);
     CHECK(config->max_num_seqs == 256);
@@ -80,6 +81,10 @@ TEST_CASE("engine keys stand at the top or under engine, sections nest, lists ar
   CHECK(config->model == "x y.gguf");
   CHECK_FALSE(config->enable_prefix_caching);
   CHECK(config->max_num_batched_tokens == 64);
+  for (const auto no : {"false", "False", "FALSE", "no", "Off"})
+    CHECK_FALSE(parse_config("enable_prefix_caching: " + std::string(no), "")->enable_prefix_caching);
+  for (const auto yes : {"true", "True", "TRUE", "YES", "on"})
+    CHECK(parse_config("enable_prefix_caching: " + std::string(yes), "")->enable_prefix_caching);
   CHECK(parse_config("api_key: one\n", "")->api_key == std::vector<std::string>{"one"});
 }
 
@@ -110,6 +115,17 @@ TEST_CASE("flags win over the file, for every key") {
     REQUIRE(same);
     CHECK(key.value_text(*same) == text);
   }
+}
+
+TEST_CASE("keys that nothing acts on yet say so, and those that were set are listed") {
+  CHECK(parse_config("max_num_seqs: 7\n", "")->idle_keys.empty());
+  const auto config =
+      parse_config("batch_size: 16\noptimizer: {type: none}\nmax_num_seqs: 7\n", "",
+                   std::vector<config_override>{{"lanes.vip.ttft_ms", "1"}, {"batch_size", "2"}});
+  CHECK(config->idle_keys ==
+        std::vector<std::string>{"batch_size", "optimizer.type", "lanes.vip.ttft_ms"});
+  CHECK_THAT(find_config_key("batch_size")->help(), Catch::Contains("not acted on yet"));
+  CHECK(find_config_key("max_num_seqs")->help().find("not acted on yet") == std::string::npos);
 }
 
 TEST_CASE("an unknown key is an error with its line and the key that was meant") {

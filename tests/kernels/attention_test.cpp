@@ -13,6 +13,7 @@
 
 #include "canary_buffer.hpp"
 #include "kernels/base/half.hpp"
+#include "tests/skip.hpp"
 
 using namespace troupe;
 using namespace troupe::kernels;
@@ -157,7 +158,7 @@ TEST_CASE("attention variants give the reference's bits", "[attention]") {
                           {10, 1, 96, 16, 30}};
   for (isa set : test::vector_sets()) {
     if (!is_supported(set)) {
-      WARN("skipped: this machine cannot run " << to_string(set));
+      test::skip("this machine cannot run " + std::string(to_string(set)));
       continue;
     }
     for (const shape& s : shapes) {

@@ -17,6 +17,7 @@
 
 #include "kernels/base/half.hpp"
 #include "kernels/dequantize/dequantize.hpp"
+#include "tests/skip.hpp"
 
 namespace {
 
@@ -55,7 +56,7 @@ std::vector<isa> runnable_variants() {
     if (troupe::is_supported(set)) {
       found.push_back(set);
     } else {
-      WARN("skipped: this machine cannot run " << troupe::to_string(set));
+      troupe::test::skip("this machine cannot run " + std::string(troupe::to_string(set)));
     }
   }
   return found;

@@ -10,6 +10,7 @@
 #include "kernels/rms_norm/rms_norm.hpp"
 #include "kernels/rope/rope.hpp"
 #include "kernels/silu_mul/silu_mul.hpp"
+#include "tests/skip.hpp"
 
 using namespace troupe;
 
@@ -28,7 +29,7 @@ std::vector<std::size_t> sizes() {
 void for_all(const std::function<void(isa, std::size_t, std::size_t)>& check) {
   for (isa set : test::vector_sets()) {
     if (!is_supported(set)) {
-      WARN("skipped: this machine cannot run " << to_string(set));
+      test::skip("this machine cannot run " + std::string(to_string(set)));
       continue;
     }
     for (std::size_t count : sizes()) {

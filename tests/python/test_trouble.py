@@ -156,6 +156,23 @@ def test_wrong_arguments(arguments):
     assert finished.stderr.strip()
 
 
+def test_missing_configuration(tmp_path):
+    missing = str(tmp_path / "none.yaml")
+    assert missing in failed_with(USAGE, serve("--config", missing))
+
+
+def test_keys_that_nothing_acts_on_are_named_once(tmp_path):
+    finished = serve("--model", str(tmp_path / "none.gguf"), "--batch-size", "4", "--lanes-vip-ttft-ms", "9")
+    failed_with(MODEL, finished)
+    lines = [line for line in finished.stderr.splitlines() if "not acted on yet" in line]
+    assert len(lines) == 1 and lines[0].endswith("batch_size, lanes.vip.ttft_ms")
+
+
+def test_unchunked_steps_must_hold_a_prompt(model):
+    message = failed_with(USAGE, serve("--model", model, "--enable-chunked-prefill", "false"))
+    assert "enable_chunked_prefill" in message and "max_model_len" in message
+
+
 def test_kv_cache_beyond_memory(model):
     message = failed_with(MEMORY, serve("--model", model, "--cpu-kv-cache-gib", "60000"))
     assert "60000.00 GiB" in message and "free" in message and "cpu_kv_cache_gib" in message

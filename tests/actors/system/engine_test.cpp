@@ -15,6 +15,7 @@
 #include <spdlog/spdlog.h>
 
 #include "tests/actors/system/engine_client.hpp"
+#include "tests/skip.hpp"
 
 namespace troupe::test {
 namespace {
@@ -136,13 +137,10 @@ TEST_CASE("steps that fail change no token") {
 }
 
 TEST_CASE("steps that fail change no token of a real model") {
-  const char* model = std::getenv("TROUPE_TEST_MODEL");
-  if (model == nullptr) {
-    WARN("skipped: TROUPE_TEST_MODEL is not set");
-    return;
-  }
+  const auto model = test::required_file("TROUPE_TEST_MODEL");
+  if (!model) return;
   spdlog::set_level(spdlog::level::off);
-  auto config = config_of(model);
+  auto config = config_of(*model);
   config.cpu_kv_cache_gib = 0.2;
   CHECK(tokens_under(config, failing_every(3, 4), 12) == tokens_under(config, {}, 12));
 }

@@ -11,6 +11,7 @@
 #include "runtime/execute/model_executor.hpp"
 #include "runtime/schedule/scheduler_core.hpp"
 #include "runtime/storage/memory_kv_store.hpp"
+#include "tests/skip.hpp"
 
 using namespace troupe;
 
@@ -153,14 +154,11 @@ TEST_CASE("a KV block survives its way out and back, and nothing else fits", "[e
 }
 
 TEST_CASE("moving a block costs less than computing it", "[execute][real]") {
-  const char* path = std::getenv("TROUPE_TEST_MODEL");
-  if (path == nullptr || !std::filesystem::exists(path)) {
-    WARN("skipped: TROUPE_TEST_MODEL names no model file");
-    return;
-  }
-  check_model(path);
+  const auto path = test::required_file("TROUPE_TEST_MODEL");
+  if (!path) return;
+  check_model(*path);
   thread_pool loaders({.thread_count = 2});
-  const auto model = loaded_model::load(path, best_isa(), loaders, [](float) {}).value();
+  const auto model = loaded_model::load(*path, best_isa(), loaders, [](float) {}).value();
   constexpr int block_count = 64;
   const auto options = options_for(*model, block_count);
   auto cache =

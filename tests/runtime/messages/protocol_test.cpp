@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
 
+#include "config/config.hpp"
 #include "config/limits.hpp"
 #include "runtime/messages/envelope.hpp"
 #include "runtime/messages/msgpack_fields.hpp"
@@ -150,7 +151,8 @@ TEST_CASE("the table of error codes is the enumeration") {
   }
 }
 
-TEST_CASE("the limits are those of limits.hpp") {
+TEST_CASE("the limits are those of limits.hpp, the settings the defaults") {
+  const server_config settings;
   const std::map<std::string, std::uint64_t> known{
       {"header_bytes_max", limits::header_bytes_max},
       {"payload_bytes_max", limits::payload_bytes_max},
@@ -161,9 +163,9 @@ TEST_CASE("the limits are those of limits.hpp") {
       {"request_id_bytes_max", limits::request_id_bytes_max},
       {"prompt_bytes_max", limits::prompt_bytes_max},
       {"deadline_ms_max", limits::deadline_ms_max},
-      {"heartbeat_ms", limits::heartbeat_ms},
-      {"client_timeout_ms", limits::client_timeout_ms},
-      {"resume_ms_max", limits::resume_ms_max}};
+      {"heartbeat_ms", settings.heartbeat_ms},
+      {"client_timeout_ms", settings.client_timeout_ms},
+      {"resume_ms_max", settings.resume_ms_max}};
   const auto rows = table_after("## 9. Limits");
   CHECK(rows.size() == known.size());
   for (const row& cells : rows) {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "loaded_model.hpp"
+#include "tests/skip.hpp"
 
 using namespace troupe;
 
@@ -25,7 +26,7 @@ TEST_CASE("logits agree with transformers", "[forward]") {
     const nlohmann::json golden = nlohmann::json::parse(golden_file);
     for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
       if (!is_supported(set)) {
-        WARN("skipped: this machine cannot run " << to_string(set));
+        test::skip("this machine cannot run " + std::string(to_string(set)));
         continue;
       }
       const test::loaded_model model = test::loaded_model::open(entry.path(), set);

@@ -16,10 +16,9 @@
 //    close to float32 as llama.cpp's (0.208 and 0.212; 0.160 and 0.163).
 //  - With the weights widened to F32 and a float cache, our logits are those of transformers: what
 //    differs above is rounding and nothing else. Needs the file that TROUPE_TEST_MODEL_F32 names:
-//    llama-quantize --allow-requantize MODEL MODEL_F32 F32
+//    tests/goldens/make_float_model.py makes it.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <optional>
@@ -28,6 +27,7 @@
 #include <nlohmann/json.hpp>
 
 #include "loaded_model.hpp"
+#include "tests/skip.hpp"
 
 using namespace troupe;
 
@@ -245,12 +245,9 @@ void run_on_goldens(const test::loaded_model& model, const std::vector<golden_ca
 }
 
 std::optional<test::loaded_model> model_from(const char* variable) {
-  const char* path = std::getenv(variable);
-  if (path == nullptr || !std::filesystem::exists(path)) {
-    WARN("skipped: " << variable << " names no model file");
-    return std::nullopt;
-  }
-  return test::loaded_model::open(path, best_isa());
+  const auto path = test::required_file(variable);
+  if (!path) return std::nullopt;
+  return test::loaded_model::open(*path, best_isa());
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <catch2/catch.hpp>
 
 #include "loaded_model.hpp"
+#include "tests/skip.hpp"
 
 using namespace troupe;
 using wanted = forward_slice::logits;
@@ -158,7 +159,7 @@ TEST_CASE("the forward pass is batch invariant on tiny models", "[forward]") {
   for (const char* name : {"tiny-llama", "tiny-qwen2", "tiny-qwen3"}) {
     for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
       if (!is_supported(set)) {
-        WARN("skipped: this machine cannot run " << to_string(set));
+        test::skip("this machine cannot run " + std::string(to_string(set)));
         continue;
       }
       CAPTURE(name, to_string(set));
@@ -184,18 +185,15 @@ TEST_CASE("all instruction sets give the same logits on tiny models", "[forward]
 }
 
 TEST_CASE("the forward pass is batch invariant on a real model", "[forward][real]") {
-  const char* path = std::getenv("TROUPE_TEST_MODEL");
-  if (path == nullptr || !std::filesystem::exists(path)) {
-    WARN("skipped: TROUPE_TEST_MODEL names no model file");
-    return;
-  }
-  const auto model = test::loaded_model::open(path, best_isa());
+  const auto path = test::required_file("TROUPE_TEST_MODEL");
+  if (!path) return;
+  const auto model = test::loaded_model::open(*path, best_isa());
   check_invariance(model, 300);
   const auto tokens = test::random_tokens(40, model.description.vocab_size, 5);
   const rows expected = run_alone(model, tokens, 40, 2, 1);
   for (isa set : {isa::reference, isa::avx2}) {
     if (!is_supported(set)) continue;
     CAPTURE(to_string(set));
-    CHECK(same(expected, run_alone(test::loaded_model::open(path, set), tokens, 40, 2, 1)));
+    CHECK(same(expected, run_alone(test::loaded_model::open(*path, set), tokens, 40, 2, 1)));
   }
 }

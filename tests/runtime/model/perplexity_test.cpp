@@ -13,6 +13,7 @@
 
 #include "loaded_model.hpp"
 #include "runtime/text/tokenizer.hpp"
+#include "tests/skip.hpp"
 
 using namespace troupe;
 
@@ -35,16 +36,13 @@ double surprise(std::span<const float> row, token_id token) {
 }  // namespace
 
 TEST_CASE("perplexity is llama-perplexity's", "[forward][real]") {
-  const char* path = std::getenv("TROUPE_TEST_MODEL");
-  if (path == nullptr || !std::filesystem::exists(path)) {
-    WARN("skipped: TROUPE_TEST_MODEL names no model file");
-    return;
-  }
+  const auto path = test::required_file("TROUPE_TEST_MODEL");
+  if (!path) return;
   const std::filesystem::path folder = std::filesystem::path(TROUPE_SOURCE_DIR) / "tests";
   const auto golden = nlohmann::json::parse(read_text(folder / "models/smollm2-perplexity.json"));
   const auto chunk_tokens = golden["n_ctx"].get<std::size_t>();
   const auto chunk_count = golden["chunk_count"].get<std::size_t>();
-  const auto model = test::loaded_model::open(path, best_isa());
+  const auto model = test::loaded_model::open(*path, best_isa());
   const auto words = tokenizer::from_gguf(model.file).value();
   REQUIRE_FALSE(words->adds_bos());  // else a chunk's first token would have to become BOS
   const auto tokens = words->encode(read_text(folder / "data/perplexity.txt"), {});
