@@ -193,6 +193,7 @@ result<void> read_completion(openai_body& body, submit& shared, openai_request& 
   const json* prompt = body.find("prompt");
   if (prompt == nullptr) return error{errc::invalid_argument, "`prompt` is required"};
   TROUPE_TRY(out.prompts, read_prompts(*prompt, shared));
+  for (submit& each : out.prompts) each.sibling_count = static_cast<std::uint32_t>(out.prompts.size());
   const auto n = static_cast<std::size_t>(std::max<std::int64_t>(shared.n, 1));
   if (n <= static_cast<std::size_t>(limits::n_max) &&
       n * out.prompts.size() > limits::choices_per_request_max) {

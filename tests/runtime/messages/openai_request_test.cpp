@@ -111,6 +111,8 @@ TEST_CASE("the four kinds of prompt") {
                 "at most 64");
   json many{{"prompt", std::vector<std::string>(64, "a")}, {"n", 5}};
   check_refused(completion(many), errc::invalid_argument, "320 choices");
+  many["n"] = 1;
+  CHECK(completion(many)->prompts.back().sibling_count == 64);
 }
 
 TEST_CASE("echo with logprobs asks for the prompt's too") {
