@@ -56,6 +56,9 @@ inline constexpr double model_yarn_beta_max = 1e6;
 inline constexpr std::size_t gateway_port_count_max = 8;
 /// Transcripts kept for clients that resume, whatever the key resume_ms_max says.
 inline constexpr std::size_t terminal_replies_max = 4'096;
+/// Their bytes together, logprobs included; the oldest are forgotten beyond it. A reply with logprob_entries_max
+/// entries takes about 100 MiB.
+inline constexpr std::uint64_t terminal_replies_bytes_max = std::uint64_t{256} << 20;
 /// Cancels remembered by a scheduler because they may have overtaken their request.
 inline constexpr std::size_t cancel_tombstones_max = 4'096;
 /// Payload bytes of all requests which are being prepared at once.
@@ -145,6 +148,10 @@ inline constexpr std::uint32_t http_request_ms_max = 30'000;
 inline constexpr std::uint32_t http_idle_ms_max = 75'000;
 /// Queued bytes of which the kernel takes none: the reader stopped reading.
 inline constexpr std::uint32_t http_write_ms_max = 30'000;
+/// One event may be large (an echo with logprobs): a stream may be more than outbox_bytes_max behind while the client
+/// takes some of it within this time, up to http_behind_bytes_max.
+inline constexpr std::uint32_t http_stuck_ms_max = 1'000;
+inline constexpr std::size_t http_behind_bytes_max = std::size_t{64} << 20;
 /// Reading on after a refusal, so that the client sees the reply and not a reset.
 inline constexpr std::uint32_t http_linger_ms_max = 2'000;
 /// How often the waits above are checked.
@@ -197,6 +204,9 @@ inline constexpr std::size_t stop_bytes_max = 256;
 inline constexpr std::size_t stop_token_ids_max = 128;
 /// Alternatives reported for each token, of the output and of the prompt.
 inline constexpr std::int64_t logprobs_max = 20;
+/// Alternatives and chosen tokens that one request may have reported, over all positions and sequences (over HTTP: over
+/// all prompts of a body too). An entry takes about 100 bytes.
+inline constexpr std::uint64_t logprob_entries_max = 1'000'000;
 /// Magnitude of a request's priority.
 inline constexpr std::int64_t priority_abs_max = 1'000'000;
 // Memory and scheduling.

@@ -90,7 +90,7 @@ void http_session::close(errc why) {
 void http_session::check_waits(clock::time_point now) {
   if (phase_ == phase::closed) return;
   const bool is_sending = unsent_bytes() != 0;
-  if (is_sending && now > write_deadline_) return close(errc::slow_client);
+  if (is_sending && now > moved_at_ + shared_.bounds.write_wait_max) return close(errc::slow_client);
   if (now <= read_deadline_ || phase_ == phase::busy) return;
   if (phase_ == phase::head || phase_ == phase::body) {
     return refuse_rest(make_error_reply(
@@ -242,10 +242,7 @@ void http_session::begin_stream(const http_fields& fields) {
 
 void http_session::stream(std::string_view data) {
   if (phase_ != phase::busy || data.empty()) return;
-  const std::size_t behind = unsent_bytes();
-  if (behind != 0 && behind + data.size() > shared_.bounds.outbox_bytes_max) {
-    return close(errc::slow_client);
-  }
+  if (is_too_slow_for(data.size())) return close(errc::slow_client);
   if (head_.version_1_0) return queue(data);
   std::string framed;
   framed.reserve(data.size() + 20);
@@ -289,8 +286,17 @@ std::size_t http_session::unsent_bytes() const {
   return writing_.size() - written_ + queued_.size();
 }
 
+/// What comes when nothing waits is never too much.
+bool http_session::is_too_slow_for(std::size_t more_bytes) const {
+  const http_bounds& bounds = shared_.bounds;
+  const std::size_t behind = unsent_bytes();
+  if (behind == 0 || behind + more_bytes <= bounds.outbox_bytes_max) return false;
+  const bool is_stuck = clock::now() - moved_at_ > bounds.stuck_wait_max;
+  return is_stuck || behind + more_bytes > bounds.behind_bytes_max;
+}
+
 void http_session::queue(std::string_view bytes) {
-  if (unsent_bytes() == 0) write_deadline_ = clock::now() + shared_.bounds.write_wait_max;
+  if (unsent_bytes() == 0) moved_at_ = clock::now();
   queued_.append(bytes);
   if (!is_writing_) write_some();
 }
@@ -311,7 +317,7 @@ void http_session::write_some() {
         if (!self->is_open()) return;
         if (failure) return self->close(errc::aborted);
         self->written_ += bytes;
-        self->write_deadline_ = clock::now() + self->shared_.bounds.write_wait_max;
+        self->moved_at_ = clock::now();
         self->write_some();
         if (self->phase_ == phase::idle && !self->input_.empty()) {
           self->parse();

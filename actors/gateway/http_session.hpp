@@ -73,6 +73,7 @@ class http_session final : public http_responder,
   void write_some();
   void on_flushed();
   [[nodiscard]] std::size_t unsent_bytes() const;
+  [[nodiscard]] bool is_too_slow_for(std::size_t more_bytes) const;
 
   boost::asio::ip::tcp::socket socket_;
   const std::uint64_t id_;
@@ -93,7 +94,8 @@ class http_session final : public http_responder,
   bool is_shut_down_ = false;  ///< our sending side
   bool drops_unread_ = false;  ///< lingering needs no reading: the client has nothing on its way
 
-  clock::time_point read_deadline_, write_deadline_;
+  clock::time_point read_deadline_;
+  clock::time_point moved_at_;  ///< when the kernel last took bytes, or the first of the unsent came
 };
 
 }  // namespace troupe

@@ -120,7 +120,7 @@ class request_state {
 
   void publish(std::vector<outbound> ready) {
     if (ready.empty()) return;
-    if (options_.ticket->resumable) said_.events.insert(said_.events.end(), ready.begin(), ready.end());
+    if (options_.ticket->resumable) said_.add(ready);
     self_->send(options_.gateway, client_events{std::move(ready)});
   }
 

@@ -29,19 +29,21 @@ void request_directory::remove(request_id id, std::shared_ptr<const transcript> 
   ids_.erase(key);
   live_.erase(found);
   if (said == nullptr) return;
-  if (expiry_.size() >= limits::terminal_replies_max) {
-    transcripts_.erase(expiry_.front().key);
-    expiry_.pop_front();
-  }
-  transcripts_[key] = std::move(said);
-  expiry_.push_back({std::move(key), now + keep_for_});
+  transcript_bytes_ += said->size_bytes;
+  expiry_.push_back({key, now + keep_for_, said->size_bytes});
+  transcripts_[std::move(key)] = std::move(said);
+  while (expiry_.size() > limits::terminal_replies_max || transcript_bytes_ > limits::terminal_replies_bytes_max)
+    forget_oldest();
+}
+
+void request_directory::forget_oldest() {
+  transcript_bytes_ -= expiry_.front().size_bytes;
+  transcripts_.erase(expiry_.front().key);
+  expiry_.pop_front();
 }
 
 void request_directory::expire(monotonic_time now) {
-  while (!expiry_.empty() && expiry_.front().until <= now) {
-    transcripts_.erase(expiry_.front().key);
-    expiry_.pop_front();
-  }
+  while (!expiry_.empty() && expiry_.front().until <= now) forget_oldest();
 }
 
 std::shared_ptr<const transcript> request_directory::remembered(const std::string& tenant,

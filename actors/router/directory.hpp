@@ -47,13 +47,16 @@ class request_directory {
   struct memory {
     client_key key;
     monotonic_time until;
+    std::uint64_t size_bytes;
   };
+  void forget_oldest();
 
   monotonic_time keep_for_;
   std::map<request_id, live_request> live_;
   std::map<client_key, request_id> ids_;
   std::map<client_key, std::shared_ptr<const transcript>> transcripts_;
   std::deque<memory> expiry_;  // ascending by `until`, because every memory is kept equally long
+  std::uint64_t transcript_bytes_ = 0;  // of all that is remembered
 };
 
 }  // namespace troupe

@@ -72,6 +72,7 @@ result<prepared_prompt> intake::prepare(const submit& request, std::uint64_t dra
   TROUPE_TRY(generation_params params, validate_submit(request, bounds_, drawn_seed));
   TROUPE_TRY(std::vector<token_id> prompt, tokenize(request, now));
   TROUPE_TRY_VOID(fit_to_context(params, request.max_tokens.has_value(), prompt.size(), bounds_));
+  TROUPE_TRY_VOID(check_logprob_entries(params, prompt.size(), request.sibling_count));
   return prepared_prompt{std::make_shared<const std::vector<token_id>>(std::move(prompt)),
                          std::make_shared<const generation_params>(std::move(params))};
 }

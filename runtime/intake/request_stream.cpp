@@ -37,8 +37,7 @@ request_stream::taken request_stream::take(const sequence_update& update) {
     outcome.stop_sequence = !update.finished;
   } else if (update.finished) {
     sequence.ended = update.finished;
-    auto tail = sequence.stops.push(sequence.text.finish());
-    out.part.text += tail.text;
+    out.part.text += look_for_stop(sequence, sequence.text.finish()).text;
     out.part.text += sequence.stops.finish();
     if (update.stop_token && !tokens_->is_end_of_generation(*update.stop_token))
       sequence.stop_reason = std::to_string(to_index(*update.stop_token));
@@ -60,11 +59,17 @@ void request_stream::add_token(sequence_state& sequence, const sequence_update& 
   // The id that ended the sequence is reported, but is no part of the text (as in vLLM).
   const bool silent = update.stop_token.has_value() && !params_->stopping.include_stop_str_in_output;
   if (silent) return;
-  auto stepped = sequence.stops.push(sequence.text.push(id));
+  const auto stepped = look_for_stop(sequence, sequence.text.push(id));
   part.text += stepped.text;
   if (!stepped.stop) return;
   reached_stop = true;
   sequence.stop_reason = params_->stopping.stop[*stepped.stop];
+}
+
+/// As in vLLM: a stop string counts when it ends in the text of a token after the first min_tokens.
+stop_strings::step request_stream::look_for_stop(sequence_state& sequence, std::string_view text) const {
+  if (sequence.output.size() <= params_->stopping.min_tokens) return {sequence.stops.pass(text), std::nullopt};
+  return sequence.stops.push(text);
 }
 
 void request_stream::add_prompt(delta& part) const {

@@ -58,6 +58,7 @@ class request_stream {
   };
 
   void add_token(sequence_state& sequence, const sequence_update& update, delta& part, bool& reached_stop);
+  [[nodiscard]] stop_strings::step look_for_stop(sequence_state& sequence, std::string_view text) const;
   void add_prompt(delta& part) const;
   [[nodiscard]] position_logprobs describe(const sampled_token& token) const;
   [[nodiscard]] logprob_entry describe(token_id id, float logprob, std::uint64_t rank) const;

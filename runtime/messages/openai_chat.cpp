@@ -21,7 +21,11 @@ const std::string* text_of_part(const json& part) {
 
 void flatten_content(openai_body& body, json& message, std::size_t index) {
   const auto content = message.find("content");
-  if (content == message.end() || content->is_null() || content->is_string()) return;
+  if (content == message.end() || content->is_null()) {
+    message["content"] = "";  // calls of tools say nothing; templates expect text
+    return;
+  }
+  if (content->is_string()) return;
   if (!content->is_array()) {
     return body.fail(
         fmt::format("`messages[{}].content` must be a string or an array of parts, not {}", index,

@@ -113,6 +113,13 @@ std::optional<std::uint32_t> narrowed(const std::optional<std::int64_t>& value) 
   return static_cast<std::uint32_t>(*value);
 }
 
+// Before an echo asks for them: its events carry them as logprobs.
+void check_stream(openai_body& body, const submit& shared, bool stream) {
+  if (stream && shared.prompt_logprobs) {
+    body.fail("`prompt_logprobs` are not available when `stream=True`.");
+  }
+}
+
 result<std::vector<std::int64_t>> token_ids_of(const json& list, std::string_view name) {
   std::vector<std::int64_t> ids;
   ids.reserve(list.size());
@@ -186,6 +193,7 @@ result<void> read_completion(openai_body& body, submit& shared, openai_request& 
   const json* prompt = body.find("prompt");
   if (prompt == nullptr) return error{errc::invalid_argument, "`prompt` is required"};
   TROUPE_TRY(out.prompts, read_prompts(*prompt, shared));
+  for (submit& each : out.prompts) each.sibling_count = static_cast<std::uint32_t>(out.prompts.size());
   const auto n = static_cast<std::size_t>(std::max<std::int64_t>(shared.n, 1));
   if (n <= static_cast<std::size_t>(limits::n_max) &&
       n * out.prompts.size() > limits::choices_per_request_max) {
@@ -227,6 +235,7 @@ result<openai_request> parse_openai_request(openai_endpoint endpoint, std::strin
   read_sampling(body, shared);
   refuse_unsupported(body, shared.n);
   read_streaming(body, out);
+  check_stream(body, shared, out.stream);
   read_service(body, out);
   if (endpoint == openai_endpoint::completions) {
     TROUPE_TRY_VOID(read_completion(body, shared, out));

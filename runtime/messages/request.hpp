@@ -50,6 +50,7 @@ struct submit {
   std::optional<std::int64_t> logprobs;
   std::optional<std::int64_t> prompt_logprobs;
   bool echo = false;
+  std::uint32_t sibling_count = 1;  ///< prompts of the HTTP body that this is one of; not on the wire
 
   static constexpr auto fields() {
     return std::tuple{

@@ -30,4 +30,9 @@ result<generation_params> validate_submit(const submit& request, const request_b
 result<void> fit_to_context(generation_params& params, bool max_tokens_given, std::size_t prompt_tokens,
                             const request_bounds& bounds);
 
+/// After fit_to_context: the logprobs that the request may have reported stay within logprob_entries_max, of which
+/// each of sibling_count prompts has an equal share.
+result<void> check_logprob_entries(const generation_params& params, std::size_t prompt_tokens,
+                                   std::uint32_t sibling_count);
+
 }  // namespace troupe

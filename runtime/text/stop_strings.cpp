@@ -94,10 +94,23 @@ stop_strings::step stop_strings::push(std::string_view text) {
       return {std::move(pending), stop};
     }
   }
-  const std::size_t safe_bytes = pending.size() - nodes_[at_].depth_bytes;
-  held_ = pending.substr(safe_bytes);
-  pending.resize(safe_bytes);
-  return {std::move(pending), std::nullopt};
+  held_ = std::move(pending);
+  return {release(), std::nullopt};
+}
+
+std::string stop_strings::pass(std::string_view text) {
+  if (stopped_) return {};
+  held_ += text;
+  for (const char c : text) at_ = advance(at_, static_cast<unsigned char>(c));
+  return release();
+}
+
+/// All but what may be the beginning of a stop string.
+std::string stop_strings::release() {
+  const std::size_t safe_bytes = held_.size() - nodes_[at_].depth_bytes;
+  std::string safe = held_.substr(0, safe_bytes);
+  held_.erase(0, safe_bytes);
+  return safe;
 }
 
 std::string stop_strings::finish() {

@@ -30,6 +30,8 @@ class stop_strings {
   /// does not depend on how the text is cut into pieces. Everything after it is dropped, later
   /// calls included.
   step push(std::string_view text);
+  /// Text in which no stop string counts. One that begins in it may still end in later text.
+  std::string pass(std::string_view text);
   /// No more text: what was held back.
   std::string finish();
 
@@ -47,6 +49,7 @@ class stop_strings {
   explicit stop_strings(bool include_stop) : include_stop_(include_stop) {}
   void insert(std::string_view stop, std::size_t index);
   void link_fallbacks();
+  std::string release();
   [[nodiscard]] std::uint32_t child(std::uint32_t from, unsigned char byte) const noexcept;
   [[nodiscard]] std::uint32_t advance(std::uint32_t from, unsigned char byte) const noexcept;
 

@@ -235,6 +235,12 @@ TEST_CASE("a client that leaves before its body is parsed submits nothing") {
 TEST_CASE("a reader that falls behind is closed") {
   http_port_options options;
   options.bounds.outbox_bytes_max = 64 * 1024;
+  SECTION("when it takes nothing") {
+    options.bounds.stuck_wait_max = std::chrono::milliseconds(0);
+  }
+  SECTION("too far, whatever it takes") {
+    options.bounds.behind_bytes_max = 1 << 20;
+  }
   http_fixture server(options);
   http_client client = server.connect(4096);
   client.send(post("/v1/completions", completion_body("x", streamed)));
@@ -250,6 +256,25 @@ TEST_CASE("a reader that falls behind is closed") {
         std::string::npos);
   // It ends without a last chunk: the client can tell that something is missing.
   CHECK_FALSE(client.read_to_end().ends_with("\r\n0\r\n\r\n"));
+}
+
+TEST_CASE("a healthy reader gets events that are larger than the outbox") {
+  http_port_options options;
+  options.bounds.outbox_bytes_max = 64 * 1024;
+  options.bounds.stuck_wait_max = std::chrono::seconds(30);
+  http_fixture server(options);
+  http_client client = server.connect(4096);
+  client.send(post("/v1/completions", completion_body("x", streamed)));
+  const auto submits = server.engine.gateway.wait_for_submits(1);
+  REQUIRE(submits.size() == 1);
+  const std::string text(1 << 20, 'x');
+  for (std::uint64_t offset = 0; offset < 8; ++offset) {
+    server.deliver(delta_of(submits[0], offset, text));
+  }
+  server.deliver(finished_of(submits[0], 8));
+  const http_answer answer = client.read_answer();
+  CHECK(answer.body.size() > 8 * text.size());
+  CHECK(answer.body.ends_with("data: [DONE]\n\n"));
 }
 
 TEST_CASE("a reader that stops is closed after a while, also with little on its way") {

@@ -163,6 +163,29 @@ TEST_CASE("a stop string in the last token counts, and nobody needs to be told")
   CHECK(client.text[0].empty());
 }
 
+TEST_CASE("a stop string counts from the token after min_tokens on") {
+  const auto ids = ids_of("z z z");
+  REQUIRE(ids.size() > 3);
+  generation_params params;
+  params.stopping.stop = {"z"};
+  params.stopping.min_tokens = static_cast<std::uint32_t>(ids.size() - 1);
+  listener client(params);
+  for (std::size_t i = 0; i + 1 < ids.size(); ++i)
+    CHECK_FALSE(client.take(client.update(ids[i])).stop_sequence);
+  const auto taken = client.take(client.update(ids.back()));
+  CHECK(taken.stop_sequence);
+  CHECK(taken.out->part.stop_reason == "z");
+  CHECK(client.text[0] == "z z ");
+
+  // A sequence that ends at min_tokens keeps all of its text.
+  params.stopping.min_tokens = 1;
+  listener least(params);
+  auto last = least.update(ids_of("z")[0]);
+  last.finished = finish_reason::length;
+  CHECK(least.take(last).out->part.finish_reason == "length");
+  CHECK(least.text[0] == "z");
+}
+
 TEST_CASE("the id that stopped a sequence is reported but no text") {
   const token_id stop = ids_of("q")[0];
   for (const bool include : {false, true}) {

@@ -57,7 +57,7 @@ TEST_CASE("a completion's defaults and all of its parameters") {
     "min_p": 0.1, "repetition_penalty": 1.2, "presence_penalty": 1, "frequency_penalty": -1, "seed": 3,
     "stop": "END", "stop_token_ids": [1, 2], "include_stop_str_in_output": true, "ignore_eos": true,
     "skip_special_tokens": false, "add_special_tokens": false, "min_tokens": 2, "logprobs": 4,
-    "prompt_logprobs": 1, "priority": -3, "logit_bias": {"5": -1.5}, "echo": false, "stream": true,
+    "priority": -3, "logit_bias": {"5": -1.5}, "echo": false, "stream": true,
     "stream_options": {"include_usage": true, "continuous_usage_stats": true}, "best_of": 2,
     "user": "u", "unknown_thing": {"a": 1}, "suffix": null, "response_format": {"type": "text"},
     "lane": "vip", "deadline_ms": 500})"));
@@ -83,7 +83,6 @@ TEST_CASE("a completion's defaults and all of its parameters") {
   CHECK(made.min_tokens == 2);
   CHECK(made.logprobs == 4);
   CHECK(full->logprobs == 4u);
-  CHECK(made.prompt_logprobs == 1);
   CHECK(made.priority == -3);
   CHECK(made.logit_bias == std::map<std::string, double>{{"5", -1.5}});
   CHECK(full->stream);
@@ -112,12 +111,28 @@ TEST_CASE("the four kinds of prompt") {
                 "at most 64");
   json many{{"prompt", std::vector<std::string>(64, "a")}, {"n", 5}};
   check_refused(completion(many), errc::invalid_argument, "320 choices");
+  many["n"] = 1;
+  CHECK(completion(many)->prompts.back().sibling_count == 64);
 }
 
 TEST_CASE("echo with logprobs asks for the prompt's too") {
   json body = completion_with("echo", true);
   body["logprobs"] = 2;
   CHECK(completion(body)->prompts[0].prompt_logprobs == 2);
+}
+
+TEST_CASE("prompt_logprobs are not streamed, but an echo's logprobs are") {
+  json body = completion_with("prompt_logprobs", 1);
+  CHECK(completion(body)->prompts[0].prompt_logprobs == 1);
+  body["stream"] = true;
+  check_refused(completion(body), errc::invalid_argument, "`prompt_logprobs`");
+  json talk = chat_with("prompt_logprobs", 1);
+  talk["stream"] = true;
+  check_refused(chat(talk), errc::invalid_argument, "`prompt_logprobs`");
+  json echoed = completion_with("echo", true);
+  echoed["logprobs"] = 1;
+  echoed["stream"] = true;
+  CHECK(completion(echoed).has_value());
 }
 
 TEST_CASE("chat bodies") {
@@ -160,7 +175,10 @@ TEST_CASE("message content is one text") {
             ->prompts[0]
             .messages_json == R"([{"role":"user","content":"a\nb"}])");
   CHECK(with_content(R"(["a"])")->prompts[0].messages_json == R"([{"role":"user","content":"a"}])");
-  CHECK(with_content("null").has_value());
+  CHECK(with_content("null")->prompts[0].messages_json == R"([{"role":"user","content":""}])");
+  const json caller{{"role", "assistant"}, {"tool_calls", json::array({json::object()})}};
+  CHECK(chat({{"messages", json::array({caller})}})->prompts[0].messages_json ==
+        R"([{"role":"assistant","tool_calls":[{}],"content":""}])");
   check_refused(with_content(R"([{"type":"image_url","image_url":{}}])"), errc::unsupported,
                 "`messages[0].content`");
   check_refused(with_content("5"), errc::invalid_argument, "`messages[0].content`");

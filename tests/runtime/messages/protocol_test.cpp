@@ -197,6 +197,7 @@ TEST_CASE("bounds named in submit's table are those of limits.hpp") {
   says("`stop_token_ids`", fmt::format("up to {} ", limits::stop_token_ids_max));
   says("`logprobs`", fmt::format("0 to {} ", limits::logprobs_max));
   says("`prompt_logprobs`", fmt::format("0 to {} ", limits::logprobs_max));
+  says("`prompt_logprobs`", fmt::format("at most {} entries", limits::logprob_entries_max));
 }
 
 TEST_CASE(

@@ -261,6 +261,21 @@ TEST_CASE("absent values take the server's") {
   CHECK(validate_submit(request, bounds, 8)->sampling.seed == 8);
 }
 
+TEST_CASE("the logprobs of a request are bounded over positions, sequences and prompts") {
+  generation_params params;
+  params.n = 2;
+  params.stopping.max_tokens = 20'000;
+  CHECK(check_logprob_entries(params, 10'000'000, 1).has_value());
+  params.sampling.logprobs = 19;
+  CHECK(check_logprob_entries(params, 10'000'000, 1).has_value());
+  params.sampling.prompt_logprobs = 9;
+  CHECK(check_logprob_entries(params, 10'000, 1).has_value());
+  CHECK_THAT(check_logprob_entries(params, 10'001, 1).failure().message,
+             Contains("up to 1000020 entries") && Contains("lower logprobs"));
+  CHECK_THAT(check_logprob_entries(params, 10'000, 4).failure().message,
+             Contains("250000 are accepted for each of 4 prompts"));
+}
+
 TEST_CASE("lengths are fitted to the context") {
   generation_params params = *validate_submit(good(), bounds, 1);
   CHECK_THAT(fit_to_context(params, false, 0, bounds).failure().message, Contains("empty"));

@@ -108,6 +108,20 @@ TEST_CASE("a stop string can be sent, and a stream can end inside of one") {
   CHECK(none.push("anything").text == "anything");
 }
 
+TEST_CASE("in passed text no stop string counts, but one may begin") {
+  auto stops = stop_strings::create({"cd", "xyz"}, false).value();
+  CHECK(stops.pass("abcdexy") == "abcde");
+  CHECK(stops.held_bytes() == 2);
+  const auto step = stops.push("z and more");
+  CHECK(step.stop == std::size_t{1});
+  CHECK(step.text.empty());
+
+  auto whole = stop_strings::create({"cd"}, false).value();
+  std::string text = whole.pass("abcd");
+  text += whole.push("ef").text;
+  CHECK(text + whole.finish() == "abcdef");
+}
+
 TEST_CASE("a repetitive megabyte is linear work") {
   const std::string stop = std::string(1000, 'a') + "b";
   auto matcher = stop_strings::create({stop}, false).value();
