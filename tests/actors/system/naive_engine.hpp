@@ -11,6 +11,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/base/check.hpp"
@@ -117,6 +118,16 @@ struct expected_output {
   std::string finish_reason;
 };
 
+/// Where the stop string begins that ends after the first unstoppable_bytes.
+inline std::optional<std::size_t> find_stop(std::string_view text, const std::vector<std::string>& stops,
+                                            std::size_t unstoppable_bytes) {
+  if (stops.empty()) return std::nullopt;
+  const auto& stop = stops.front();
+  const std::size_t first_end = std::max(unstoppable_bytes + 1, stop.size());
+  const auto place = text.find(stop, first_end - stop.size());
+  return place == std::string::npos ? std::nullopt : std::optional(place);
+}
+
 /// One sequence, token by token, with at most one stop string.
 inline expected_output generate_naively(const std::vector<token_id>& prompt,
                                         const generation_params& params,
@@ -128,6 +139,7 @@ inline expected_output generate_naively(const std::vector<token_id>& prompt,
                    {.skip_special = params.skip_special_tokens, .continues_prompt = true});
   const auto& stopping = params.stopping;
   const auto may_stop = [&] { return expected.tokens.size() >= stopping.min_tokens; };
+  std::size_t unstoppable_bytes = 0;  // text of the first min_tokens: no stop string ends in it
   while (expected.finish_reason.empty()) {
     const token_id token = hashed_token(tokens, *vocabulary, params, sequence, !may_stop());
     const bool is_end =
@@ -137,10 +149,9 @@ inline expected_output generate_naively(const std::vector<token_id>& prompt,
     tokens.push_back(token);
     expected.tokens.push_back(static_cast<std::int64_t>(token));
     if (!is_end) expected.text += text.push(token);
-    const auto stop =
-        stopping.stop.empty() ? std::string::npos : expected.text.find(stopping.stop[0]);
-    if (stop != std::string::npos) {
-      expected.text.resize(stop);
+    if (expected.tokens.size() <= stopping.min_tokens) unstoppable_bytes = expected.text.size();
+    if (const auto stop = find_stop(expected.text, stopping.stop, unstoppable_bytes)) {
+      expected.text.resize(*stop);
       expected.finish_reason = "stop";
       return expected;
     }
