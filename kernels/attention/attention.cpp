@@ -103,6 +103,11 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
   }
 }
 
+/// Threads claim items in order, so that each probably runs every thread_count-th one.
+void link_next(std::vector<attention_item>& items, std::size_t thread_count) {
+  for (std::size_t i = 0; i + thread_count < items.size(); ++i) items[i].next = &items[i + thread_count];
+}
+
 /// Every segment as a task of its own, then a merge for each item.
 void run_split(const variant& chosen, workspace& space, thread_pool& pool) {
   std::size_t float_count = 0;
@@ -123,6 +128,7 @@ void run_split(const variant& chosen, workspace& space, thread_pool& pool) {
       partials += partial_count(item);
     }
   }
+  link_next(space.segments, pool.thread_count());
   pool.parallel_for(space.segments.size(),
                     [&](std::size_t task, std::size_t) { chosen.run(space.segments[task]); });
   pool.parallel_for(space.items.size(),
@@ -184,6 +190,7 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
     run_split(chosen, space, pool);
     return;
   }
+  link_next(space.items, pool.thread_count());
   // Captured by pointer: in another thread the name would mean that thread's own.
   const std::vector<attention_item>* items = &space.items;
   pool.parallel_for(items->size(),

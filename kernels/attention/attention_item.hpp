@@ -45,6 +45,8 @@ struct attention_item {
   /// weighted sums of V. Read by attention_merge; nullptr where the item covers all of its rows'
   /// segments.
   float* partials = nullptr;
+  /// What this thread will probably run next, so that its K can be on the way; nullptr: unknown.
+  const attention_item* next = nullptr;
 };
 
 void attention_item_ref(const attention_item& item);

@@ -103,7 +103,7 @@ void score_pairs(const std::uint16_t* query, const segment_tiles& tiles, std::si
 /// and Columns vectors of channels. V tiles are [8 pairs][head_dim][2]. FirstTokenOnly: the second token of a pair is
 /// not visible; whatever stands there counts as zero.
 template <class Simd, int Rows, int Columns, bool FirstTokenOnly>
-void weigh_pairs(const std::uint16_t* weights, const std::byte* const* tiles, std::size_t head_dim,
+void weigh_pairs(const std::uint16_t* weights, const segment_tiles& tiles, std::size_t head_dim,
                  std::size_t first, std::size_t end, std::size_t channel, float* output) {
   const std::size_t left = head_dim - channel;  // below a vector: its other lanes are not read
   Simd sums[Rows][Columns];
@@ -117,9 +117,13 @@ void weigh_pairs(const std::uint16_t* weights, const std::byte* const* tiles, st
   }
   const pair_rounding<Simd> rounding;
   for (std::size_t pair = first; pair < end; ++pair) {
-    const auto* values =
-        reinterpret_cast<const std::uint16_t*>(tiles[pair / kv_tile_pairs]) +
-        (pair % kv_tile_pairs * head_dim + channel) * 2;
+    const std::size_t tile = pair / kv_tile_pairs;
+    const std::size_t offset = (pair % kv_tile_pairs * head_dim + channel) * 2;
+    const auto* values = reinterpret_cast<const std::uint16_t*>(tiles.values[tile]) + offset;
+    if constexpr (Rows <= prefetch_rows_max) {
+      prefetch_lines<Columns * Simd::width * 2 * sizeof(std::uint16_t)>(
+          reinterpret_cast<const std::uint16_t*>(tiles.next_keys[tile]) + offset);
+    }
     typename Simd::pairs value[Columns];
 #pragma GCC unroll 16
     for (int c = 0; c < Columns; ++c) {
@@ -166,7 +170,7 @@ void score_row_pairs(const std::uint16_t* query, const segment_tiles& tiles, std
 
 /// Rows rows over all channels and token pairs first .. end - 1.
 template <class Simd, int Rows, bool FirstTokenOnly>
-void weigh_row_pairs(const std::uint16_t* weights, const std::byte* const* tiles,
+void weigh_row_pairs(const std::uint16_t* weights, const segment_tiles& tiles,
                      std::size_t head_dim, std::size_t first, std::size_t end, float* output) {
   if (first == end) return;
   constexpr int step = columns_for<Simd>(Rows);

@@ -17,11 +17,11 @@ namespace troupe::kernels {
 inline constexpr std::size_t attention_row_stride = attention_head_dim_max + 16;
 
 /// So few rows (decode) wait for memory rather than for arithmetic, and a tile is too short for the
-/// hardware to see a stream: score_tiles then asks for these V tiles and the next K tiles, a cache
-/// line every second d (a row of a 16-bit tile is half a line). It made a decode step of 16
-/// sequences at 900 tokens (330 MB of K and V) about 10 % shorter; attention over a cache that fits
-/// L2 became 12 % slower.
-inline constexpr int prefetch_rows_max = 4;
+/// hardware to see a stream. So scoring asks for the V tiles that will be weighed and for the next K tiles,
+/// and weighing asks for the K tiles that will be scored next, in the next segment or item: each
+/// half asks for about as much as it reads, and the memory is never idle.
+inline constexpr int prefetch_rows_max = 8;
+inline constexpr std::size_t cache_line_bytes = 64;
 
 /// Where the tiles of 16 keys of one segment are. Behind the last key tile come addresses that may
 /// be prefetched.
@@ -29,7 +29,17 @@ struct segment_tiles {
   static constexpr std::size_t ahead_max = 4;  // the most tiles that score_tiles takes at once
   const std::byte* keys[detail::attention_segment_tiles + ahead_max];
   const std::byte* values[detail::attention_segment_tiles];
+  const std::byte* next_keys[detail::attention_segment_tiles];  ///< scored after this segment; any address where there are none
 };
+
+/// Asks for the cache lines of some bytes, into L2: they are read later than what fits L1.
+template <std::size_t Bytes>
+inline __attribute__((always_inline)) void prefetch_lines(const void* from) {
+#pragma GCC unroll 16
+  for (std::size_t byte = 0; byte < Bytes; byte += cache_line_bytes) {
+    __builtin_prefetch(static_cast<const std::byte*>(from) + byte, 0, 2);
+  }
+}
 
 template <class Simd, kv_dtype Type>
 struct kv_elements {
@@ -123,7 +133,7 @@ void score_tiles(const float* query, const segment_tiles& tiles, std::size_t til
 /// sums[r][column] += sum over keys first .. end - 1 (of the segment) of weights[r][key] *
 /// V[key][column], for Rows rows and Columns vectors of channels that begin at channel.
 template <class Simd, kv_dtype Type, int Rows, int Columns>
-void weigh_values(const float* weights, const std::byte* const* tiles, std::size_t head_dim,
+void weigh_values(const float* weights, const segment_tiles& tiles, std::size_t head_dim,
                   std::size_t first, std::size_t end, std::size_t channel, float* output) {
   using elements = kv_elements<Simd, Type>;
   using element = typename elements::element;
@@ -140,9 +150,11 @@ void weigh_values(const float* weights, const std::byte* const* tiles, std::size
     const std::size_t tile = key / kv_tile_tokens;
     const std::size_t tile_end =
         (tile + 1) * kv_tile_tokens < end ? (tile + 1) * kv_tile_tokens : end;
-    const element* values =
-        reinterpret_cast<const element*>(tiles[tile]) + key % kv_tile_tokens * head_dim + channel;
-    for (; key < tile_end; ++key, values += head_dim) {
+    const std::size_t offset = key % kv_tile_tokens * head_dim + channel;
+    const element* values = reinterpret_cast<const element*>(tiles.values[tile]) + offset;
+    const element* next_keys = reinterpret_cast<const element*>(tiles.next_keys[tile]) + offset;
+    for (; key < tile_end; ++key, values += head_dim, next_keys += head_dim) {
+      if constexpr (Rows <= prefetch_rows_max) prefetch_lines<Columns * Simd::width * sizeof(element)>(next_keys);
       Simd value[Columns];
 #pragma GCC unroll 16
       for (int c = 0; c < Columns; ++c) {
@@ -169,7 +181,7 @@ void weigh_values(const float* weights, const std::byte* const* tiles, std::size
 
 /// The channels behind the last whole vector, one by one.
 template <class Simd, kv_dtype Type>
-void weigh_value_tail(const float* weights, const std::byte* const* tiles, std::size_t head_dim,
+void weigh_value_tail(const float* weights, const segment_tiles& tiles, std::size_t head_dim,
                       std::size_t first, std::size_t end, std::size_t rows, float* output) {
   using elements = kv_elements<Simd, Type>;
   using element = typename elements::element;
@@ -177,7 +189,7 @@ void weigh_value_tail(const float* weights, const std::byte* const* tiles, std::
     for (std::size_t r = 0; r < rows; ++r) {
       float sum = output[r * attention_row_stride + channel];
       for (std::size_t key = first; key < end; ++key) {
-        const element* value = reinterpret_cast<const element*>(tiles[key / kv_tile_tokens]) +
+        const element* value = reinterpret_cast<const element*>(tiles.values[key / kv_tile_tokens]) +
                                key % kv_tile_tokens * head_dim + channel;
         sum =
             __builtin_fmaf(weights[r * attention_row_stride + key], elements::load_one(value), sum);
@@ -216,7 +228,7 @@ void score_rows(const float* query, const segment_tiles& tiles, std::size_t tile
 
 /// Rows rows over all channels.
 template <class Simd, kv_dtype Type, int Rows>
-void weigh_rows(const float* weights, const std::byte* const* tiles, std::size_t head_dim,
+void weigh_rows(const float* weights, const segment_tiles& tiles, std::size_t head_dim,
                 std::size_t first, std::size_t end, float* output) {
   constexpr int step = columns_for<Simd>(Rows);
   const std::size_t whole = head_dim / Simd::width * Simd::width;

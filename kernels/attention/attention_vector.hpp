@@ -83,28 +83,52 @@ class attention_runner {
 
   /// Addresses of the segment's tiles; a tile that no row sees is never looked up. A segment begins
   /// with a block, because blocks divide segments.
-  void find_tiles(std::size_t first, std::size_t tile_count) {
-    const detail::attention_cache& cache = item_.cache;
-    const std::size_t tile_bytes = kv_tile_tokens * item_.head_dim * cache.element_bytes;
-    const block_index* block = cache.table + first / cache.block_tokens;
-    for (std::size_t tile = 0; tile < tile_count; ++block) {
-      const std::byte* at = cache.data + static_cast<std::size_t>(*block) * cache.block_bytes;
-      for (std::size_t token = 0; token < cache.block_tokens && tile < tile_count;
-           token += kv_tile_tokens, ++tile, at += tile_bytes) {
-        tiles_.keys[tile] = at;
-        tiles_.values[tile] = at + cache.values_offset;
-      }
+  void find_tiles(std::size_t segment, std::size_t tile_count) {
+    find_keys(item_, segment, tile_count, tiles_.keys);
+    for (std::size_t tile = 0; tile < tile_count; ++tile) {
+      tiles_.values[tile] = tiles_.keys[tile] + item_.cache.values_offset;
     }
     for (std::size_t i = 0; i < segment_tiles::ahead_max; ++i) {
       tiles_.keys[tile_count + i] = tiles_.keys[0];
     }
+    std::size_t next_count = 0;
+    if (segment + 1 < item_.segment_end) {
+      next_count = least(tile_count, tiles_in(item_, segment + 1));
+      find_keys(item_, segment + 1, next_count, tiles_.next_keys);
+    } else if (item_.next != nullptr) {
+      next_count = least(tile_count, tiles_in(*item_.next, item_.next->segment_first));
+      find_keys(*item_.next, item_.next->segment_first, next_count, tiles_.next_keys);
+    }
+    for (; next_count < tile_count; ++next_count) tiles_.next_keys[next_count] = tiles_.keys[0];
+  }
+
+  static void find_keys(const detail::attention_item& item, std::size_t segment,
+                        std::size_t tile_count, const std::byte** keys) {
+    const detail::attention_cache& cache = item.cache;
+    const std::size_t tile_bytes = kv_tile_tokens * item.head_dim * cache.element_bytes;
+    const block_index* block = cache.table + segment * attention_segment_tokens / cache.block_tokens;
+    for (std::size_t tile = 0; tile < tile_count; ++block) {
+      const std::byte* at = cache.data + static_cast<std::size_t>(*block) * cache.block_bytes;
+      for (std::size_t token = 0; token < cache.block_tokens && tile < tile_count;
+           token += kv_tile_tokens, ++tile, at += tile_bytes) {
+        keys[tile] = at;
+      }
+    }
+  }
+
+  static std::size_t least(std::size_t a, std::size_t b) { return a < b ? a : b; }
+
+  /// Tiles of a segment that an item's last position sees.
+  static std::size_t tiles_in(const detail::attention_item& item, std::size_t segment) {
+    const std::size_t seen = item.position_first + item.position_count - segment * attention_segment_tokens;
+    const std::size_t keys = seen < attention_segment_tokens ? seen : attention_segment_tokens;
+    return (keys + kv_tile_tokens - 1) / kv_tile_tokens;
   }
 
   void run_segment(std::size_t segment, segment_rows& out) {
     const std::size_t first = segment * attention_segment_tokens;
-    const std::size_t last_keys = keys_in_segment(item_.position_count - 1, first);
-    const std::size_t tile_count = (last_keys + kv_tile_tokens - 1) / kv_tile_tokens;
-    find_tiles(first, tile_count);
+    const std::size_t tile_count = tiles_in(item_, segment);
+    find_tiles(segment, tile_count);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
       float* const scores = scores_ + row * attention_row_stride;
       if constexpr (in_pairs) {
@@ -177,7 +201,7 @@ class attention_runner {
     if constexpr (in_pairs) return weigh_pairs_of_keys(first, out);
     const std::size_t common = keys_in_segment(0, first);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
-      weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_.values,
+      weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_,
                                    item_.head_dim, 0, common,
                                    out.output + row * attention_row_stride);
     });
@@ -186,7 +210,7 @@ class attention_runner {
       if (end == common) break;
       for_row_blocks<Simd>(item_.head_count, [&]<int Rows>(std::size_t head) {
         const std::size_t row = position * item_.head_count + head;
-        weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_.values,
+        weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_,
                                      item_.head_dim, common, end,
                                      out.output + row * attention_row_stride);
       });
@@ -198,7 +222,7 @@ class attention_runner {
     const auto weigh_block = [&]<int Rows, bool FirstTokenOnly>(std::size_t row, std::size_t begin,
                                                                 std::size_t end) {
       weigh_row_pairs<Simd, Rows, FirstTokenOnly>(weights_ + row * attention_pair_stride,
-                                                  tiles_.values, item_.head_dim, begin, end,
+                                                  tiles_, item_.head_dim, begin, end,
                                                   out.output + row * attention_row_stride);
     };
     const std::size_t common = keys_in_segment(0, first) / 2;
