@@ -103,7 +103,8 @@ void add_engine(table& rows) {
               "Share of a GPU's memory that weights and KV cache may take.");
   rows.later();
   rows.number("cpu_kv_cache_gib", top<&server::cpu_kv_cache_gib>, 0, 65'536, "GiB",
-              "Host memory for KV blocks; 0: automatic, up to 1 GiB or a quarter of free memory.");
+              "Host memory for KV blocks, taken in the background after the start; 0: automatic, up to 1 GiB or a quarter of "
+              "free memory.");
   rows.number("kv_offload_gib", top<&server::kv_offload_gib>, 0, 65'536, "GiB",
               "Host memory for blocks that the cache has to give up; 0: they are dropped.");
   rows.choice("kv_cache_dtype", top<&server::kv_cache_dtype>, {"f16", "bf16", "f32"},

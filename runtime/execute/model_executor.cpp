@@ -34,6 +34,7 @@ model_executor::model_executor(std::shared_ptr<const loaded_model> model, const 
       forward_(model_->description, model_->weights, cache_, pool_, model_->weights.instruction_set(),
                options.max_tokens_per_step) {
   for (std::size_t i = 0; i < pool_.thread_count(); ++i) samplers_.emplace_back(vocab_size_);
+  cache_.populate_in_background();
 }
 
 step_result model_executor::execute(const step_plan& plan) {

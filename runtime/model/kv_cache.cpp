@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -44,23 +45,39 @@ kv_cache::kv_cache(kv_cache&& other) noexcept
     : layout_(other.layout_),
       layer_count_(other.layer_count_),
       block_count_(other.block_count_),
-      data_(std::exchange(other.data_, nullptr)) {}
+      data_(std::exchange(other.data_, nullptr)),
+      populator_(std::move(other.populator_)) {}
 
 kv_cache& kv_cache::operator=(kv_cache&& other) noexcept {
   std::swap(layout_, other.layout_);
   std::swap(layer_count_, other.layer_count_);
   std::swap(block_count_, other.block_count_);
   std::swap(data_, other.data_);
+  std::swap(populator_, other.populator_);
   return *this;
 }
 
 kv_cache::~kv_cache() {
+  populator_.reset();
   if (data_ != nullptr) ::munmap(data_, size_bytes());
 }
 
 kernels::kv_layer kv_cache::layer(std::size_t index) const noexcept {
   TROUPE_CHECK(index < layer_count_);
   return {.data = data_ + index * layer_bytes(), .block_count = block_count_};
+}
+
+void kv_cache::populate_in_background() {
+  constexpr std::size_t large_page_bytes = std::size_t{2} << 20;
+  const std::size_t stride = std::max<std::size_t>(large_page_bytes / layout_.block_bytes(), 1);  // blocks
+  std::vector<page_populator::range> ranges;
+  for (std::size_t block = 0; block < block_count_; block += stride) {
+    const std::size_t bytes = std::min(stride, block_count_ - block) * layout_.block_bytes();
+    for (std::size_t index = 0; index < layer_count_; ++index) {
+      ranges.push_back({data_ + index * layer_bytes() + block * layout_.block_bytes(), bytes});
+    }
+  }
+  populator_ = std::make_unique<page_populator>(std::move(ranges));
 }
 
 void kv_cache::copy_block(block_index from, block_index to) {

@@ -5,19 +5,20 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "kernels/attention/attention.hpp"
 #include "kernels/base/index_types.hpp"
+#include "kernels/base/page_populator.hpp"
 #include "kernels/base/result.hpp"
 
 namespace troupe {
 
 class kv_cache {
  public:
-  /// Reserves zero pages, huge where the system grants them; the system hands them out at first
-  /// touch. Error: out_of_memory, with the size.
+  /// Reserves zero pages, huge where the system grants them. Error: out_of_memory, with the size.
   static result<kv_cache> create(const kernels::kv_layout& layout, std::size_t layer_count,
                                  std::size_t block_count);
   kv_cache(kv_cache&& other) noexcept;
@@ -29,6 +30,10 @@ class kv_cache {
   [[nodiscard]] std::size_t block_count() const noexcept { return block_count_; }
   [[nodiscard]] std::size_t size_bytes() const noexcept { return layer_bytes() * layer_count_; }
   [[nodiscard]] kernels::kv_layer layer(std::size_t index) const noexcept;
+
+  /// From now on the system hands out the pages in the background, those of low blocks first, instead of at their
+  /// first use. The pool gives out low blocks first, too.
+  void populate_in_background();
 
   /// Copies a block's contents in every layer, for copy on write.
   void copy_block(block_index from, block_index to);
@@ -52,6 +57,7 @@ class kv_cache {
   std::size_t layer_count_ = 0;
   std::size_t block_count_ = 0;
   std::byte* data_ = nullptr;
+  std::unique_ptr<page_populator> populator_;  // never outlives the mapping
 };
 
 }  // namespace troupe

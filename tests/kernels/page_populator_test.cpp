@@ -1,0 +1,75 @@
+// Pages arrive without being touched, and what stood in them stays.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "kernels/base/page_populator.hpp"
+
+using namespace troupe;
+
+namespace {
+
+/// Anonymous memory that nobody has touched.
+class fresh_pages {
+ public:
+  explicit fresh_pages(std::size_t size_bytes)
+      : size_bytes_(size_bytes),
+        data_(::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+    REQUIRE(data_ != MAP_FAILED);
+  }
+  ~fresh_pages() { ::munmap(data_, size_bytes_); }
+  fresh_pages(const fresh_pages&) = delete;
+  fresh_pages& operator=(const fresh_pages&) = delete;
+
+  [[nodiscard]] std::byte* data() const { return static_cast<std::byte*>(data_); }
+
+  [[nodiscard]] bool all_resident(std::size_t offset, std::size_t bytes) const {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    std::vector<unsigned char> flags(bytes / page);
+    if (::mincore(data() + offset, bytes, flags.data()) != 0) return false;
+    for (const unsigned char flag : flags) {
+      if ((flag & 1U) == 0) return false;
+    }
+    return true;
+  }
+
+  [[nodiscard]] bool becomes_resident(std::size_t offset, std::size_t bytes) const {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!all_resident(offset, bytes)) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+
+ private:
+  std::size_t size_bytes_;
+  void* data_;
+};
+
+constexpr std::size_t mib = std::size_t{1} << 20;
+
+}  // namespace
+
+TEST_CASE("a populator brings the pages of its ranges and changes no byte") {
+  const fresh_pages pages(32 * mib);
+  std::memcpy(pages.data() + 5 * mib, "kept", 4);
+  CHECK_FALSE(pages.all_resident(16 * mib, 8 * mib));
+  const page_populator populator({{pages.data() + 16 * mib, 8 * mib}, {pages.data(), 7 * mib + 100}});
+  CHECK(pages.becomes_resident(16 * mib, 8 * mib));
+  CHECK(pages.becomes_resident(0, 7 * mib));
+  CHECK(std::memcmp(pages.data() + 5 * mib, "kept", 4) == 0);
+  CHECK(pages.data()[20 * mib] == std::byte{0});
+}
+
+TEST_CASE("a populator that is not wanted any more stops") {
+  const fresh_pages pages(256 * mib);
+  for (int i = 0; i < 20; ++i) page_populator({{pages.data(), 256 * mib}});
+  CHECK(pages.data()[0] == std::byte{0});
+}
