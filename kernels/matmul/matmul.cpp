@@ -90,7 +90,7 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
 
 // Rows row_first .. of one tile, panels first_panel ..
 void run_tile(const matmul_job& job, const output_range& range, std::size_t first_panel,
-              std::size_t panel_count) {
+              std::size_t panel_count, const std::uint8_t* next_panel) {
   const packed_matrix::state& weight = job.weight->packed();
   const matmul_kernels& kernels = kernels_of(weight.set);
   const std::uint8_t* panels = weight.panels + first_panel * weight.panel_bytes;
@@ -100,7 +100,7 @@ void run_tile(const matmul_job& job, const output_range& range, std::size_t firs
                             range.output_count};
   if (weight.quantized) {
     kernels.quantized({weight.format, weight.wide_scales, weight.offset_shift, panels,
-                       weight.panel_bytes, panel_count, weight.group_count(),
+                       weight.panel_bytes, panel_count, next_panel, weight.group_count(),
                        job.quantized->tile(range.row_first / tile_rows), range.row_count, output});
   } else {
     kernels.floats({weight.format, panels, weight.panel_bytes, panel_count, weight.column_count,
@@ -109,10 +109,20 @@ void run_tile(const matmul_job& job, const output_range& range, std::size_t firs
   }
 }
 
+const std::uint8_t* panel_of(const matmul_job& job, std::size_t panel) {
+  const packed_matrix::state& weight = job.weight->packed();
+  return weight.panels + panel * weight.panel_bytes;
+}
+
+std::size_t first_panel_of(const set_plan& plan, std::size_t task) {
+  return task / plan.row_tasks * plan.panels_per_task;
+}
+
+// next_panel: what this thread will probably read afterwards.
 void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count,
-              std::size_t task) {
+              std::size_t task, const std::uint8_t* next_panel) {
   const packed_matrix::state& weight = first_weight(set);
-  const std::size_t first_panel = task / plan.row_tasks * plan.panels_per_task;
+  const std::size_t first_panel = first_panel_of(plan, task);
   const std::size_t panel_count =
       std::min(plan.panels_per_task, weight.panel_count() - first_panel);
   const std::size_t first_row = task % plan.row_tasks * plan.row_tiles_per_task * tile_rows;
@@ -123,10 +133,55 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
       std::min(weight.row_count - range.output_first, panel_count * panel_outputs);
   for (range.row_first = first_row; range.row_first < end_row; range.row_first += tile_rows) {
     range.row_count = std::min(tile_rows, end_row - range.row_first);
-    for (const matmul_job& job : set.jobs) run_tile(job, range, first_panel, panel_count);
+    const bool is_last_tile = range.row_first + tile_rows >= end_row;
+    for (std::size_t i = 0; i < set.jobs.size(); ++i) {
+      const bool is_last_job = i + 1 == set.jobs.size();
+      const std::uint8_t* const next =
+          is_last_tile && is_last_job ? next_panel
+                                      : panel_of(set.jobs[is_last_job ? 0 : i + 1], first_panel);
+      run_tile(set.jobs[i], range, first_panel, panel_count, next);
+    }
     set.epilogue(range);
   }
 }
+
+// A region's tasks: those of its sets, one after another.
+class region {
+ public:
+  region(std::span<const matmul_set> sets, std::size_t row_count, std::size_t task_cycles)
+      : sets_(sets), row_count_(row_count) {
+    for (std::size_t i = 0; i < sets.size(); ++i) {
+      plans_[i] = plan_set(sets[i], row_count, task_cycles);
+      task_count_ += plans_[i].task_count();
+    }
+  }
+
+  [[nodiscard]] std::size_t task_count() const { return task_count_; }
+
+  // next_task: what the same thread will probably run afterwards, if the region has it.
+  void run(std::size_t task, std::size_t next_task) const {
+    const place next = place_of(next_task < task_count_ ? next_task : task);
+    const place now = place_of(task);
+    run_task(sets_[now.set], plans_[now.set], row_count_, now.task,
+             panel_of(sets_[next.set].jobs[0], first_panel_of(plans_[next.set], next.task)));
+  }
+
+ private:
+  struct place {
+    std::size_t set, task;
+  };
+
+  [[nodiscard]] place place_of(std::size_t task) const {
+    std::size_t set = 0;
+    while (task >= plans_[set].task_count()) task -= plans_[set++].task_count();
+    return {set, task};
+  }
+
+  std::span<const matmul_set> sets_;
+  std::size_t row_count_;
+  std::array<set_plan, matmul_sets_max> plans_;
+  std::size_t task_count_ = 0;
+};
 
 void check_job(const matmul_job& job, std::size_t row_count) {
   TROUPE_CHECK(job.weight != nullptr && job.output != nullptr);
@@ -178,16 +233,9 @@ void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool
   }
   const std::size_t task_cycles =
       std::max(task_cycles_min, cycles / (pool.thread_count() * tasks_per_thread));
-  std::array<set_plan, matmul_sets_max> plans;
-  std::size_t task_count = 0;
-  for (std::size_t i = 0; i < sets.size(); ++i) {
-    plans[i] = plan_set(sets[i], row_count, task_cycles);
-    task_count += plans[i].task_count();
-  }
-  pool.parallel_for(task_count, [&](std::size_t task, std::size_t) {
-    std::size_t i = 0;
-    while (task >= plans[i].task_count()) task -= plans[i++].task_count();
-    run_task(sets[i], plans[i], row_count, task);
+  const region work(sets, row_count, task_cycles);
+  pool.parallel_for(work.task_count(), [&](std::size_t task, std::size_t) {
+    work.run(task, task + pool.thread_count());
   });
 }
 

@@ -206,7 +206,8 @@ void multiply_panel(const quantized_tile& tile, std::size_t index, std::size_t f
   // The next panel comes in while the first rows use this one.
   const std::size_t prefetch_bytes =
       first_row == 0 ? tile.panel_bytes / tile.group_count / 64 * 64 + 64 : 0;
-  const std::uint8_t* prefetched = panel + tile.panel_bytes;
+  const std::uint8_t* prefetched =
+      index + 1 < tile.panel_count ? panel + tile.panel_bytes : tile.next_panel;
   __m256 y[2][Rows];
   for (int b = 0; b < Rows; ++b) y[0][b] = y[1][b] = _mm256_setzero_ps();
   const activation_group* x = tile.activations;

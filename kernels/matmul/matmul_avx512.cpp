@@ -116,13 +116,13 @@ TROUPE_INLINE void multiply_rows(const activation_group& x, const __m512i (&w)[8
 
 template <packing Format, int Rows>
 TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t* panel,
-                                  __m512 (&y)[Rows]) {
+                                  const std::uint8_t* next, __m512 (&y)[Rows]) {
   constexpr bool inline_minimum = Rows <= inline_minimum_rows_max<Format>;
   const std::uint8_t* scales = panel + tile.group_count * group_bytes<Format>;
   const __m128i shift = _mm_cvtsi32_si128(tile.offset_shift);
-  // The next panel comes in while this one is used: it follows in memory, or is the next task's.
+  // The next panel comes in while this one is used.
   const std::size_t prefetch_bytes = tile.panel_bytes / tile.group_count / 64 * 64 + 64;
-  const std::uint8_t* prefetched = panel + tile.panel_bytes;
+  const std::uint8_t* prefetched = next;
 
   __m512 minima[minimum<Format> ? Rows : 1];
   if constexpr (minimum<Format> && !inline_minimum) accumulate_minima(tile, scales, minima);
@@ -183,7 +183,8 @@ void multiply_panels(const quantized_tile& tile) {
   const std::uint8_t* panel = tile.panels;
   for (std::size_t index = 0; index < tile.panel_count; ++index, panel += tile.panel_bytes) {
     __m512 y[Rows];
-    multiply_panel<Format>(tile, panel, y);
+    const bool is_last = index + 1 == tile.panel_count;
+    multiply_panel<Format>(tile, panel, is_last ? tile.next_panel : panel + tile.panel_bytes, y);
     store_panel(tile.output, index, tile.row_count, y);
   }
 }
