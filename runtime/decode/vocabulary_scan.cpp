@@ -1,50 +1,13 @@
-// Plain loops over fixed-size blocks, with as many independent lanes as hide the latency of max and
-// add.
 #include "runtime/decode/vocabulary_scan.hpp"
 
 #include <algorithm>
-#include <array>
 #include <functional>
 
 namespace troupe {
-namespace {
-
-constexpr std::size_t lane_count = 16;  // four SSE registers
-static_assert(scan_block_tokens % lane_count == 0);
-
-// `value > best ? value : best` is false for NaN, which therefore never wins.
-float max_of_block(const float* logits) noexcept {
-  std::array<float, lane_count> best;
-  best.fill(no_logit);
-  for (std::size_t i = 0; i < scan_block_tokens; i += lane_count) {
-    for (std::size_t j = 0; j < lane_count; ++j) {
-      const float value = logits[i + j];
-      best[j] = value > best[j] ? value : best[j];
-    }
-  }
-  for (std::size_t width = lane_count / 2; width > 0; width /= 2) {
-    for (std::size_t j = 0; j < width; ++j) {
-      best[j] = best[j + width] > best[j] ? best[j + width] : best[j];
-    }
-  }
-  return best[0];
-}
-
-float max_of_tail(std::span<const float> logits) noexcept {
-  float best = no_logit;
-  for (const float value : logits) best = value > best ? value : best;
-  return best;
-}
-
-}  // namespace
 
 void fill_block_maxima(std::span<const float> logits, std::vector<float>& maxima) {
-  const std::size_t whole = logits.size() / scan_block_tokens;
   maxima.resize((logits.size() + scan_block_tokens - 1) / scan_block_tokens);
-  for (std::size_t b = 0; b < whole; ++b) {
-    maxima[b] = max_of_block(logits.data() + b * scan_block_tokens);
-  }
-  if (whole < maxima.size()) maxima[whole] = max_of_tail(logits.subspan(whole * scan_block_tokens));
+  kernels::fill_block_maxima(best_isa(), logits, maxima);  // every variant gives the same
 }
 
 candidate largest(std::span<const float> logits, std::span<const float> block_maxima) {

@@ -1,7 +1,6 @@
 // Passes over a row of logits: block maxima, the largest k, sums of exponentials. Tokens are
 // ordered by (logit descending, id ascending), so that every selection is unique. NaN counts as
-// -infinity everywhere. Loops are plain and fixed in order: the compiler vectorizes them, no
-// instruction set changes a result.
+// -infinity everywhere. No instruction set changes a result.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +9,14 @@
 #include <span>
 #include <vector>
 
+#include "kernels/block_maxima/block_maxima.hpp"
+
 namespace troupe {
 
 inline constexpr float no_logit = -std::numeric_limits<float>::infinity();
 
-/// Tokens that share one maximum: a cache line multiple, and small enough that a block is cheap to
-/// visit.
-inline constexpr std::size_t scan_block_tokens = 64;
+/// Tokens that share one maximum: few enough that a block is cheap to visit.
+inline constexpr std::size_t scan_block_tokens = kernels::maxima_block;
 
 /// One token with its (processed) logit.
 struct candidate {

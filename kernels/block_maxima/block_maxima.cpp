@@ -1,0 +1,23 @@
+#include "kernels/block_maxima/block_maxima.hpp"
+
+#include <limits>
+
+#include "kernels/base/check.hpp"
+
+namespace troupe::kernels {
+
+void fill_block_maxima(isa set, std::span<const float> values, std::span<float> maxima) {
+  TROUPE_CHECK(maxima.size() == (values.size() + maxima_block - 1) / maxima_block);
+  const std::size_t whole = values.size() / maxima_block;
+  switch (set) {
+    case isa::reference: detail::block_maxima_ref(values.data(), whole, maxima.data()); break;
+    case isa::avx2: detail::block_maxima_avx2(values.data(), whole, maxima.data()); break;
+    case isa::avx512: detail::block_maxima_avx512(values.data(), whole, maxima.data()); break;
+  }
+  if (whole == maxima.size()) return;
+  float largest = -std::numeric_limits<float>::infinity();
+  for (const float value : values.subspan(whole * maxima_block)) largest = value > largest ? value : largest;
+  maxima[whole] = largest;
+}
+
+}  // namespace troupe::kernels
