@@ -309,15 +309,8 @@ void floats(const float_tile& tile) {
   }
 }
 
-// What up to 16 groups of a row have in common, a group a lane.
-struct group_lanes {
-  alignas(64) std::int32_t magnitude[16];   // of the largest value, as bits
-  alignas(64) float factor[16];             // 127 / max; 0 where that is not a finite number
-  alignas(64) float scale[16];              // max / 127
-  alignas(64) float scaled_sum[16];
-  alignas(64) std::int32_t first_half[16];
-  alignas(64) std::int32_t total[16];
-};
+// Groups of a row that are quantized together: their horizontal sums and maxima share shuffles.
+constexpr std::size_t quantized_together = 4;
 
 struct group_values {
   __m512 first, second;
@@ -332,70 +325,89 @@ TROUPE_INLINE group_values load_group(const float* x, std::size_t left) {
 }
 
 // As integers, so that a NaN is the largest magnitude of all.
-TROUPE_INLINE std::int32_t largest_magnitude(const group_values& x) {
+TROUPE_INLINE __m512i magnitudes(const group_values& x) {
   const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
-  const __m512i larger = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(x.first), magnitude),
-                                          _mm512_and_si512(_mm512_castps_si512(x.second), magnitude));
-  const __m256i eight =
-      _mm256_max_epi32(_mm512_castsi512_si256(larger), _mm512_extracti64x4_epi64(larger, 1));
-  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
-  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
-  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1));
-  return _mm_cvtsi128_si32(four);
+  return _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(x.first), magnitude),
+                          _mm512_and_si512(_mm512_castps_si512(x.second), magnitude));
 }
 
-// Values, and their sums by vpsadbw, which is unsigned: offset by 128 each.
-TROUPE_INLINE void quantize_group(const group_values& x, float factor, std::int8_t* values,
-                                  std::int32_t& first_half, std::int32_t& total) {
+// Lane i of the result is the largest of m[i].
+TROUPE_INLINE __m128i largest_of_each(const __m512i (&m)[quantized_together]) {
+  const __m512i ab = _mm512_max_epi32(_mm512_unpacklo_epi32(m[0], m[1]), _mm512_unpackhi_epi32(m[0], m[1]));
+  const __m512i cd = _mm512_max_epi32(_mm512_unpacklo_epi32(m[2], m[3]), _mm512_unpackhi_epi32(m[2], m[3]));
+  const __m512i all = _mm512_max_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  const __m256i half = _mm256_max_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+  return _mm_max_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+TROUPE_INLINE __m256i round_group(const group_values& x, float factor) {
   const __m512 by = _mm512_set1_ps(factor);
   // A factor of zero stands for all zeros, also where x is infinite or no number.
   const __mmask16 usable = factor > 0.0f ? __mmask16{0xFFFF} : __mmask16{0};
   const __m512i first = _mm512_maskz_cvtps_epi32(usable, _mm512_mul_ps(x.first, by));
   const __m512i second = _mm512_maskz_cvtps_epi32(usable, _mm512_mul_ps(x.second, by));
-  const __m256i q = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(first)),
-                                            _mm512_cvtepi32_epi8(second), 1);
-  _mm256_store_si256(reinterpret_cast<__m256i*>(values), q);
-  const __m256i flipped = _mm256_xor_si256(q, _mm256_set1_epi8(static_cast<char>(0x80)));
-  const __m256i quarters = _mm256_sad_epu8(flipped, _mm256_setzero_si256());
-  const __m256i halves = _mm256_add_epi64(quarters, _mm256_shuffle_epi32(quarters, 0x4E));
-  const __m128i sum =
-      _mm_add_epi64(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
-  first_half = _mm_cvtsi128_si32(_mm256_castsi256_si128(halves)) - 16 * 128;
-  total = _mm_cvtsi128_si32(sum) - 32 * 128;
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(first)),
+                                 _mm512_cvtepi32_epi8(second), 1);
+}
+
+struct half_sums {
+  __m128i first, second;  // a group a lane
+};
+
+TROUPE_INLINE half_sums sum_halves(const __m256i (&q)[quantized_together]) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  const auto quads = [&](__m256i low, __m256i high) {
+    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones,
+                               _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+  };
+  // Each 128-bit lane is a half of a group: (0, 1) and (2, 3).
+  const __m512i a = quads(q[0], q[1]), b = quads(q[2], q[3]);
+  const __m512i pairs = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+  const __m512i sums = _mm512_add_epi32(pairs, _mm512_shuffle_epi32(pairs, _MM_PERM_BADC));
+  // Lanes 0, 1: first half of groups 0 and 2; 4, 5: their second; 8, 9 and 12, 13: groups 1 and 3.
+  const __m512i order = _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 0, 0, 0, 0, 0, 0, 0, 0);
+  const __m256i sorted = _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, sums));
+  return {_mm256_castsi256_si128(sorted), _mm256_extracti128_si256(sorted, 1)};
 }
 
 void quantize(const float* x, std::size_t column_count, const row_target& target) {
   const std::size_t group_count = (column_count + 31) / 32;
   const std::size_t part = target.row_in_tile / part_rows, r = target.row_in_tile % part_rows;
-  group_lanes lanes{};
-  for (std::size_t base = 0; base < group_count; base += 16) {
-    const std::size_t count = group_count - base < 16 ? group_count - base : 16;
-    for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t base = 0; base < group_count; base += quantized_together) {
+    const std::size_t left = group_count - base;
+    const std::size_t count = left < quantized_together ? left : quantized_together;
+    group_values values[quantized_together];
+    __m512i magnitude[quantized_together];
+    for (std::size_t i = 0; i < quantized_together; ++i) {
       const std::size_t at = (base + i) * 32;
-      lanes.magnitude[i] = largest_magnitude(load_group(x + at, column_count - at));
+      values[i] = i < count ? load_group(x + at, column_count - at)
+                            : group_values{_mm512_setzero_ps(), _mm512_setzero_ps()};
+      magnitude[i] = magnitudes(values[i]);
     }
-    const __m512 max = _mm512_load_ps(lanes.magnitude);
-    const __m512 limit = _mm512_set1_ps(127.0f);
-    const __m512 inverse = _mm512_div_ps(limit, max);
-    const __mmask16 usable = _mm512_cmp_ps_mask(inverse, _mm512_setzero_ps(), _CMP_GT_OQ) &
-                             _mm512_cmp_ps_mask(inverse, _mm512_set1_ps(FLT_MAX), _CMP_LE_OQ);
-    const __m512 scale = _mm512_div_ps(max, limit);
-    _mm512_store_ps(lanes.factor, _mm512_maskz_mov_ps(usable, inverse));
-    _mm512_store_ps(lanes.scale, scale);
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t at = (base + i) * 32;
-      quantize_group(load_group(x + at, column_count - at), lanes.factor[i],
-                     target.groups[base + i].part[part].values[r], lanes.first_half[i],
-                     lanes.total[i]);
-    }
-    const __m512 totals = _mm512_cvtepi32_ps(_mm512_load_si512(lanes.total));
-    _mm512_store_ps(lanes.scaled_sum, _mm512_mul_ps(scale, totals));
+    const __m128 max = _mm_castsi128_ps(largest_of_each(magnitude));
+    const __m128 limit = _mm_set1_ps(127.0f);
+    const __m128 inverse = _mm_div_ps(limit, max);
+    const __mmask8 usable = _mm_cmp_ps_mask(inverse, _mm_setzero_ps(), _CMP_GT_OQ) &
+                            _mm_cmp_ps_mask(inverse, _mm_set1_ps(FLT_MAX), _CMP_LE_OQ);
+    const __m128 scale = _mm_div_ps(max, limit);
+    alignas(16) float factors[quantized_together], scales[quantized_together], scaled_sums[quantized_together];
+    alignas(16) std::int32_t firsts[quantized_together], totals[quantized_together];
+    _mm_store_ps(factors, _mm_maskz_mov_ps(usable, inverse));
+    __m256i q[quantized_together];
+    for (std::size_t i = 0; i < quantized_together; ++i) q[i] = round_group(values[i], factors[i]);
+    const half_sums sums = sum_halves(q);
+    const __m128i total = _mm_add_epi32(sums.first, sums.second);
+    _mm_store_ps(scales, scale);
+    _mm_store_ps(scaled_sums, _mm_mul_ps(scale, _mm_cvtepi32_ps(total)));
+    _mm_store_si128(reinterpret_cast<__m128i*>(firsts), sums.first);
+    _mm_store_si128(reinterpret_cast<__m128i*>(totals), total);
     for (std::size_t i = 0; i < count; ++i) {
       activation_part& rows = target.groups[base + i].part[part];
-      rows.scale[r] = lanes.scale[i];
-      rows.scaled_sum[r] = lanes.scaled_sum[i];
-      rows.total[r] = lanes.total[i];
-      rows.first_half[r] = lanes.first_half[i];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(rows.values[r]), q[i]);
+      rows.scale[r] = scales[i];
+      rows.scaled_sum[r] = scaled_sums[i];
+      rows.total[r] = totals[i];
+      rows.first_half[r] = firsts[i];
     }
   }
 }
