@@ -277,7 +277,7 @@ def test_wrong_http(http):
     assert http.post("/v1/completions", content=b"\xff").status_code == 400
     assert http.get("/nowhere").status_code == 404
     refused = http.get("/v1/completions")
-    assert refused.status_code == 405 and refused.headers["allow"] == "POST"
+    assert refused.status_code == 405 and refused.headers["allow"] == "POST, OPTIONS"
     assert http.post("/v1/completions", json={"prompt": "x"},
                      headers={"X-Troupe-Lane": "express"}).status_code == 400
     for reply in (refused, http.get("/nowhere")):
