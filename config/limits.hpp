@@ -133,8 +133,11 @@ inline constexpr std::uint64_t open_files_wanted = 65'536;
 
 /// Connections at once. Each costs a file descriptor and about 20 KiB when idle.
 inline constexpr std::size_t http_session_count_max = 1'024;
-/// Connections beyond that which are told so (503) at the same time; more are closed without a word.
-inline constexpr std::size_t http_refused_session_count_max = 16;
+/// Connections beyond that at the same time: each may ask one question of a probe (/health, /metrics, /version) and
+/// hears 503 to anything else. More are closed without a word.
+inline constexpr std::size_t http_reserve_session_count_max = 16;
+/// How long such a connection may take to ask: places in the reserve come free soon.
+inline constexpr std::uint32_t http_reserve_ms_max = 2'000;
 /// Request line and header fields.
 inline constexpr std::uint32_t http_header_bytes_max = 16'384;
 /// Bodies of all connections together, from their arrival until they are parsed.

@@ -14,6 +14,12 @@
 namespace troupe {
 namespace {
 
+std::string unknown_key(const std::string& path) {
+  const std::string nearest = nearest_config_key(path);
+  const std::string hint = nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?";
+  return "unknown key \"" + path + "\"" + hint;
+}
+
 class yaml_reader {
  public:
   yaml_reader(server_config& config, std::string_view name) : config_(config), name_(name) {}
@@ -59,8 +65,7 @@ class yaml_reader {
   result<void> read_key(const YAML::Node& name, const YAML::Node& item, const std::string& path) {
     const config_key* key = find_config_key(path);
     if (key == nullptr)
-      return refuse(
-          name, "unknown key \"" + path + "\"; did you mean \"" + nearest_config_key(path) + "\"?");
+      return refuse(name, unknown_key(path));
     const auto [earlier, is_new] = seen_.emplace(key->path, name.Mark().line + 1);
     if (!is_new)
       return refuse(name, key->path + " is already set in line " + std::to_string(earlier->second));
@@ -95,8 +100,7 @@ std::vector<std::string> split_list(const std::string& text) {
 result<void> apply_override(server_config& config, const config_override& given) {
   const config_key* key = find_config_key(given.key);
   if (key == nullptr)
-    return error{errc::invalid_argument, "unknown key \"" + given.key + "\"; did you mean \"" +
-                                             nearest_config_key(given.key) + "\"?"};
+    return error{errc::invalid_argument, unknown_key(given.key)};
   const bool is_list = std::holds_alternative<std::vector<std::string>*>(key->field(config));
   const auto texts = is_list ? split_list(given.value) : std::vector<std::string>{given.value};
   auto outcome = set_config_value(config, *key, texts);

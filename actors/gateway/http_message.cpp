@@ -58,7 +58,8 @@ std::string date_now() {
 std::string format_head(unsigned status, std::string_view content_type, const http_fields& fields,
                         bool keep_alive) {
   std::string out = fmt::format(
-      "HTTP/1.1 {} {}\r\nServer: troupe\r\nDate: {}\r\nContent-Type: {}\r\nConnection: {}\r\n",
+      "HTTP/1.1 {} {}\r\nServer: troupe\r\nDate: {}\r\nContent-Type: {}\r\nConnection: {}\r\n"
+      "Access-Control-Allow-Origin: *\r\n",
       status, reason_of(status), date_now(), content_type, keep_alive ? "keep-alive" : "close");
   for (const auto& [name, value] : fields) {
     out.append(name).append(": ").append(value).append("\r\n");

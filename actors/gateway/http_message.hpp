@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -20,6 +21,7 @@ struct http_head {
   std::string path;                 ///< the target without query, scheme and authority
   std::string authorization;        ///< empty: absent
   std::optional<std::string> lane;  ///< X-Troupe-Lane
+  std::size_t host_count = 1;       ///< Host fields
   bool expects_continue = false;
   bool keep_alive = true;
   bool version_1_0 = false;  ///< chunked transfer coding does not exist there

@@ -49,7 +49,7 @@ class http_server final : public http_port {
     sessions_shared_.bodies = std::make_shared<byte_budget>(options.bounds.bodies_bytes_max);
     sessions_shared_.on_closed = [this](std::uint64_t id) {
       sessions_.erase(id);
-      refused_ids_.erase(id);
+      reserve_ids_.erase(id);
       end_if_drained();
     };
     accept_next();
@@ -106,19 +106,18 @@ class http_server final : public http_port {
   }
 
   void open_session(tcp::socket socket) {
-    const std::size_t count_max = sessions_shared_.bounds.session_count_max;
-    const bool is_full = sessions_.size() - refused_ids_.size() >= count_max;
-    if (is_full && refused_ids_.size() >= limits::http_refused_session_count_max) return;
+    const http_bounds& bounds = sessions_shared_.bounds;
+    const bool is_full = sessions_.size() - reserve_ids_.size() >= bounds.session_count_max;
+    if (is_full && reserve_ids_.size() >= bounds.reserve_session_count_max) return;
     asio_error ignored;
     // Events are small and each is waited for: Nagle would hold every second one back.
     socket.set_option(tcp::no_delay(true), ignored);
     const std::uint64_t id = next_session_id_++;
-    const auto session = std::make_shared<http_session>(std::move(socket), id, sessions_shared_);
+    const auto session =
+        std::make_shared<http_session>(std::move(socket), id, sessions_shared_, is_full);
     sessions_.emplace(id, session);
-    if (!is_full) return session->start();
-    refused_ids_.insert(id);
-    session->refuse(make_error_reply(
-        {errc::overloaded, fmt::format("all {} connections are taken", count_max)}, 503));
+    if (is_full) reserve_ids_.insert(id);
+    session->start();
   }
 
   void take_inbox() {
@@ -180,7 +179,7 @@ class http_server final : public http_port {
   http_service service_;
   http_session_context sessions_shared_;
   std::unordered_map<std::uint64_t, std::shared_ptr<http_session>> sessions_;
-  std::unordered_set<std::uint64_t> refused_ids_;  ///< those that only hear why they are not served
+  std::unordered_set<std::uint64_t> reserve_ids_;  ///< those beyond the limit, for probes
   std::uint64_t next_session_id_ = 1;
   bool is_drained_ = false;
 

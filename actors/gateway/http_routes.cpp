@@ -45,6 +45,15 @@ std::string shown(std::string_view text) {
   return out;
 }
 
+/// A browser asks before it lets another site's page send JSON or a key (Fetch standard, section 3.2).
+http_reply reply_to_preflight() {
+  http_reply reply;
+  reply.fields = {{"Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS"},
+                  {"Access-Control-Allow-Headers", "*, Authorization"},  // which * leaves out
+                  {"Access-Control-Max-Age", "600"}};
+  return reply;
+}
+
 }  // namespace
 
 std::variant<http_route, http_reply> find_route(std::string_view method, std::string_view path) {
@@ -53,9 +62,10 @@ std::variant<http_route, http_reply> find_route(std::string_view method, std::st
   if (found == endpoints.end()) {
     return make_error_reply({errc::not_found, fmt::format("there is no endpoint {}", shown(path))});
   }
+  if (method == "OPTIONS") return reply_to_preflight();
   const bool allowed = found->is_post ? method == "POST" : method == "GET" || method == "HEAD";
   if (allowed) return found->route;
-  const std::string_view allow = found->is_post ? "POST" : "GET, HEAD";
+  const std::string_view allow = found->is_post ? "POST, OPTIONS" : "GET, HEAD, OPTIONS";
   http_reply reply =
       make_error_reply({errc::invalid_argument,
                         fmt::format("{} takes {}, not {}", found->path, allow, shown(method))},
@@ -64,9 +74,15 @@ std::variant<http_route, http_reply> find_route(std::string_view method, std::st
   return reply;
 }
 
-bool needs_key(http_route route) {
-  return route != http_route::health && route != http_route::version &&
-         route != http_route::metrics;
+bool is_for_probes(http_route route) {
+  return route == http_route::health || route == http_route::version ||
+         route == http_route::metrics;
+}
+
+bool is_probe(const http_head& head) {
+  const auto found = find_route(head.method, head.path);
+  const auto* route = std::get_if<http_route>(&found);
+  return route != nullptr && is_for_probes(*route);
 }
 
 std::optional<std::size_t> find_key(const std::vector<std::string>& keys,

@@ -24,11 +24,12 @@ enum class http_route : std::uint8_t {
   detokenize,
 };
 
-/// The endpoint, or the reply that refuses: 404, or 405 with Allow.
+/// The endpoint, or the reply that there is already: to a browser's preflight, 404, or 405 with Allow.
 std::variant<http_route, http_reply> find_route(std::string_view method, std::string_view path);
 
 /// Health, version and metrics are for probes, which carry no key.
-bool needs_key(http_route route);
+bool is_for_probes(http_route route);
+bool is_probe(const http_head& head);
 
 /// The index of the key in `Bearer KEY`; nullopt for none of ours. Takes the same time for every
 /// wrong key of one length.

@@ -95,7 +95,7 @@ void http_service::run_job(lane service, const std::shared_ptr<http_responder>& 
 std::optional<http_reply> http_service::refuse_early(const http_head& head) {
   const auto route = find_route(head.method, head.path);
   if (const auto* refusal = std::get_if<http_reply>(&route)) return *refusal;
-  if (!api_keys_.empty() && needs_key(std::get<http_route>(route)) &&
+  if (!api_keys_.empty() && !is_for_probes(std::get<http_route>(route)) &&
       !find_key(api_keys_, head.authorization)) {
     services_.measured->observe_refused(lane::realtime, to_string(errc::unauthorized));
     return make_error_reply(

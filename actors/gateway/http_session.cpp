@@ -41,6 +41,14 @@ http_reply reply_to_malformed(const beast::error_code& failure, const http_bound
       status);
 }
 
+http_reply reply_to_full(const http_bounds& bounds) {
+  return make_error_reply({errc::overloaded,
+                           fmt::format("all {} connections are taken; what is left answers "
+                                       "/health, /metrics and /version",
+                                       bounds.session_count_max)},
+                          503);
+}
+
 }  // namespace
 
 struct http_session::request_parser {
@@ -48,20 +56,17 @@ struct http_session::request_parser {
 };
 
 http_session::http_session(boost::asio::ip::tcp::socket socket, std::uint64_t id,
-                           http_session_context& shared)
+                           http_session_context& shared, bool is_reserve)
     : socket_(std::move(socket)),
       id_(id),
       shared_(shared),
-      read_deadline_(clock::now() + shared.bounds.idle_wait_max) {}
+      is_reserve_(is_reserve),
+      read_deadline_(clock::now() +
+                     (is_reserve ? shared.bounds.reserve_wait_max : shared.bounds.idle_wait_max)) {}
 
 http_session::~http_session() = default;
 
 void http_session::start() {
-  read_more();
-}
-
-void http_session::refuse(http_reply reply) {
-  refuse_rest(std::move(reply));
   read_more();
 }
 
@@ -92,12 +97,8 @@ void http_session::check_waits(clock::time_point now) {
   const bool is_sending = unsent_bytes() != 0;
   if (is_sending && now > moved_at_ + shared_.bounds.write_wait_max) return close(errc::slow_client);
   if (now <= read_deadline_ || phase_ == phase::busy) return;
-  if (phase_ == phase::head || phase_ == phase::body) {
-    return refuse_rest(make_error_reply(
-        {errc::deadline_exceeded, fmt::format("the request did not arrive within {} ms",
-                                              shared_.bounds.request_wait_max.count())},
-        408));
-  }
+  const bool is_asked = phase_ == phase::head || phase_ == phase::body;
+  if (is_asked || (is_reserve_ && phase_ == phase::idle)) return refuse_rest(reply_to_late());
   if (!is_sending) close(errc::deadline_exceeded);
 }
 
@@ -150,7 +151,7 @@ bool http_session::parse_some() {
     // Someone who sends requests without reading replies waits for the replies.
     if (input_.empty() || unsent_bytes() >= shared_.bounds.outbox_bytes_max) return false;
     phase_ = phase::head;
-    read_deadline_ = clock::now() + shared_.bounds.request_wait_max;
+    if (!is_reserve_) read_deadline_ = clock::now() + shared_.bounds.request_wait_max;
     parser_ = std::make_unique<request_parser>();
     parser_->beast.header_limit(shared_.bounds.header_bytes_max);
     parser_->beast.body_limit(shared_.bounds.body_bytes_max);
@@ -195,22 +196,44 @@ void http_session::on_head() {
     head_.lane = to_text(found->value());
   }
   head_.version_1_0 = message.version() < 11;
-  head_.keep_alive = message.keep_alive();
+  head_.keep_alive = message.keep_alive() && !is_reserve_;
+  head_.host_count = message.count(beast::http::field::host);
   head_.expects_continue =
       !head_.version_1_0 && beast::iequals(message[beast::http::field::expect], "100-continue");
 
-  auto refusal = shared_.application->refuse_early(head_);
+  auto refusal = refuse_head();
   if (!refusal) {
     if (head_.expects_continue && !parser_->beast.is_done()) queue("HTTP/1.1 100 Continue\r\n\r\n");
     return;
   }
-  if (!parser_->beast.is_done()) return refuse_rest(*std::move(refusal));
+  if (!parser_->beast.is_done()) return refuse_rest(*refusal);
   phase_ = phase::busy;
   reply(*refusal);
 }
 
+std::optional<http_reply> http_session::refuse_head() const {
+  // RFC 9112, section 3.2.
+  if (head_.host_count > 1 || (head_.host_count == 0 && !head_.version_1_0)) {
+    http_reply refusal = make_error_reply(
+        {errc::invalid_argument,
+         fmt::format("an HTTP/1.1 request has one Host field, this one has {}", head_.host_count)});
+    refusal.close = true;
+    return refusal;
+  }
+  if (is_reserve_ && !is_probe(head_)) return reply_to_full(shared_.bounds);
+  return shared_.application->refuse_early(head_);
+}
+
+http_reply http_session::reply_to_late() const {
+  if (is_reserve_) return reply_to_full(shared_.bounds);
+  return make_error_reply(
+      {errc::deadline_exceeded, fmt::format("the request did not arrive within {} ms",
+                                            shared_.bounds.request_wait_max.count())},
+      408);
+}
+
 /// Refuses what is still arriving: the rest of the connection is not understood, or not wanted.
-void http_session::refuse_rest(http_reply reply) {
+void http_session::refuse_rest(const http_reply& reply) {
   const bool head_only = head_.method == "HEAD" && phase_ == phase::body;
   queue(format_reply(reply, head_only, false));
   linger();

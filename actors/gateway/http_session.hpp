@@ -4,6 +4,7 @@
 //   idle --first byte--> head --fields--> body --complete--> busy --reply written--> idle
 //     any state --refused or `close`--> lingering --client closes, or time--> closed
 //
+// A session in reserve (the port has no place left) answers one request of a probe and refuses all else.
 // It keeps reading while busy, so that a client that goes away is noticed at once. A client that
 // closes its sending side counts as gone.
 #pragma once
@@ -13,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -36,12 +38,11 @@ class http_session final : public http_responder,
  public:
   using clock = std::chrono::steady_clock;
 
-  http_session(boost::asio::ip::tcp::socket socket, std::uint64_t id, http_session_context& shared);
+  http_session(boost::asio::ip::tcp::socket socket, std::uint64_t id, http_session_context& shared,
+               bool is_reserve);
   ~http_session() override;
 
   void start();
-  /// Instead of start(): says why nothing is served, and closes.
-  void refuse(http_reply reply);
   /// Closes where nothing is being answered; otherwise the connection ends with the reply.
   void drain();
   void close(errc why);
@@ -64,7 +65,9 @@ class http_session final : public http_responder,
   void parse();
   bool parse_some();
   void on_head();
-  void refuse_rest(http_reply reply);
+  [[nodiscard]] std::optional<http_reply> refuse_head() const;
+  [[nodiscard]] http_reply reply_to_late() const;
+  void refuse_rest(const http_reply& reply);
   void dispatch();
   void finish_request(bool keep_alive);
   void linger();
@@ -78,6 +81,7 @@ class http_session final : public http_responder,
   boost::asio::ip::tcp::socket socket_;
   const std::uint64_t id_;
   http_session_context& shared_;
+  const bool is_reserve_;
   phase phase_ = phase::idle;
 
   std::unique_ptr<request_parser> parser_;

@@ -28,10 +28,8 @@ request_stream::taken request_stream::take(const sequence_update& update) {
   taken outcome;
   positioned_delta out{update.sequence.index, sequence.output.size(), {}};
   bool reached_stop = false;
-  if (update.token) {
-    if (sequence.output.empty()) add_prompt(out.part);
-    add_token(sequence, update, out.part, reached_stop);
-  }
+  if (sequence.output.empty()) add_prompt(out.part);
+  if (update.token) add_token(sequence, update, out.part, reached_stop);
   if (reached_stop) {
     sequence.ended = finish_reason::stop;
     outcome.stop_sequence = !update.finished;

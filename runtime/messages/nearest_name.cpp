@@ -20,7 +20,7 @@ std::string_view nearest_name(std::string_view name, std::span<const std::string
   for (const std::string_view each : known) {
     const std::string_view candidate = each.substr(0, bytes_max);
     const std::size_t distance = edit_distance(name, candidate);
-    if (distance < best && 3 * distance < 2 * std::max(name.size(), candidate.size())) {
+    if (distance < best && 3 * distance <= std::max(name.size(), candidate.size())) {
       best = distance;
       nearest = each;
     }

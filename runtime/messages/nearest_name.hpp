@@ -7,8 +7,7 @@
 namespace troupe {
 
 /// The known name with the smallest edit distance (insert, delete, replace); the first of equals;
-/// empty where nothing is closer than two thirds of the longer name. Reads at most 64 bytes of
-/// each.
+/// empty where nothing is within a third of the longer name. Reads at most 64 bytes of each.
 std::string_view nearest_name(std::string_view name, std::span<const std::string_view> known);
 
 }  // namespace troupe

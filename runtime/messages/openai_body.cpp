@@ -2,7 +2,9 @@
 // error.
 #include "runtime/messages/openai_body.hpp"
 
+#include <cmath>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -26,14 +28,23 @@ std::string_view json_type_name(const json& value) {
   }
 }
 
-std::optional<std::int64_t> json_integer(const json& value) {
-  if (!value.is_number_integer()) return std::nullopt;
-  if (value.is_number_unsigned() &&
-      value.get<std::uint64_t>() >
-          static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-    return std::nullopt;
+bool fits_int64(const json& number) {
+  if (number.is_number_unsigned()) {
+    return std::in_range<std::int64_t>(number.get<std::uint64_t>());
   }
-  return value.get<std::int64_t>();
+  if (!number.is_number_float()) return true;
+  constexpr double bound = 9223372036854775808.0;  // 2^63
+  return number.get<double>() >= -bound && number.get<double>() < bound;
+}
+
+std::optional<std::int64_t> json_integer(const json& value) {
+  const bool is_whole =
+      value.is_number_integer() ||
+      (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>());
+  if (!is_whole) return std::nullopt;
+  if (fits_int64(value)) return value.get<std::int64_t>();
+  using range = std::numeric_limits<std::int64_t>;
+  return value.get<double>() < 0 ? range::min() : range::max();
 }
 
 result<json> parse_openai_object(std::string_view body) {
@@ -77,9 +88,8 @@ void openai_body::read(std::string_view name, bool& out) {
 void openai_body::read(std::string_view name, std::int64_t& out) {
   const json* value = find(name);
   if (value == nullptr) return;
-  if (!value->is_number_integer()) return wrong_type(name, "an integer", *value);
   const auto number = json_integer(*value);
-  if (!number) return fail(fmt::format("`{}` does not fit a 64-bit integer", name));
+  if (!number) return wrong_type(name, "an integer", *value);
   out = *number;
 }
 

@@ -25,6 +25,9 @@ void read_sampling(openai_body& body, submit& out) {
   body.read("presence_penalty", out.presence_penalty);
   body.read("frequency_penalty", out.frequency_penalty);
   body.read("seed", out.seed);
+  if (const json* seed = body.find("seed"); out.seed && !fits_int64(*seed)) {
+    body.fail(fmt::format("`seed` must be in [{}, {}], got {}", INT64_MIN, INT64_MAX, seed->dump()));
+  }
   body.read_strings("stop", out.stop);
   body.read("stop_token_ids", out.stop_token_ids);
   body.read("include_stop_str_in_output", out.include_stop_str_in_output);

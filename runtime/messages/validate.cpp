@@ -104,8 +104,11 @@ result<void> check_logprobs(std::string_view name, const std::optional<std::int6
 
 result<void> check_lengths(const submit& request, const request_bounds& bounds) {
   if (request.max_tokens) {
-    if (*request.max_tokens < 1) {
-      return invalid("max_tokens must be at least 1, got {}.", *request.max_tokens);
+    // An echo without any output scores a prompt (as in vLLM).
+    const bool scores_only = request.echo && *request.max_tokens == 0;
+    if (*request.max_tokens < 1 && !scores_only) {
+      return invalid("max_tokens must be at least 1, got {}. With echo it may be 0.",
+                     *request.max_tokens);
     }
     if (*request.max_tokens > bounds.max_model_len) {
       return invalid(
@@ -254,13 +257,14 @@ result<void> fit_to_context(generation_params& params, bool max_tokens_given,
                             std::size_t prompt_tokens, const request_bounds& bounds) {
   const std::size_t context = bounds.max_model_len;
   if (prompt_tokens == 0) return invalid("The prompt cannot be empty: it has no tokens.");
-  if (prompt_tokens + 1 > context) {
+  stopping_params& stopping = params.stopping;
+  const std::size_t least = stopping.max_tokens == 0 ? 0 : 1;
+  if (prompt_tokens + least > context) {
     return invalid(
         "This model's maximum context length is {} tokens. However, your request has {} input "
         "tokens, which leaves no room for output. Please reduce the length of the input.",
         context, prompt_tokens);
   }
-  stopping_params& stopping = params.stopping;
   const std::size_t room = context - prompt_tokens;
   if (max_tokens_given && stopping.max_tokens > room) {
     return invalid(

@@ -25,7 +25,7 @@ struct request_bounds {
 result<generation_params> validate_submit(const submit& request, const request_bounds& bounds,
                                           std::uint64_t drawn_seed);
 
-/// After tokenizing: prompt not empty, prompt + 1 <= max_model_len, max_tokens given explicitly must fit
+/// After tokenizing: prompt not empty, prompt + 1 <= max_model_len (prompt alone where max_tokens is 0), max_tokens given explicitly must fit
 /// (prompt + max_tokens <= max_model_len, else an error with the numbers, as vLLM does); absent is cut to what fits.
 result<void> fit_to_context(generation_params& params, bool max_tokens_given, std::size_t prompt_tokens,
                             const request_bounds& bounds);

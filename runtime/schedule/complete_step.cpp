@@ -57,6 +57,8 @@ void scheduler_core::state::complete_slice(const sent_slice& slice, const slice_
   }
   if (!slice.sampled_indices.empty()) {
     apply_sampled(slice, result, std::move(prompt_logprobs), outcome);
+  } else if (!slice.ending_indices.empty()) {
+    finish_unsampled(slice, std::move(prompt_logprobs), outcome);
   } else if (!prompt_logprobs.empty() && !sequence.finished) {
     outcome.updates.push_back({.sequence = {request.id(), sequence.index},
                                .token = {},
@@ -110,6 +112,27 @@ void scheduler_core::state::apply_sampled(const sent_slice& slice, const slice_r
   }
   request.prompt_shared = false;
   if (carrier.finished) release_blocks(request, carrier);
+  if (request.unfinished_count == 0) end_request(request);
+}
+
+void scheduler_core::state::finish_unsampled(const sent_slice& slice,
+                                             std::vector<sampled_token> prompt_logprobs,
+                                             step_outcome& outcome) {
+  request_state& request = *slice.request;
+  for (const std::uint32_t index : slice.ending_indices) {
+    sequence_state& sequence = request.sequences[index];
+    if (sequence.finished) continue;  // stopped while the step ran
+    finish_sequence(request, sequence);
+    sequence_update update{.sequence = {request.id(), index},
+                           .token = {},
+                           .prompt_logprobs = {},
+                           .finished = finish_reason::length,
+                           .stop_token = {}};
+    if (&sequence == slice.sequence) update.prompt_logprobs = std::move(prompt_logprobs);
+    outcome.updates.push_back(std::move(update));
+  }
+  request.prompt_shared = false;
+  release_blocks(request, *slice.sequence);
   if (request.unfinished_count == 0) end_request(request);
 }
 

@@ -121,6 +121,21 @@ step_plan scheduler_core::state::seal() {
   return plan;
 }
 
+namespace {
+
+/// The sequences that go on where this one's slice ends: all of them while they share the prompt.
+std::vector<std::uint32_t> indices_behind(const request_state& request,
+                                          const sequence_state& sequence) {
+  if (!request.prompt_shared) return {sequence.index};
+  std::vector<std::uint32_t> indices;
+  for (const auto& each : request.sequences) {
+    if (!each.finished) indices.push_back(each.index);
+  }
+  return indices;
+}
+
+}  // namespace
+
 step_slice scheduler_core::state::make_slice(const draft& sealed) {
   const request_state& request = *sealed.request;
   const sequence_state& sequence = *sealed.sequence;
@@ -129,7 +144,7 @@ step_slice scheduler_core::state::make_slice(const draft& sealed) {
   const std::uint32_t first = end - sealed.count;
   TROUPE_CHECK(first == sequence.computed_count && end <= tokens.size());
 
-  sent_slice record{sealed.request, sealed.sequence, sealed.count, 0, {}};
+  sent_slice record{sealed.request, sealed.sequence, sealed.count, 0, {}, {}};
   step_slice slice;
   slice.sequence = {request.id(), sequence.index};
   slice.tokens = tokens.copy(first, sealed.count);
@@ -143,23 +158,28 @@ step_slice scheduler_core::state::make_slice(const draft& sealed) {
     if (end < request.prompt_count()) slice.next_token = tokens[end];
   }
   if (end == tokens.size()) {
-    const generation_params& params = *request.request.params;
-    sample_directive& sample = slice.sample.emplace();
-    sample.params = request.request.params;
-    if (request.prompt_shared) {
-      for (const auto& each : request.sequences) {
-        if (!each.finished) sample.sequence_indices.push_back(each.index);
-      }
+    if (request.request.params->stopping.max_tokens == 0) {
+      record.ending_indices = indices_behind(request, sequence);
     } else {
-      sample.sequence_indices.push_back(sequence.index);
+      slice.sample = make_directive(request, sequence);
+      record.sampled_indices = slice.sample->sequence_indices;
     }
-    sample.forbid_stop_ids = sequence.output.size() < params.stopping.min_tokens;
-    sample.prompt_count = request.prompt_count();
-    if (params.sampling.needs_history()) sample.history = tokens.copy(0, tokens.size());
-    record.sampled_indices = sample.sequence_indices;
   }
   sent.push_back(std::move(record));
   return slice;
+}
+
+sample_directive scheduler_core::state::make_directive(const request_state& request,
+                                                       const sequence_state& sequence) const {
+  const generation_params& params = *request.request.params;
+  const token_view tokens = request.tokens_of(sequence);
+  sample_directive sample;
+  sample.params = request.request.params;
+  sample.sequence_indices = indices_behind(request, sequence);
+  sample.forbid_stop_ids = sequence.output.size() < params.stopping.min_tokens;
+  sample.prompt_count = request.prompt_count();
+  if (params.sampling.needs_history()) sample.history = tokens.copy(0, tokens.size());
+  return sample;
 }
 
 }  // namespace troupe

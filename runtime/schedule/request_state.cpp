@@ -20,24 +20,25 @@ result<void> check_fit(const schedule_request& request, const scheduler_limits& 
     return invalid(fmt::format("n is {}, but must be in 1 .. {} (max_num_seqs)", params.n,
                                limits.max_num_seqs));
   }
-  if (params.stopping.max_tokens == 0) return invalid("max_tokens is 0, but must be at least 1");
   const std::size_t prompt_count = request.prompt->size();
-  if (prompt_count + 1 > limits.max_model_len) {
+  const std::uint32_t max_tokens = params.stopping.max_tokens;
+  if (prompt_count + std::min(max_tokens, 1u) > limits.max_model_len) {
     return invalid(
         fmt::format("a prompt of {} tokens leaves no room for output: max_model_len is {}",
                     prompt_count, limits.max_model_len));
   }
-  // The last token's K and V are never written: nothing follows it. Sequences of one request are
-  // preempted one by one, so that one of them alone has to fit.
-  const std::uint64_t tokens_max = std::min<std::uint64_t>(
-      std::uint64_t{prompt_count} + params.stopping.max_tokens, limits.max_model_len);
+  // The last drawn token's K and V are never written: nothing follows it. Sequences of one request
+  // are preempted one by one, so that one of them alone has to fit.
+  const std::uint64_t tokens_max =
+      std::min<std::uint64_t>(std::uint64_t{prompt_count} + max_tokens, limits.max_model_len);
+  const std::uint64_t written_max = max_tokens == 0 ? tokens_max : tokens_max - 1;
   const std::uint32_t needed =
-      blocks_for(static_cast<std::uint32_t>(tokens_max - 1), limits.block_tokens);
+      blocks_for(static_cast<std::uint32_t>(written_max), limits.block_tokens);
   if (needed > limits.block_count) {
     return invalid(fmt::format(
         "a prompt of {} tokens and max_tokens of {} need {} KV blocks of {} "
         "positions, but there are {}; shorten the prompt or lower max_tokens",
-        prompt_count, params.stopping.max_tokens, needed, limits.block_tokens, limits.block_count));
+        prompt_count, max_tokens, needed, limits.block_tokens, limits.block_count));
   }
   return {};
 }
@@ -55,7 +56,7 @@ result<void> check_resumed(const schedule_request& request, const scheduler_limi
   for (const auto& each : request.resumed) {
     if (each.finished) continue;
     any_unfinished = true;
-    if (each.output.size() >= output_max) {
+    if (!each.output.empty() && each.output.size() >= output_max) {
       return invalid(
           fmt::format("an unfinished sequence has {} output tokens, at most {} are allowed",
                       each.output.size(), output_max));

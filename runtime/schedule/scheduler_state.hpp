@@ -45,6 +45,7 @@ struct scheduler_core::state {
     std::uint32_t count = 0;
     std::uint32_t prompt_rows = 0;  ///< rows whose prompt logprobs were asked for
     std::vector<std::uint32_t> sampled_indices;
+    std::vector<std::uint32_t> ending_indices;  ///< end here without a token (max_tokens is 0)
   };
 
   // plan_step.cpp
@@ -59,6 +60,8 @@ struct scheduler_core::state {
   [[nodiscard]] std::uint32_t chunk_for(std::uint32_t missing) const;
   step_plan seal();
   step_slice make_slice(const draft& sealed);
+  [[nodiscard]] sample_directive make_directive(const request_state& request,
+                                                const sequence_state& sequence) const;
 
   // admission.cpp
   void admit(lane service, monotonic_time now, std::vector<request_started>& started);
@@ -91,6 +94,8 @@ struct scheduler_core::state {
   void index_computed(request_state& request, sequence_state& sequence);
   void apply_sampled(const sent_slice& slice, const slice_result& result,
                      std::vector<sampled_token> prompt_logprobs, step_outcome& outcome);
+  void finish_unsampled(const sent_slice& slice, std::vector<sampled_token> prompt_logprobs,
+                        step_outcome& outcome);
   void append_token(request_state& request, sequence_state& sequence, const sampled_token& token,
                     sequence_update& update);
 

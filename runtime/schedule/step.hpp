@@ -43,7 +43,7 @@ struct step_slice {
   std::vector<token_id> tokens;           ///< consecutive positions; one for a decode
   std::uint32_t position_first = 0;
   std::vector<block_index> block_table;   ///< covers position_first + tokens.size() positions
-  std::optional<sample_directive> sample;  ///< absent for a prefill chunk that is not the last
+  std::optional<sample_directive> sample;  ///< absent before the prompt's end, and where max_tokens is 0
   /// Prompt logprobs: score token i + 1 of the prompt from row i. `next_token` is the prompt token after the
   /// slice (absent when the slice ends the prompt). Absent when not asked for.
   std::optional<std::uint32_t> prompt_logprobs;

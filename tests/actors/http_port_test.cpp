@@ -62,11 +62,27 @@ TEST_CASE("unknown paths and methods are JSON errors") {
 
   const http_answer wrong = server.ask(get("/v1/completions"));
   CHECK(wrong.status == 405);
-  CHECK(wrong.fields.at("allow") == "POST");
+  CHECK(wrong.fields.at("allow") == "POST, OPTIONS");
   CHECK(json::parse(wrong.body).at("error").at("code") == 405);
   const http_answer also_wrong = server.ask(post("/v1/models", "{}"));
   CHECK(also_wrong.status == 405);
-  CHECK(also_wrong.fields.at("allow") == "GET, HEAD");
+  CHECK(also_wrong.fields.at("allow") == "GET, HEAD, OPTIONS");
+}
+
+TEST_CASE("pages of other origins may ask, and need a key where others do") {
+  http_port_options options;
+  options.api_keys = {"key"};
+  http_fixture server(options);
+  const http_answer preflight = server.ask(
+      "OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: t\r\nOrigin: http://page\r\n"
+      "Access-Control-Request-Method: POST\r\n\r\n");
+  CHECK(preflight.status == 200);
+  CHECK(preflight.fields.at("access-control-allow-origin") == "*");
+  CHECK(preflight.fields.at("access-control-allow-methods").find("POST") != std::string::npos);
+  CHECK(preflight.fields.at("access-control-allow-headers") == "*, Authorization");
+  const http_answer refused = server.ask(get("/v1/models", "Origin: http://page\r\n"));
+  CHECK(refused.status == 401);
+  CHECK(refused.fields.at("access-control-allow-origin") == "*");
 }
 
 TEST_CASE("API keys guard what is not for probes") {

@@ -164,11 +164,13 @@ TEST_CASE("malformed requests get 400 and lose the connection") {
   for (const char* bytes :
        {"garbage\r\n\r\n", "GET\r\n\r\n", "GET /health\r\n\r\n",
         "GET /health HTTP/1.1\r\nbad field\r\n\r\n", "GET  /health HTTP/1.1\r\n\r\n",
+        "GET /health HTTP/1.1\r\n\r\n", "GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET /health HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",
         "POST /tokenize HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         "POST /tokenize HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
         "POST /tokenize HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
         "POST /tokenize HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
-        "POST /tokenize HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "POST /tokenize HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         "\x16\x03\x01\x02\x01\x01\xfc\x03\x03 a TLS hello\r\n\r\n"}) {
     INFO(bytes);
     http_client client = server.connect();
@@ -189,7 +191,7 @@ TEST_CASE("waits end: half a request, an idle connection, a client that lingers"
   options.bounds.sweep_interval = milliseconds(20);
   http_fixture server(options);
   http_client half = server.connect();
-  half.send("POST /v1/completions HTTP/1.1\r\nContent-Length: 100\r\n\r\n{");
+  half.send("POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\n{");
   CHECK(half.read_answer().status == 408);
   CHECK(half.is_at_end());
 
@@ -198,7 +200,7 @@ TEST_CASE("waits end: half a request, an idle connection, a client that lingers"
 
   // The sender of a refused body goes on and on; the server does not wait for it.
   http_client stubborn = server.connect();
-  stubborn.send("POST /nowhere HTTP/1.1\r\nContent-Length: 8000000\r\n\r\n");
+  stubborn.send("POST /nowhere HTTP/1.1\r\nHost: t\r\nContent-Length: 8000000\r\n\r\n");
   CHECK(stubborn.read_answer().status == 404);
   const auto deadline = std::chrono::steady_clock::now() + wait_max;
   while (stubborn.try_send("more ") && std::chrono::steady_clock::now() < deadline) {
@@ -206,9 +208,12 @@ TEST_CASE("waits end: half a request, an idle connection, a client that lingers"
   CHECK(std::chrono::steady_clock::now() < deadline);
 }
 
-TEST_CASE("connections beyond the limit are told so, and slots come free") {
+TEST_CASE("connections beyond the limit answer probes and refuse the rest, and slots come free") {
   http_port_options options;
   options.bounds.session_count_max = 4;
+  options.bounds.reserve_session_count_max = 2;
+  options.bounds.reserve_wait_max = milliseconds(100);
+  options.bounds.sweep_interval = milliseconds(20);
   http_fixture server(options);
   std::vector<http_client> kept;
   for (int i = 0; i < 4; ++i) {
@@ -216,9 +221,24 @@ TEST_CASE("connections beyond the limit are told so, and slots come free") {
     kept.back().send(get("/health"));
     CHECK(kept.back().read_answer().status == 200);
   }
-  http_client refused = server.connect();
-  CHECK(refused.read_answer().status == 503);
-  CHECK(refused.is_at_end());
+  for (const char* path : {"/health", "/metrics", "/version"}) {
+    http_client probe = server.connect();
+    probe.send(get(path) + get(path));
+    const http_answer answer = probe.read_answer();
+    CHECK(answer.status == 200);
+    CHECK(answer.fields.at("connection") == "close");
+    CHECK(probe.is_at_end());
+  }
+  for (const std::string& other : {post("/v1/completions", completion_body("x")), get("/v1/models"),
+                                   get("/nowhere"), post("/health", "{}"), std::string()}) {
+    INFO(other);
+    http_client refused = server.connect();
+    refused.send(other);  // who says nothing is told so after a while
+    const http_answer answer = refused.read_answer();
+    CHECK(answer.status == 503);
+    CHECK(answer.body.find("all 4 connections are taken") != std::string::npos);
+    CHECK(refused.is_at_end());
+  }
   kept.pop_back();
   const auto deadline = std::chrono::steady_clock::now() + wait_max;
   unsigned status = 0;
@@ -226,6 +246,20 @@ TEST_CASE("connections beyond the limit are told so, and slots come free") {
     status = server.ask(get("/health")).status;  // 503 until the server has read the close
   }
   CHECK(status == 200);
+}
+
+TEST_CASE("the reserve is bounded, too") {
+  http_port_options options;
+  options.bounds.session_count_max = 1;
+  options.bounds.reserve_session_count_max = 1;
+  http_fixture server(options);
+  http_client general = server.connect();
+  general.send(get("/health"));
+  CHECK(general.read_answer().status == 200);
+  http_client in_reserve = server.connect();
+  CHECK(server.connect().is_at_end());
+  in_reserve.send(get("/health"));
+  CHECK(in_reserve.read_answer().status == 200);
 }
 
 TEST_CASE("garbage never harms the server") {
@@ -241,7 +275,7 @@ TEST_CASE("garbage never harms the server") {
       post("/v1/completions", completion_body("x", {{"stream", true}, {"n", 2}})),
       post("/v1/chat/completions", chat_body()), post("/tokenize", "{\"prompt\": \"a b c\"}"),
       get("/metrics"),
-      "POST /detokenize HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n{\"tokens\": "
+      "POST /detokenize HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nf\r\n{\"tokens\": "
       "[1]}\r\n0\r\n\r\n"};
   for (int round = 0; round < 100; ++round) {
     std::string bytes;

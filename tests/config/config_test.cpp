@@ -137,6 +137,7 @@ TEST_CASE("an unknown key is an error with its line and the key that was meant")
         "test.yaml:3: unknown key \"lanes.vip.ttft\"; did you mean \"lanes.vip.ttft_ms\"?");
   CHECK_THAT(problem("lanes:\n  gold: {ttft_ms: 3}\n"),
              Catch::Contains("test.yaml:2: unknown key \"lanes.gold\""));
+  CHECK(problem("zebra: 1\n") == "test.yaml:1: unknown key \"zebra\"");
   CHECK_THAT(problem("spec_threshold: 1\n"), Catch::Contains("\"optimizer.spec_threshold\""));
   CHECK_THAT(problem("", {{"max_seqs", "4"}}), Catch::Contains("did you mean \"max_num_seqs\""));
 }

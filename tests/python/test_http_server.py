@@ -184,6 +184,30 @@ def test_echo_with_logprobs(client, model):
     assert "".join(choice.logprobs.tokens) == choice.text
 
 
+@pytest.mark.parametrize("extra", [{}, {"n": 2, "temperature": 1}], ids=["one", "two"])
+def test_echo_without_output_scores_the_prompt(client, model, extra):
+    """What lm-eval asks for a log-likelihood: the rows are those of an echo that goes on."""
+    reply = greedy(client, model, max_tokens=0, echo=True, logprobs=2, **extra)
+    longer = greedy(client, model, max_tokens=1, echo=True, logprobs=2)
+    count = reply.usage.prompt_tokens
+    assert reply.usage.completion_tokens == 0
+    for choice in reply.choices:
+        assert (choice.text, choice.finish_reason) == (PROMPT, "length")
+        assert choice.logprobs.token_logprobs == longer.choices[0].logprobs.token_logprobs[:count]
+        assert choice.logprobs.top_logprobs == longer.choices[0].logprobs.top_logprobs[:count]
+    events = list(client.completions.create(model=model, prompt=PROMPT, max_tokens=0, echo=True,
+                                            logprobs=2, stream=True))
+    assert "".join(event.choices[0].text for event in events) == PROMPT
+    assert events[-1].choices[0].finish_reason == "length"
+
+
+def test_no_output_without_echo_is_refused(http, model):
+    body = {"model": model, "prompt": PROMPT, "max_tokens": 0}
+    assert http.post("/v1/completions", json=body).status_code == 400
+    reply = http.post("/v1/completions", json=body | {"echo": True}).json()
+    assert reply["choices"][0]["text"] == PROMPT and reply["choices"][0]["logprobs"] is None
+
+
 def test_logit_bias(client, http, model):
     token = http.post("/tokenize", json={"prompt": " dog", "add_special_tokens": False}
                       ).json()["tokens"][-1]
@@ -253,7 +277,7 @@ def test_wrong_http(http):
     assert http.post("/v1/completions", content=b"\xff").status_code == 400
     assert http.get("/nowhere").status_code == 404
     refused = http.get("/v1/completions")
-    assert refused.status_code == 405 and refused.headers["allow"] == "POST"
+    assert refused.status_code == 405 and refused.headers["allow"] == "POST, OPTIONS"
     assert http.post("/v1/completions", json={"prompt": "x"},
                      headers={"X-Troupe-Lane": "express"}).status_code == 400
     for reply in (refused, http.get("/nowhere")):

@@ -73,6 +73,12 @@ def test_logprobs(client):
         assert len(position.top) == 2 and position.top[0].logprob == position.chosen.logprob
 
 
+def test_an_echo_without_output_scores_the_prompt(client):
+    result = client.generate(PROMPT, max_tokens=0, echo=True, prompt_logprobs=1)
+    assert (result.text, result.finish_reason, result.completion_tokens) == (PROMPT, "length", 0)
+    assert len(result.sequences[0].prompt_logprobs) == result.prompt_tokens - 1
+
+
 def test_leaving_a_stream_cancels_it(client):
     with client.stream(PROMPT, **ENDLESS) as stream:
         next(stream)

@@ -134,6 +134,11 @@ inline expected_output generate_naively(const std::vector<token_id>& prompt,
                                         const std::shared_ptr<const tokenizer>& vocabulary,
                                         std::uint32_t sequence) {
   expected_output expected;
+  if (params.echo) expected.text = vocabulary->decode(prompt, params.skip_special_tokens);
+  if (params.stopping.max_tokens == 0) {
+    expected.finish_reason = "length";
+    return expected;
+  }
   std::vector<token_id> tokens = prompt;
   detokenizer text(vocabulary,
                    {.skip_special = params.skip_special_tokens, .continues_prompt = true});

@@ -95,6 +95,7 @@ class scenario {
     if (chance(4)) request.min_tokens = *request.max_tokens / 2;
     if (chance(6)) request.ignore_eos = true;
     if (chance(4)) request.prompt_logprobs = 0;
+    if (chance(8)) request.echo = true, request.max_tokens = 0, request.min_tokens = 0;
     if (chance(3)) request.stop = some_stop_string(request);
     envelope_header header;
     header.request_id = "request-" + std::to_string(number);

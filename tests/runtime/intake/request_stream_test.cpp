@@ -223,6 +223,27 @@ TEST_CASE("echo puts the prompt before the first token of each sequence") {
   }
 }
 
+TEST_CASE("an echo without output is the prompt alone") {
+  generation_params params;
+  params.n = 2;
+  params.echo = true;
+  params.stopping.max_tokens = 0;
+  listener client(params, "Once upon");
+  for (std::uint32_t sequence = 0; sequence < 2; ++sequence) {
+    auto taken = client.take({.sequence = {request_id{1}, sequence},
+                              .token = {},
+                              .prompt_logprobs = {},
+                              .finished = finish_reason::length,
+                              .stop_token = {}});
+    REQUIRE(taken.out.has_value());
+    CHECK(taken.out->part.token_ids.empty());
+    CHECK(taken.out->part.finish_reason == "length");
+    CHECK(client.text[sequence] == "Once upon");
+  }
+  CHECK(client.stream.is_complete());
+  CHECK(client.stream.summary().completion_tokens == 0);
+}
+
 TEST_CASE("logprobs name the token, its exact bytes and its alternatives") {
   generation_params params;
   params.sampling.logprobs = 1;

@@ -81,6 +81,9 @@ TEST_CASE("the nearest name is the one meant") {
   CHECK(nearest_name("max_token", known) == "max_tokens");
   CHECK(nearest_name("maxTokens", known) == "max_tokens");
   CHECK(nearest_name("zzzzzzzz", known).empty());
+  CHECK(nearest_name("temp", known).empty());
+  CHECK(nearest_name("max_new_tokens", known) == "max_tokens");
+  CHECK(nearest_name("x", known).empty());
   CHECK(nearest_name("", known).empty());
   CHECK(nearest_name(std::string(10000, 'x'), known).empty());
 }

@@ -109,6 +109,11 @@ const rule rules[] = {
     {"", [](submit& r) { r.max_tokens = 1; }},
     {"", [](submit& r) { r.max_tokens = 2048; }},
     {"max_tokens must be at least 1, got 0.", [](submit& r) { r.max_tokens = 0; }},
+    {"", [](submit& r) { r.max_tokens = 0, r.echo = true; }},
+    {"max_tokens must be at least 1, got -1.",
+     [](submit& r) { r.max_tokens = -1, r.echo = true; }},
+    {"min_tokens must be less than or equal to max_tokens=0, got 1.",
+     [](submit& r) { r.max_tokens = 0, r.echo = true, r.min_tokens = 1; }},
     {"max_tokens is too large: 2049.", [](submit& r) { r.max_tokens = 2049; }},
     {"max_tokens is too large", [](submit& r) { r.max_tokens = INT64_MAX; }},
     {"", [](submit& r) { r.max_tokens = 5, r.min_tokens = 5; }},
@@ -291,6 +296,9 @@ TEST_CASE("lengths are fitted to the context") {
              Contains("maximum context length is 2048 tokens") && Contains("2048 input tokens"));
   REQUIRE(fit_to_context(params, false, 2047, bounds).has_value());
   CHECK(params.stopping.max_tokens == 1);
+  params.stopping.max_tokens = 0;
+  CHECK(fit_to_context(params, true, 2048, bounds).has_value());
+  CHECK_FALSE(fit_to_context(params, true, 2049, bounds).has_value());
   params.stopping.max_tokens = 2048;
   params.stopping.min_tokens = 5;
   CHECK_THAT(fit_to_context(params, false, 2047, bounds).failure().message, Contains("min_tokens"));

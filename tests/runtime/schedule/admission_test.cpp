@@ -168,7 +168,8 @@ TEST_CASE("enqueue refuses with the numbers", "[schedule]") {
           "are 10; shorten the prompt or lower max_tokens");
   REQUIRE(refuse({.prompt = 256}).code == errc::invalid_argument);
   REQUIRE(refuse({.prompt = 0}).code == errc::invalid_argument);
-  REQUIRE(refuse({.max_tokens = 0}).code == errc::invalid_argument);
+  REQUIRE(refuse({.prompt = 257, .max_tokens = 0}).code == errc::invalid_argument);
+  REQUIRE(refuse({.prompt = 41, .max_tokens = 0}).code == errc::invalid_argument);
   REQUIRE(refuse({.n = 17}).code == errc::invalid_argument);
   auto resumed = driven.make(9, {.max_tokens = 2, .n = 2});
   resumed.resumed.resize(1);

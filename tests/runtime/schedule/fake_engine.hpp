@@ -60,6 +60,7 @@ inline naive_output generate_alone(const schedule_request& request, std::uint32_
   const generation_params& params = *request.params;
   std::uint64_t path = path_root(request.tenant_salt);
   for (const token_id token : *request.prompt) made.paths.push_back(path = path_next(path, token));
+  if (params.stopping.max_tokens == 0) return made;
   for (;;) {
     const bool forbid = made.tokens.size() < params.stopping.min_tokens;
     const token_id token = fake_token(path, index, params, limits.end_of_generation, forbid);
@@ -250,6 +251,7 @@ class fake_engine {
       }
     }
     if (slice.next_token && position >= prompt_count) FAIL("next_token after the prompt");
+    REQUIRE((!slice.sample || request.params->stopping.max_tokens != 0));
     if (slice.sample) sample(*slice.sample, slice, expected, position, path, made);
     return made;
   }
@@ -298,12 +300,13 @@ inline void receive(const step_outcome& outcome, expectations& truth) {
       if (static_cast<std::size_t>(row.logprob) != expected.prompt_rows++)
         FAIL("a prompt row out of order");
     }
+    const auto& naive = sequence.naive;
     if (!update.token) {
-      REQUIRE(!update.prompt_logprobs.empty());
-      REQUIRE(!update.finished);
+      sequence.finished = update.finished.has_value();
+      if (!sequence.finished) REQUIRE(!update.prompt_logprobs.empty());
+      if (sequence.finished) REQUIRE((naive.tokens.empty() && *update.finished == naive.reason));
       continue;
     }
-    const auto& naive = sequence.naive;
     if (update.token->token != naive.tokens.at(sequence.emitted)) FAIL("a wrong token");
     const bool is_last = ++sequence.emitted == naive.tokens.size();
     REQUIRE(update.finished.has_value() == is_last);

@@ -116,7 +116,7 @@ class random_round {
     request.prompt = std::make_shared<const std::vector<token_id>>(draw_prompt());
     generation_params params;
     params.n = below(3) == 0 ? 1 + below(4) : 1;
-    params.stopping.max_tokens = 1 + below(30);
+    params.stopping.max_tokens = below(6) == 0 ? 0 : 1 + below(30);
     params.stopping.min_tokens = below(4) == 0 ? below(8) : 0;
     params.stopping.ignore_eos = below(4) == 0;
     if (below(3) == 0) params.stopping.stop_token_ids = {token_id{11}, token_id{12}};
@@ -148,10 +148,10 @@ class random_round {
     const schedule_request request = draw_request();
     const auto before = core_.counts();
     const auto waiting = before.waiting[0] + before.waiting[1] + before.waiting[2];
+    const std::uint32_t max_tokens = request.params->stopping.max_tokens;
     const std::uint64_t tokens =
-        std::min<std::uint64_t>(request.prompt->size() + request.params->stopping.max_tokens,
-                                limits_.max_model_len) -
-        1;
+        std::min<std::uint64_t>(request.prompt->size() + max_tokens, limits_.max_model_len) -
+        (max_tokens == 0 ? 0 : 1);
     const bool fits =
         (tokens + limits_.block_tokens - 1) / limits_.block_tokens <= limits_.block_count &&
         request.params->n <= limits_.max_num_seqs;

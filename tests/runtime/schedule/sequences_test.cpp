@@ -173,6 +173,30 @@ TEST_CASE("prompt logprobs compute every row once, past a warm cache and a preem
   REQUIRE(driven.truth.at(request_id{2}).prompt_rows == 99);
 }
 
+TEST_CASE("with max_tokens of 0 the sequences end with their prompt, and nothing is drawn",
+          "[schedule]") {
+  for (const bool scores : {false, true}) {
+    auto limits = small_limits();
+    limits.block_count = limits.max_model_len / limits.block_tokens;
+    driven_scheduler driven(limits);
+    auto request = with(driven.make(1, {.prompt = limits.max_model_len, .max_tokens = 0, .n = 2}),
+                        [&](auto& params) {
+                          if (scores) params.sampling.prompt_logprobs = 1;
+                        });
+    request.resumed.resize(2);  // what a request without output says after a replica's restart
+    driven.submit(request);
+    for (int chunk = 0; chunk < 3; ++chunk) driven.step();
+    const auto planned = driven.plan();
+    REQUIRE(!planned.plan.slices[0].sample);
+    const auto outcome = driven.finish(planned.plan);
+    REQUIRE(outcome.updates.size() == 2);
+    REQUIRE(outcome.updates[1].finished == finish_reason::length);
+    REQUIRE(!driven.core.has_work());
+    driven.drain();
+    REQUIRE(driven.truth.at(request_id{1}).prompt_rows == (scores ? limits.max_model_len - 1 : 0));
+  }
+}
+
 TEST_CASE("a scheduler may be moved, and may die with work and a step in flight", "[schedule]") {
   driven_scheduler driven(small_limits());
   driven.submit(1, {.prompt = 20, .n = 3});
