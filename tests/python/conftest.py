@@ -80,9 +80,12 @@ def known_flags(command: str) -> frozenset[str]:
 
 
 @contextlib.contextmanager
-def running_server(*arguments: str):
-    """`with running_server("--max-num-seqs", "4") as server:`; ends it, and checks that it ends well."""
-    binary, model = required_file("TROUPE_BINARY"), required_file("TROUPE_TEST_MODEL")
+def running_server(*arguments: str, model: pathlib.Path | None = None):
+    """`with running_server("--max-num-seqs", "4") as server:`; ends it, and checks that it ends well.
+
+    Serves TROUPE_TEST_MODEL unless another model is given.
+    """
+    binary, model = required_file("TROUPE_BINARY"), model or required_file("TROUPE_TEST_MODEL")
     with tempfile.TemporaryDirectory() as folder:
         log = pathlib.Path(folder) / "stderr"
         with open(log, "wb") as errors:
