@@ -21,6 +21,7 @@ from systems import READY_SECONDS_MAX, CompareError, check_needs, stop, tail  # 
 READY_LINE = re.compile(r"listening on (http://\S+)")
 KV_GIB = 1.0
 PROMPT = "The capital of France is"
+SETTLE_SECONDS, SETTLE_SECONDS_MAX = 0.3, 30.0
 READY_SECONDS_ASKED, TOKEN_SECONDS_ASKED = 0.4, 0.2
 MEMORY_BYTES_ASKED = 150_000_000  # beside weights and KV cache
 
@@ -30,6 +31,19 @@ def memory_of(process: subprocess.Popen) -> dict[str, int]:
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "RssAnon", "RssFile"))}
     return {"resident": kib["VmRSS"] * 1024, "anonymous": kib["RssAnon"] * 1024, "of_files": kib["RssFile"] * 1024}
+
+
+def settled_memory(process: subprocess.Popen) -> dict[str, int]:
+    """Once it has stopped growing: a server may take its KV cache in the background."""
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
+    last = memory_of(process)
+    while time.monotonic() < deadline:
+        time.sleep(SETTLE_SECONDS)
+        now = memory_of(process)
+        if now["resident"] <= last["resident"]:
+            break
+        last = now
+    return last
 
 
 def first_token(base: str) -> None:
@@ -50,7 +64,8 @@ def start_once(command: list[str], log: Path) -> dict:
         if said is None:
             raise CompareError(f"the server did not become ready; {log} ends:\n{tail(log)}")
         first_token(said[1])
-        return {"ready_s": ready - began, "token_s": time.monotonic() - ready, **memory_of(process)}
+        answered = time.monotonic()
+        return {"ready_s": ready - began, "token_s": answered - ready, **settled_memory(process)}
     finally:
         stop(process)
         process.stdout.close()
