@@ -1,5 +1,6 @@
 // Repacks GGUF rows into panels of 16 outputs (packed_layout.hpp). All variants read the same
 // layout.
+#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -63,18 +64,13 @@ void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row
   quantized_group group;
   for (std::size_t g = 0; g < packed.group_count(); ++g) {
     read_group(packed.type, row, g, group);
+    std::array<std::uint32_t, 8> quads;
+    std::memcpy(quads.data(), group.q.data(), sizeof quads);
     std::uint8_t* q = panel + g * group_bytes(packed.format) + 4 * lane;
-    for (std::size_t k = 0; k < 32; ++k) {
-      const std::size_t quad = k / 4;
-      if (!nibbles) {
-        q[64 * quad + k % 4] = group.q[k];
-      } else if (quad < 4) {
-        std::uint8_t& byte = q[64 * quad + k % 4];
-        byte = static_cast<std::uint8_t>((byte & 0xF0) | group.q[k]);
-      } else {
-        std::uint8_t& byte = q[64 * (quad - 4) + k % 4];
-        byte = static_cast<std::uint8_t>((byte & 0x0F) | (group.q[k] << 4));
-      }
+    for (std::size_t i = 0; i < (nibbles ? 4 : 8); ++i) {
+      // A nibble stays within its byte, so that four bytes can be moved at once.
+      const std::uint32_t part = nibbles ? quads[i] | quads[i + 4] << 4 : quads[i];
+      std::memcpy(q + 64 * i, &part, sizeof part);
     }
     put_scale(packed, group.scale[0], scales, g * parts * panel_outputs + lane);
     if (parts == 2) {

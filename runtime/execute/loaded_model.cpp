@@ -26,6 +26,7 @@ result<std::shared_ptr<const loaded_model>> loaded_model::load(const std::filesy
   TROUPE_TRY(auto weights, model_weights::load(file, description, set, pool, progress));
   const std::uint64_t fingerprint =
       mix_bits(file.fingerprint() + mix_bits(kernel_revision) + static_cast<std::uint64_t>(set));
+  file.release_pages();  // the weights are copies; of the file only rows of the embedding are read from here on
   return std::shared_ptr<const loaded_model>(new loaded_model{
       std::move(file), std::move(description), std::move(weights), std::move(tokens), std::move(chat), fingerprint});
 }

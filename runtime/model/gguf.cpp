@@ -41,6 +41,9 @@ class file_mapping {
   [[nodiscard]] std::span<const std::byte> bytes() const {
     return {static_cast<const std::byte*>(address_), size_};
   }
+  void release_pages() const {
+    if (address_ != nullptr) ::madvise(address_, size_, MADV_DONTNEED);  // a refusal costs memory only
+  }
 
  private:
   void* address_ = nullptr;
@@ -220,6 +223,10 @@ result<const std::vector<std::string>*> gguf_file::get_strings(std::string_view 
 std::uint64_t gguf_file::fingerprint() const {
   std::call_once(state_->hashed, [this] { state_->hash = hash_bytes(state_->bytes); });
   return state_->hash;
+}
+
+void gguf_file::release_pages() const {
+  state_->mapping.release_pages();
 }
 
 }  // namespace troupe

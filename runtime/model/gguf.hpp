@@ -88,6 +88,10 @@ class gguf_file {
   /// threads.
   [[nodiscard]] std::uint64_t fingerprint() const;
 
+  /// Pages that were read stop counting as this process's memory, for once most will not be read
+  /// again; those that are come back from the system's cache or the file. Spans stay valid.
+  void release_pages() const;
+
  private:
   struct state;
   explicit gguf_file(std::unique_ptr<state> owned);

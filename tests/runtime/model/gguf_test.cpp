@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -208,6 +209,15 @@ TEST_CASE("a model file opens from disk") {
   CHECK(file->get_string("general.architecture").value() == "llama");
   CHECK(file->get_strings("tokenizer.ggml.tokens").value()->size() == 320);
   CHECK(file->tensors().size() == 2 + 2 * 9);
+}
+
+TEST_CASE("released pages come back with what they held") {
+  const auto file = gguf_file::open(TROUPE_SOURCE_DIR "/tests/models/tiny-llama.gguf");
+  REQUIRE(file);
+  const auto data = file->tensors().front().data;
+  const std::vector<std::byte> before(data.begin(), data.end());
+  file->release_pages();
+  CHECK(std::ranges::equal(data, before));
 }
 
 TEST_CASE("what is no model file is refused with a reason") {
