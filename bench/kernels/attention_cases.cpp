@@ -32,7 +32,7 @@ struct kv_type_name {
   std::string_view name;
 };
 constexpr kv_type_name kv_types[] = {
-    {kv_dtype::f16, "f16"}, {kv_dtype::bf16, "bf16"}, {kv_dtype::f32, "f32"}};
+    {kv_dtype::f16, "f16"}, {kv_dtype::bf16, "bf16"}, {kv_dtype::f32, "f32"}, {kv_dtype::int8, "int8"}};
 
 /// sequence_count sequences of row_count new tokens after position_first others.
 struct attention_shape {
