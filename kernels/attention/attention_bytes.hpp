@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cfloat>
-#include <cstring>
 
 #include "kernels/attention/attention_pairs.hpp"
 
@@ -204,32 +203,6 @@ void weigh_row_bytes(const std::uint16_t* weights, const float* scales, const se
   }
   for (; channel < head_dim; channel += Simd::width) {
     weigh_bytes<Simd, Rows, 1>(weights, scales, tiles, quad_count, head_dim, channel, output);
-  }
-}
-
-/// One token's K or V: byte i of the row goes to place(i); the scale behind the tile.
-template <class Simd, class Place>
-void write_row_bytes(const float* from, const detail::kv_row_target& target, std::byte* tile,
-                     const Place& place) {
-  std::uint16_t words[attention_head_dim_max + 16];
-  const float scale = quantize_words<Simd>(from, target.head_dim, detail::kv_byte_max, words);
-  for (std::size_t d = 0; d < target.head_dim; ++d) tile[place(d)] = static_cast<std::byte>(words[d]);
-  std::memcpy(tile + kv_tile_tokens * target.head_dim + target.token * sizeof scale, &scale,
-              sizeof scale);
-}
-
-template <class Simd>
-void write_bytes(const detail::kv_row_target& target, const float* k, const float* v) {
-  using detail::kv_quad_places;
-  if (k != nullptr) {
-    write_row_bytes<Simd>(k, target, target.keys, [&](std::size_t d) {
-      return (d / 4 * kv_tile_tokens + target.token) * 4 + kv_quad_places[d % 4];
-    });
-  }
-  if (v != nullptr) {
-    const std::size_t first =
-        target.token / 4 * 4 * target.head_dim + kv_quad_places[target.token % 4];
-    write_row_bytes<Simd>(v, target, target.values, [&](std::size_t d) { return first + 4 * d; });
   }
 }
 

@@ -348,16 +348,6 @@ class attention_runner {
   segment_rows next_;
 };
 
-template <class Simd, class Work>
-void with_kv_type(kv_dtype type, const Work& work) {
-  switch (type) {
-    case kv_dtype::f32: return work.template operator()<kv_dtype::f32>();
-    case kv_dtype::f16: return work.template operator()<kv_dtype::f16>();
-    case kv_dtype::bf16: return work.template operator()<kv_dtype::bf16>();
-    case kv_dtype::int8: return work.template operator()<kv_dtype::int8>();
-  }
-}
-
 template <class Simd>
 void attention_item_vector(const detail::attention_item& item) {
   with_kv_type<Simd>(item.cache.type,
@@ -368,48 +358,6 @@ void attention_item_vector(const detail::attention_item& item) {
 template <class Simd>
 void attention_merge_vector(const detail::attention_item& item) {
   attention_runner<Simd, kv_dtype::f32>(item).merge();
-}
-
-/// Rounds K and V to the tile layouts of attention.hpp.
-template <class Simd, kv_dtype Type>
-void write_elements(const detail::kv_row_target& target, const float* k, const float* v) {
-  using elements = kv_elements<Simd, Type>;
-  using element = typename elements::element;
-  constexpr std::size_t pair = Type == kv_dtype::bf16 ? 2 : 1;  // neighbours along d, or along tokens
-  element rounded[attention_head_dim_max + 16];
-  const auto round = [&](const float* from) {
-    std::size_t d = 0;
-    for (; d + Simd::width <= target.head_dim; d += Simd::width) {
-      elements::store(Simd::load(from + d), rounded + d);
-    }
-    if (d < target.head_dim) {
-      elements::store(Simd::load_first(from + d, target.head_dim - d), rounded + d);
-    }
-  };
-  if (k != nullptr) {
-    round(k);
-    auto* keys = reinterpret_cast<element*>(target.keys) + target.token * pair;
-    for (std::size_t d = 0; d < target.head_dim; d += pair) {
-      std::memcpy(keys + d * kv_tile_tokens, rounded + d, pair * sizeof(element));
-    }
-  }
-  if (v != nullptr) {
-    round(v);
-    auto* values = reinterpret_cast<element*>(target.values) +
-                   target.token / pair * pair * target.head_dim + target.token % pair;
-    for (std::size_t d = 0; d < target.head_dim; ++d) values[d * pair] = rounded[d];
-  }
-}
-
-template <class Simd>
-void write_kv_head_vector(const detail::kv_row_target& target, const float* k, const float* v) {
-  with_kv_type<Simd>(target.type, [&]<kv_dtype Type> {
-    if constexpr (Type == kv_dtype::int8) {
-      write_bytes<Simd>(target, k, v);
-    } else {
-      write_elements<Simd, Type>(target, k, v);
-    }
-  });
 }
 
 }  // namespace troupe::kernels
