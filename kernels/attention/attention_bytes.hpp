@@ -62,6 +62,30 @@ float pack_weights(float* p, std::size_t key_count, const segment_tiles& tiles,
   return quantize_words<Simd>(p, end, detail::attention_word_max, words);
 }
 
+/// sums[r][c] += the quads of bytes[c] times four words of row r. First all low bytes, then all high ones: with both at
+/// hand the compiler runs out of registers.
+template <class Simd, int Rows, int Columns>
+inline __attribute__((always_inline)) void add_quads(
+    const std::uint16_t* words, const typename Simd::pairs (&bytes)[Columns],
+    typename Simd::integers (&sums)[Rows][Columns]) {
+  const auto add = [&](const std::uint16_t* from, const typename Simd::pairs (&half)[Columns]) {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) {
+      const auto pair = Simd::broadcast_pair(
+          load_pair<Simd>(from + static_cast<std::size_t>(r) * attention_pair_stride));
+#pragma GCC unroll 16
+      for (int c = 0; c < Columns; ++c) sums[r][c] = Simd::add_dot(sums[r][c], half[c], pair);
+    }
+  };
+  typename Simd::pairs half[Columns];
+#pragma GCC unroll 16
+  for (int c = 0; c < Columns; ++c) half[c] = Simd::low_bytes(bytes[c]);
+  add(words, half);
+#pragma GCC unroll 16
+  for (int c = 0; c < Columns; ++c) half[c] = Simd::high_bytes(bytes[c]);
+  add(words + 2, half);
+}
+
 /// scores[r][tile * 16 + lane] = (sum over d of query[r] * K[lane]) * (scale of the key * factors[r]), for Rows rows and
 /// Tiles tiles.
 template <class Simd, int Rows, int Tiles>
@@ -90,33 +114,23 @@ void score_bytes(const std::uint16_t* query, const float* factors, const segment
   prefetch(kv_tile_tokens * head_dim);  // the scales
   for (std::size_t quad = 0; quad < head_dim / 4; ++quad) {
     prefetch(quad * kv_quads_bytes);
-    typename Simd::pairs low[columns], high[columns];
+    typename Simd::pairs key[columns];
 #pragma GCC unroll 16
     for (int c = 0; c < columns; ++c) {
-      const auto key = Simd::load_pairs(reinterpret_cast<const std::uint16_t*>(
+      key[c] = Simd::load_pairs(reinterpret_cast<const std::uint16_t*>(
           keys[c / parts] + quad * kv_quads_bytes +
           static_cast<std::size_t>(c % parts) * Simd::width * 4));
-      low[c] = Simd::low_bytes(key);
-      high[c] = Simd::high_bytes(key);
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      const std::uint16_t* q = query + static_cast<std::size_t>(r) * attention_pair_stride + 4 * quad;
-      const auto first = Simd::broadcast_pair(load_pair<Simd>(q));
-      const auto second = Simd::broadcast_pair(load_pair<Simd>(q + 2));
-#pragma GCC unroll 16
-      for (int c = 0; c < columns; ++c) {
-        sums[r][c] = Simd::add_dot(Simd::add_dot(sums[r][c], low[c], first), high[c], second);
-      }
-    }
+    add_quads<Simd>(query + 4 * quad, key, sums);
   }
 #pragma GCC unroll 16
-  for (int c = 0; c < columns; ++c) {
-    const Simd scale = Simd::load(tile_scales<Simd>(keys[c / parts], head_dim) +
-                                  static_cast<std::size_t>(c % parts) * Simd::width);
+  for (int r = 0; r < Rows; ++r) {
+    const Simd factor = Simd::broadcast(factors[r]);
 #pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      (Simd::to_floats(sums[r][c]) * (scale * Simd::broadcast(factors[r])))
+    for (int c = 0; c < columns; ++c) {
+      const Simd scale = Simd::load(tile_scales<Simd>(keys[c / parts], head_dim) +
+                                    static_cast<std::size_t>(c % parts) * Simd::width);
+      (Simd::to_floats(sums[r][c]) * (scale * factor))
           .store(scores + static_cast<std::size_t>(r) * attention_row_stride +
                  static_cast<std::size_t>(c) * Simd::width);
     }
@@ -142,26 +156,14 @@ void weigh_bytes(const std::uint16_t* weights, const float* scales, const segmen
     if constexpr (Rows <= prefetch_rows_max) {
       prefetch_lines<Columns * Simd::width * 4>(tiles.next_keys[tile] + offset);
     }
-    typename Simd::pairs low[Columns], high[Columns];
+    typename Simd::pairs value[Columns];
 #pragma GCC unroll 16
     for (int c = 0; c < Columns; ++c) {
-      const auto value =
-          left < Simd::width
-              ? Simd::load_first_pairs(values, left)
-              : Simd::load_pairs(values + static_cast<std::size_t>(c) * Simd::width * 2);
-      low[c] = Simd::low_bytes(value);
-      high[c] = Simd::high_bytes(value);
+      value[c] = left < Simd::width
+                     ? Simd::load_first_pairs(values, left)
+                     : Simd::load_pairs(values + static_cast<std::size_t>(c) * Simd::width * 2);
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      const std::uint16_t* w = weights + static_cast<std::size_t>(r) * attention_pair_stride + 4 * quad;
-      const auto first = Simd::broadcast_pair(load_pair<Simd>(w));
-      const auto second = Simd::broadcast_pair(load_pair<Simd>(w + 2));
-#pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) {
-        sums[r][c] = Simd::add_dot(Simd::add_dot(sums[r][c], low[c], first), high[c], second);
-      }
-    }
+    add_quads<Simd>(weights + 4 * quad, value, sums);
   }
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) {

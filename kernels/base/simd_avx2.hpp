@@ -151,17 +151,22 @@ struct simd_avx2 {
   /// The low (high) bytes of the 16-bit halves, with their signs.
   static pairs low_bytes(pairs x) { return high_bytes({_mm256_slli_epi16(x.bits, 8)}); }
   static pairs high_bytes(pairs x) { return {_mm256_srai_epi16(x.bits, 8)}; }
+  /// Lanes of 32 bits. As __m256i, the type of all integer vectors, GCC 12 would keep two copies of a sum in a loop.
   struct integers {
-    __m256i value;
+    std::int32_t value __attribute__((vector_size(32)));
   };
-  static integers zero_integers() { return {_mm256_setzero_si256()}; }
+  static integers zero_integers() { return with_bits(_mm256_setzero_si256()); }
   /// sum + first of a * first of b + second of a * second of b: exact where it fits 32 bits.
   static integers add_dot(integers sum, pairs a, pairs b) {
-    return {_mm256_add_epi32(sum.value, _mm256_madd_epi16(a.bits, b.bits))};
+    return with_bits(_mm256_add_epi32(bits_of(sum), _mm256_madd_epi16(a.bits, b.bits)));
   }
-  static simd_avx2 to_floats(integers x) { return {_mm256_cvtepi32_ps(x.value)}; }
+  static simd_avx2 to_floats(integers x) { return {_mm256_cvtepi32_ps(bits_of(x))}; }
 
  private:
+  static __m256i bits_of(integers x) { return reinterpret_cast<__m256i>(x.value); }
+  static integers with_bits(__m256i bits) {
+    return {reinterpret_cast<decltype(integers::value)>(bits)};
+  }
   static __m256i magnitude_bits(simd_avx2 x) {
     return _mm256_and_si256(_mm256_castps_si256(x.value), _mm256_set1_epi32(0x7FFFFFFF));
   }

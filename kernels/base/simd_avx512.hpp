@@ -162,17 +162,22 @@ struct simd_avx512 {
   /// The low (high) bytes of the 16-bit halves, with their signs.
   static pairs low_bytes(pairs x) { return high_bytes({_mm512_slli_epi16(x.bits, 8)}); }
   static pairs high_bytes(pairs x) { return {_mm512_srai_epi16(x.bits, 8)}; }
+  /// Lanes of 32 bits. As __m512i, the type of all integer vectors, GCC 12 would keep two copies of a sum in a loop.
   struct integers {
-    __m512i value;
+    std::int32_t value __attribute__((vector_size(64)));
   };
-  static integers zero_integers() { return {_mm512_setzero_si512()}; }
+  static integers zero_integers() { return with_bits(_mm512_setzero_si512()); }
   /// sum + first of a * first of b + second of a * second of b: exact where it fits 32 bits.
   static integers add_dot(integers sum, pairs a, pairs b) {
-    return {_mm512_dpwssd_epi32(sum.value, a.bits, b.bits)};
+    return with_bits(_mm512_dpwssd_epi32(bits_of(sum), a.bits, b.bits));
   }
-  static simd_avx512 to_floats(integers x) { return {_mm512_cvtepi32_ps(x.value)}; }
+  static simd_avx512 to_floats(integers x) { return {_mm512_cvtepi32_ps(bits_of(x))}; }
 
  private:
+  static __m512i bits_of(integers x) { return reinterpret_cast<__m512i>(x.value); }
+  static integers with_bits(__m512i bits) {
+    return {reinterpret_cast<decltype(integers::value)>(bits)};
+  }
   static __m512i magnitude_bits(simd_avx512 x) {
     return _mm512_and_si512(_mm512_castps_si512(x.value), _mm512_set1_epi32(0x7FFFFFFF));
   }
