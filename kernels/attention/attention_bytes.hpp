@@ -62,28 +62,26 @@ float pack_weights(float* p, std::size_t key_count, const segment_tiles& tiles,
   return quantize_words<Simd>(p, end, detail::attention_word_max, words);
 }
 
-/// sums[r][c] += the quads of bytes[c] times four words of row r. First all low bytes, then all high ones: with both at
-/// hand the compiler runs out of registers.
+/// sums[r][c] += the quads of bytes[c] times four words of row r.
 template <class Simd, int Rows, int Columns>
 inline __attribute__((always_inline)) void add_quads(
     const std::uint16_t* words, const typename Simd::pairs (&bytes)[Columns],
     typename Simd::integers (&sums)[Rows][Columns]) {
-  const auto add = [&](const std::uint16_t* from, const typename Simd::pairs (&half)[Columns]) {
+  typename Simd::pairs low[Columns], high[Columns];
 #pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      const auto pair = Simd::broadcast_pair(
-          load_pair<Simd>(from + static_cast<std::size_t>(r) * attention_pair_stride));
+  for (int c = 0; c < Columns; ++c) {
+    low[c] = Simd::low_bytes(bytes[c]);
+    high[c] = Simd::high_bytes(bytes[c]);
+  }
 #pragma GCC unroll 16
-      for (int c = 0; c < Columns; ++c) sums[r][c] = Simd::add_dot(sums[r][c], half[c], pair);
+  for (int r = 0; r < Rows; ++r, words += attention_pair_stride) {
+    const auto first = Simd::broadcast_pair(load_pair<Simd>(words));
+    const auto second = Simd::broadcast_pair(load_pair<Simd>(words + 2));
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+      sums[r][c] = Simd::add_dot(Simd::add_dot(sums[r][c], low[c], first), high[c], second);
     }
-  };
-  typename Simd::pairs half[Columns];
-#pragma GCC unroll 16
-  for (int c = 0; c < Columns; ++c) half[c] = Simd::low_bytes(bytes[c]);
-  add(words, half);
-#pragma GCC unroll 16
-  for (int c = 0; c < Columns; ++c) half[c] = Simd::high_bytes(bytes[c]);
-  add(words + 2, half);
+  }
 }
 
 /// scores[r][tile * 16 + lane] = (sum over d of query[r] * K[lane]) * (scale of the key * factors[r]), for Rows rows and
