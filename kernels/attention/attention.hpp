@@ -35,9 +35,9 @@
 //    output by (2 (head_dim + 2) s + 300 + 4 * segments) u * max |V|. 300 is the longest sum (256
 //    products) and its rounding. In bf16, with q rounded first, 2^-8 max |V| more: p is off by 2^-9 of itself, above and
 //    below the fraction. In int8 a score is off by e = scale * max|q| / 65534 * sum |K| more (q is off by half a step), and
-//    an output by (2 e + 2^-8) max |V|: each of a segment's 256 w by half a step, max w / 65534, times at most 127. In
-//    practice the errors of w cancel to a sixteenth of that. What rounding K and V itself costs, half a step of max|x| /
-//    127 for each element, is many times more.
+//    an output by (2 e + 2^-8) max |V|: each of a segment's 256 w by half a step, max w / 65534, times at most 127. The
+//    errors of w have both signs and mostly cancel; rounding K and V itself, by up to half a step of max|x| / 127 for
+//    each element, costs more.
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,9 @@
-// The two products of attention over an int8 cache, on integers: a 32-bit lane holds a quad of bytes (four d
-// of a key, four tokens of a channel), which two shifts make two pairs of 16-bit words; queries and softmax weights are
-// 16-bit words too, so that they round far finer than the cache, at the price of two dot products for a quad
-// instead of one. Sums are exact, so nothing depends on their order. Simd is one of kernels/base/simd_*.hpp;
-// for *_avx2.cpp and *_avx512.cpp only.
+// The two products of attention over an int8 cache, on integers: a 32-bit lane holds a quad of
+// bytes (four d of a key, four tokens of a channel), which two shifts make two pairs of 16-bit
+// words; queries and softmax weights are 16-bit words too, so that they round far finer than the
+// cache, at the price of two dot products for a quad instead of one. Sums are exact, so nothing
+// depends on their order. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp and *_avx512.cpp
+// only.
 #pragma once
 
 #include <cfloat>
@@ -18,8 +19,9 @@ static_assert(attention_segment_tokens * 32767 * 127 <= 0x7FFFFFFF &&
 /// Bytes of 16 quads: a cache line.
 inline constexpr std::size_t kv_quads_bytes = 4 * kv_tile_tokens;
 
-/// Rounds count floats to integers of at most limit, whole vectors at a time: to has room for them. Returns the
-/// scale, which is NaN or infinite where a float is; then, and where all are too small, the integers are zero.
+/// Rounds count floats to integers of at most limit, whole vectors at a time: to has room for them.
+/// Returns the scale, which is NaN or infinite where a float is; then, and where all are too small,
+/// the integers are zero.
 template <class Simd>
 float quantize_words(const float* from, std::size_t count, float limit, std::uint16_t* to) {
   const auto load = [&](std::size_t i) {
@@ -45,8 +47,9 @@ const float* tile_scales(const std::byte* tile, std::size_t head_dim) {
   return reinterpret_cast<const float*>(tile + kv_tile_tokens * head_dim);
 }
 
-/// Makes a row's softmax numerators the words that V's bytes are multiplied with; p is used up. Behind key_count,
-/// up to the last tile's end, the words are zero: nothing that stands there counts. Returns the words' scale.
+/// Makes a row's softmax numerators the words that V's bytes are multiplied with; p is used up.
+/// Behind key_count, up to the last tile's end, the words are zero: nothing that stands there
+/// counts. Returns the words' scale.
 template <class Simd>
 float pack_weights(float* p, std::size_t key_count, const segment_tiles& tiles,
                    std::size_t tile_count, std::size_t head_dim, std::uint16_t* words) {
@@ -84,8 +87,8 @@ inline __attribute__((always_inline)) void add_quads(
   }
 }
 
-/// scores[r][tile * 16 + lane] = (sum over d of query[r] * K[lane]) * (scale of the key * factors[r]), for Rows rows and
-/// Tiles tiles.
+/// scores[r][tile * 16 + lane] = (sum over d of query[r] * K[lane]) * (scale of the key *
+/// factors[r]), for Rows rows and Tiles tiles.
 template <class Simd, int Rows, int Tiles>
 void score_bytes(const std::uint16_t* query, const float* factors, const segment_tiles& tiles,
                  std::size_t tile, std::size_t head_dim, float* scores) {
@@ -135,8 +138,8 @@ void score_bytes(const std::uint16_t* query, const float* factors, const segment
   }
 }
 
-/// output[r][channel ..] = scales[r] * (sum over the first quads of tokens of weights[r] * V), for Rows rows and Columns
-/// vectors of channels.
+/// output[r][channel ..] = scales[r] * (sum over the first quads of tokens of weights[r] * V), for
+/// Rows rows and Columns vectors of channels.
 template <class Simd, int Rows, int Columns>
 void weigh_bytes(const std::uint16_t* weights, const float* scales, const segment_tiles& tiles,
                  std::size_t quad_count, std::size_t head_dim, std::size_t channel, float* output) {

@@ -1,5 +1,6 @@
-// Stores one token's K and V of one head in the tile layouts of attention.hpp, rounded or quantized: this token's bytes and
-// no others. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp and *_avx512.cpp only.
+// Stores one token's K and V of one head in the tile layouts of attention.hpp, rounded or
+// quantized: this token's bytes and no others. Simd is one of kernels/base/simd_*.hpp; for
+// *_avx2.cpp and *_avx512.cpp only.
 #pragma once
 
 #include <cstring>
@@ -12,7 +13,8 @@ template <class Simd, kv_dtype Type>
 void write_elements(const detail::kv_row_target& target, const float* k, const float* v) {
   using elements = kv_elements<Simd, Type>;
   using element = typename elements::element;
-  constexpr std::size_t pair = Type == kv_dtype::bf16 ? 2 : 1;  // neighbours along d, or along tokens
+  constexpr std::size_t pair =
+      Type == kv_dtype::bf16 ? 2 : 1;  // neighbours along d, or along tokens
   element rounded[attention_head_dim_max + 16];
   const auto round = [&](const float* from) {
     std::size_t d = 0;
@@ -44,7 +46,8 @@ void write_row_bytes(const float* from, const detail::kv_row_target& target, std
                      const Place& place) {
   std::uint16_t words[attention_head_dim_max + 16];
   const float scale = quantize_words<Simd>(from, target.head_dim, detail::kv_byte_max, words);
-  for (std::size_t d = 0; d < target.head_dim; ++d) tile[place(d)] = static_cast<std::byte>(words[d]);
+  for (std::size_t d = 0; d < target.head_dim; ++d)
+    tile[place(d)] = static_cast<std::byte>(words[d]);
   std::memcpy(tile + kv_tile_tokens * target.head_dim + target.token * sizeof scale, &scale,
               sizeof scale);
 }
