@@ -3,11 +3,11 @@
 // Cache layout, one layer: for each physical block, for each KV head, K as tiles of 16 tokens
 // stored transposed ([tile][head_dim][16 tokens]: SIMD lanes are keys) and V as [token][head_dim]
 // (lanes are channels). A bf16 cache holds pairs instead: K as [tile][head_dim / 2][16 tokens][2 d], V as
-// [tile][8 token pairs][head_dim][2 tokens]. An int8 cache holds quads, whose four bytes stand in the order 0, 2, 1, 3: K as
-// [tile][head_dim / 4][16 tokens][4 d], V as [tile][4 token quads][head_dim][4 tokens], each tile followed by 16 float
-// scales: a token's element is byte * scale. Positions that were never written, or that a reused block still holds from
-// another sequence, are never part of a result: a loop over V ends at the query's position, and the
-// scores of such keys are replaced before use.
+// [tile][8 token pairs][head_dim][2 tokens]. An int8 cache holds quads, whose four bytes
+// stand in the order 0, 2, 1, 3: K as [tile][head_dim / 4][16 tokens][4 d], V as [tile][4 token quads][head_dim][4 tokens],
+// each tile followed by 16 float scales: a token's element is byte * scale. Positions that were never written, or that a reused block still holds from
+// another sequence, are never part of a result: a loop over V ends at the query's position (or
+// weighs what follows with the integer zero), and the scores of such keys are replaced before use.
 //
 // Numerics (batch invariance; every variant gives the same bits as the reference):
 //  - score[k] = (sum over d ascending of fma(q[d], K[d][k])) * scale, one accumulator per (query,
@@ -23,11 +23,11 @@
 //    takes pairs of d or keys in ascending order, of each pair the second product first; a second key that is not
 //    visible counts as zero; denormal inputs and results of these steps are zero.
 //  - An int8 cache quantizes each row of K and V (head_dim floats x of one token and head): scale = max|x| / 127, bytes
-//  round x * (127 / max|x|) to nearest even. A row whose max|x| is zero, below 3.8e-37 (the inverse is not finite) or not
-//  finite gets zeros, and its scale carries a NaN or infinity on. A query row becomes 16-bit integers in the same way, with
-//  32767 for 127. score[k] = float(exact 32-bit sum of products) * (k_scale[k] * (q_scale * scale)). After the softmax
-//  numerators of a segment w[k] = p[k] * v_scale[k] become 16-bit integers, one scale for each row and segment; o[d] =
-//  float(exact 32-bit sum) * w_scale. l sums p as it is. (256 products of 32767 * 127 fit 32 bits.)
+//  round x * (127 / max|x|) to nearest even. A row whose max|x| is zero, too small for a finite inverse, or not finite
+//  gets zeros, and its scale carries a NaN or infinity on. A query row becomes 16-bit integers in the same way, with 32767
+//  for 127. score[k] = float(exact 32-bit sum of products) * (k_scale[k] * (q_scale * scale)). After a segment's softmax,
+//  w[k] = p[k] * v_scale[k] becomes 16-bit integers too, with one scale for each row and segment; o[d] = float(exact
+//  32-bit sum) * w_scale. l sums p as it is. (256 products of 32767 * 127 fit 32 bits.)
 //  - exp is the polynomial of kernels/exp, the same bits in every variant.
 //  - Against exact attention over the rounded K and V: a score is off by at most (head_dim + 2) u
 //  s, where u = 2^-24 and
