@@ -73,6 +73,7 @@ std::size_t compute_thread_count(const server_config& config) {
 kernels::kv_dtype kv_dtype_of(const server_config& config) {
   if (config.kv_cache_dtype == "f32") return kernels::kv_dtype::f32;
   if (config.kv_cache_dtype == "bf16") return kernels::kv_dtype::bf16;
+  if (config.kv_cache_dtype == "int8") return kernels::kv_dtype::int8;
   return kernels::kv_dtype::f16;
 }
 

@@ -47,7 +47,7 @@ struct workspace {
 };
 
 void check_layout(const kv_layout& layout) {
-  TROUPE_CHECK(layout.head_dim > 0 && layout.head_dim % 2 == 0);
+  TROUPE_CHECK(layout.head_dim > 0 && layout.head_dim % head_dim_step(layout.type) == 0);
   TROUPE_CHECK(layout.head_dim <= attention_head_dim_max);
   TROUPE_CHECK(layout.block_tokens > 0 && layout.block_tokens % kv_tile_tokens == 0);
   TROUPE_CHECK(attention_segment_tokens % layout.block_tokens == 0);
@@ -81,7 +81,7 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
                       .block_bytes = layout.block_bytes(),
                       .values_offset = layout.head_block_bytes(),
                       .block_tokens = layout.block_tokens,
-                      .element_bytes = layout.element_bytes(),
+                      .tile_bytes = layout.tile_bytes(),
                       .type = layout.type,
                       .table = slice.block_table.data()};
         item.head_dim = layout.head_dim;
@@ -143,11 +143,10 @@ void write_kv_head(isa set, const kv_layout& layout, kv_layer layer,
   const std::size_t block = to_index(block_table[position / layout.block_tokens]);
   TROUPE_CHECK(block < layer.block_count && head < layout.kv_head_count);
   const std::size_t in_block = position % layout.block_tokens;
-  const std::size_t tile_bytes = kv_tile_tokens * layout.head_dim * layout.element_bytes();
   std::byte* const head_data =
       layer.data + block * layout.block_bytes() + 2 * head * layout.head_block_bytes();
   detail::kv_row_target target;
-  target.keys = head_data + in_block / kv_tile_tokens * tile_bytes;
+  target.keys = head_data + in_block / kv_tile_tokens * layout.tile_bytes();
   target.values = target.keys + layout.head_block_bytes();
   target.token = in_block % kv_tile_tokens;
   target.head_dim = layout.head_dim;

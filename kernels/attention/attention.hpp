@@ -3,9 +3,11 @@
 // Cache layout, one layer: for each physical block, for each KV head, K as tiles of 16 tokens
 // stored transposed ([tile][head_dim][16 tokens]: SIMD lanes are keys) and V as [token][head_dim]
 // (lanes are channels). A bf16 cache holds pairs instead: K as [tile][head_dim / 2][16 tokens][2 d], V as
-// [tile][8 token pairs][head_dim][2 tokens]. Positions that were never written, or that a reused block still holds from
-// another sequence, are never part of a result: a loop over V ends at the query's position, and the
-// scores of such keys are replaced before use.
+// [tile][8 token pairs][head_dim][2 tokens]. An int8 cache holds quads, whose four bytes
+// stand in the order 0, 2, 1, 3: K as [tile][head_dim / 4][16 tokens][4 d], V as [tile][4 token quads][head_dim][4 tokens],
+// each tile followed by 16 float scales: a token's element is byte * scale. Positions that were never written, or that a reused block still holds from
+// another sequence, are never part of a result: a loop over V ends at the query's position (or
+// weighs what follows with the integer zero), and the scores of such keys are replaced before use.
 //
 // Numerics (batch invariance; every variant gives the same bits as the reference):
 //  - score[k] = (sum over d ascending of fma(q[d], K[d][k])) * scale, one accumulator per (query,
@@ -20,13 +22,22 @@
 //  - A bf16 cache multiplies in bf16, as vdpbf16ps does: q and p are rounded to bf16 (l sums the rounded p), and a sum
 //    takes pairs of d or keys in ascending order, of each pair the second product first; a second key that is not
 //    visible counts as zero; denormal inputs and results of these steps are zero.
+//  - An int8 cache quantizes each row of K and V (head_dim floats x of one token and head): scale = max|x| / 127, bytes
+//  round x * (127 / max|x|) to nearest even. A row whose max|x| is zero, too small for a finite inverse, or not finite
+//  gets zeros, and its scale carries a NaN or infinity on. A query row becomes 16-bit integers in the same way, with 32767
+//  for 127. score[k] = float(exact 32-bit sum of products) * (k_scale[k] * (q_scale * scale)). After a segment's softmax,
+//  w[k] = p[k] * v_scale[k] becomes 16-bit integers too, with one scale for each row and segment; o[d] = float(exact
+//  32-bit sum) * w_scale. l sums p as it is. (256 products of 32767 * 127 fit 32 bits.)
 //  - exp is the polynomial of kernels/exp, the same bits in every variant.
 //  - Against exact attention over the rounded K and V: a score is off by at most (head_dim + 2) u
 //  s, where u = 2^-24 and
 //    s = scale * sum |q K|; so a weight by a factor of 1 + 2 (head_dim + 2) u s + 4 u, and an
 //    output by (2 (head_dim + 2) s + 300 + 4 * segments) u * max |V|. 300 is the longest sum (256
 //    products) and its rounding. In bf16, with q rounded first, 2^-8 max |V| more: p is off by 2^-9 of itself, above and
-//    below the fraction.
+//    below the fraction. In int8 a score is off by e = scale * max|q| / 65534 * sum |K| more (q is off by half a step), and
+//    an output by (2 e + 2^-8) max |V|: each of a segment's 256 w by half a step, max w / 65534, times at most 127. The
+//    errors of w have both signs and mostly cancel; rounding K and V itself, by up to half a step of max|x| / 127 for
+//    each element, costs more.
 #pragma once
 
 #include <cstddef>
@@ -39,23 +50,32 @@
 
 namespace troupe::kernels {
 
-enum class kv_dtype : std::uint8_t { f32, f16, bf16 };
+/// Part of what names stored blocks: a value never gets another meaning.
+enum class kv_dtype : std::uint8_t { f32, f16, bf16, int8 };
 
 inline constexpr std::size_t kv_tile_tokens = 16;  ///< block_size is a multiple of this
 inline constexpr std::size_t attention_segment_tokens =
     256;  ///< fixed for ever: part of the numerics
 
 inline constexpr std::size_t attention_head_dim_max = 256;
+/// head_dim is a multiple of this.
+constexpr std::size_t head_dim_step(kv_dtype type) {
+  return type == kv_dtype::int8 ? 4 : 2;
+}
 
 struct kv_layout {
   kv_dtype type = kv_dtype::f16;
   std::size_t kv_head_count = 0;
   std::size_t head_dim = 0;
   std::size_t block_tokens = 16;  ///< divides attention_segment_tokens, multiple of kv_tile_tokens
-  [[nodiscard]] std::size_t element_bytes() const { return type == kv_dtype::f32 ? 4 : 2; }
+  /// K or V of one tile and one head: the elements, and behind those of int8 a float scale for each token.
+  [[nodiscard]] std::size_t tile_bytes() const {
+    if (type == kv_dtype::int8) return kv_tile_tokens * (head_dim + sizeof(float));
+    return kv_tile_tokens * head_dim * (type == kv_dtype::f32 ? 4 : 2);
+  }
   /// K or V of one block and one head.
   [[nodiscard]] std::size_t head_block_bytes() const {
-    return block_tokens * head_dim * element_bytes();
+    return block_tokens / kv_tile_tokens * tile_bytes();
   }
   /// One block of one layer: for each head, K then V.
   [[nodiscard]] std::size_t block_bytes() const { return 2 * kv_head_count * head_block_bytes(); }
@@ -98,7 +118,7 @@ struct attention_arguments {
 };
 
 /// Attention of every row over its own sequence's cached keys, its own included (write_kv comes
-/// first). head_dim is even and at most 256; heads are a multiple of KV heads. Work is split over
+/// first). head_dim is even (of int8 a multiple of 4) and at most 256; heads are a multiple of KV heads. Work is split over
 /// (slice, positions, heads of a KV head) and, where that gives too few tasks for the threads, over
 /// segments too, whose partial results a second region merges in ascending order: the same bits.
 void paged_attention(isa set, const kv_layout& layout, kv_layer layer,

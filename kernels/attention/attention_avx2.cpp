@@ -1,6 +1,7 @@
 #include "kernels/base/simd_avx2.hpp"
 // The vector type comes first: the templates below find its functions in it.
 #include "kernels/attention/attention_vector.hpp"
+#include "kernels/attention/attention_write.hpp"
 
 namespace troupe::kernels::detail {
 

@@ -14,6 +14,12 @@ inline constexpr std::size_t attention_segment_tiles = attention_segment_tokens 
 /// and one broadcast fit the 32 registers of AVX-512; 6 x 2 fit the 16 of AVX2.
 inline constexpr std::size_t attention_rows_max_avx512 = 12;
 inline constexpr std::size_t attention_rows_max_avx2 = 6;
+/// Largest integers of an int8 cache's K and V, and of what multiplies them.
+inline constexpr float kv_byte_max = 127.0f;
+inline constexpr float attention_word_max = 32767.0f;
+/// Where the elements of a quad stand in its four bytes: the low bytes of its two 16-bit halves are neighbours,
+/// and the high bytes, so that two shifts make pairs of words of them.
+inline constexpr std::size_t kv_quad_places[4] = {0, 2, 1, 3};
 
 /// The K and V of one KV head of one layer, as one sequence sees them.
 struct attention_cache {
@@ -21,7 +27,7 @@ struct attention_cache {
   std::size_t block_bytes = 0;      ///< from a block to the next
   std::size_t values_offset = 0;    ///< bytes from a block's K to its V
   std::size_t block_tokens = 0;
-  std::size_t element_bytes = 0;
+  std::size_t tile_bytes = 0;  ///< K or V of 16 tokens
   kv_dtype type = kv_dtype::f16;
   const block_index* table = nullptr;
 };

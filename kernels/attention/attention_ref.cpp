@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -31,6 +32,14 @@ void write_element(kv_dtype type, float value, std::byte* to) {
   std::memcpy(to, &bits, sizeof bits);
 }
 
+std::size_t element_bytes(kv_dtype type) {
+  switch (type) {
+    case kv_dtype::f32: return 4;
+    case kv_dtype::int8: return 1;
+    default: return 2;
+  }
+}
+
 struct row_state {
   float maximum = 0.0f;
   float sum = 0.0f;
@@ -44,30 +53,62 @@ const std::byte* block_of(const attention_cache& cache, std::size_t position) {
 // Element d of a token's K within its tile, and of its V (attention.hpp).
 std::size_t key_index(kv_dtype type, std::size_t token, std::size_t d) {
   if (type == kv_dtype::bf16) return (d / 2 * kv_tile_tokens + token) * 2 + d % 2;
+  if (type == kv_dtype::int8) return (d / 4 * kv_tile_tokens + token) * 4 + kv_quad_places[d % 4];
   return d * kv_tile_tokens + token;
 }
 std::size_t value_index(kv_dtype type, std::size_t head_dim, std::size_t token, std::size_t d) {
   if (type == kv_dtype::bf16) return (token / 2 * head_dim + d) * 2 + token % 2;
+  if (type == kv_dtype::int8) return (token / 4 * head_dim + d) * 4 + kv_quad_places[token % 4];
   return token * head_dim + d;
 }
 
 /// The head's K tile that holds the position; its V tile is values_offset further.
 const std::byte* tile_of(const attention_item& item, std::size_t position) {
   const std::size_t tile = position % item.cache.block_tokens / kv_tile_tokens;
-  return block_of(item.cache, position) +
-         tile * kv_tile_tokens * item.head_dim * item.cache.element_bytes;
+  return block_of(item.cache, position) + tile * item.cache.tile_bytes;
 }
 
-float key_element(const attention_item& item, std::size_t position, std::size_t d) {
+const std::byte* key_at(const attention_item& item, std::size_t position, std::size_t d) {
   const std::size_t index = key_index(item.cache.type, position % kv_tile_tokens, d);
-  return read_element(item.cache.type, tile_of(item, position) + index * item.cache.element_bytes);
+  return tile_of(item, position) + index * element_bytes(item.cache.type);
+}
+float key_element(const attention_item& item, std::size_t position, std::size_t d) {
+  return read_element(item.cache.type, key_at(item, position, d));
 }
 
-float value_element(const attention_item& item, std::size_t position, std::size_t d) {
+const std::byte* value_at(const attention_item& item, std::size_t position, std::size_t d) {
   const std::size_t index =
       value_index(item.cache.type, item.head_dim, position % kv_tile_tokens, d);
-  return read_element(item.cache.type, tile_of(item, position) + item.cache.values_offset +
-                                           index * item.cache.element_bytes);
+  return tile_of(item, position) + item.cache.values_offset +
+         index * element_bytes(item.cache.type);
+}
+float value_element(const attention_item& item, std::size_t position, std::size_t d) {
+  return read_element(item.cache.type, value_at(item, position, d));
+}
+
+/// The scale of a token behind the elements of its K or V tile.
+float scale_of(const attention_item& item, const std::byte* tile, std::size_t position) {
+  float scale;
+  std::memcpy(&scale,
+              tile + kv_tile_tokens * item.head_dim + position % kv_tile_tokens * sizeof scale,
+              sizeof scale);
+  return scale;
+}
+
+/// Rounds count floats to integers of at most limit; returns the scale (attention.hpp).
+float quantize(const float* from, std::size_t count, float limit, std::int16_t* to) {
+  // Magnitudes compare as integers, so that a NaN is the largest of all and shows in the scale.
+  std::uint32_t largest_bits = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    largest_bits = std::max(largest_bits, std::bit_cast<std::uint32_t>(from[i]) & 0x7FFFFFFFu);
+  }
+  const float largest = std::bit_cast<float>(largest_bits);
+  const float inverse = limit / largest;
+  const bool is_usable = inverse > 0.0f && inverse <= std::numeric_limits<float>::max();
+  for (std::size_t i = 0; i < count; ++i) {
+    to[i] = is_usable ? static_cast<std::int16_t>(std::nearbyint(from[i] * inverse)) : std::int16_t{0};
+  }
+  return largest / limit;
 }
 
 float flushed(float x) {
@@ -93,6 +134,40 @@ float dot_key(const attention_item& item, const float* query, std::size_t positi
     dot = add_product(dot, rounded(d), key_element(item, position, d));
   }
   return dot;
+}
+
+float score_bytes(const attention_item& item, const float* query, std::size_t position) {
+  std::int16_t words[attention_head_dim_max];
+  const float query_scale = quantize(query, item.head_dim, attention_word_max, words);
+  std::int32_t dot = 0;
+  for (std::size_t d = 0; d < item.head_dim; ++d) {
+    dot += words[d] * std::to_integer<std::int8_t>(*key_at(item, position, d));
+  }
+  const float key_scale = scale_of(item, tile_of(item, position), position);
+  return static_cast<float>(dot) * (key_scale * (query_scale * item.scale));
+}
+
+float score_of(const attention_item& item, const float* query, std::size_t position) {
+  if (item.cache.type == kv_dtype::int8) return score_bytes(item, query, position);
+  return dot_key(item, query, position) * item.scale;
+}
+
+/// The weighted sums over keys first .. end - 1 of a segment; weights is used up.
+void weigh_bytes(const attention_item& item, float* weights, std::size_t first, std::size_t end,
+                 float* output) {
+  for (std::size_t k = first; k < end; ++k) {
+    const std::byte* tile = tile_of(item, k) + item.cache.values_offset;
+    weights[k - first] *= scale_of(item, tile, k);
+  }
+  std::int16_t words[attention_segment_tokens];
+  const float scale = quantize(weights, end - first, attention_word_max, words);
+  for (std::size_t d = 0; d < item.head_dim; ++d) {
+    std::int32_t sum = 0;
+    for (std::size_t k = first; k < end; ++k) {
+      sum += words[k - first] * std::to_integer<std::int8_t>(*value_at(item, k, d));
+    }
+    output[d] = static_cast<float>(sum) * scale;
+  }
 }
 
 /// The sum over keys first .. end - 1 of weights[key - first] * V[key][d]; first begins a segment.
@@ -121,7 +196,7 @@ row_state run_segment(const attention_item& item, const float* query, std::size_
   row_state out;
   out.maximum = -std::numeric_limits<float>::infinity();
   for (std::size_t k = first; k < end; ++k) {
-    const float score = dot_key(item, query, k) * item.scale;
+    const float score = score_of(item, query, k);
     scores[k - first] = score;
     out.maximum = score > out.maximum ? score : out.maximum;
   }
@@ -135,10 +210,26 @@ row_state run_segment(const attention_item& item, const float* query, std::size_
     for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   }
   out.sum = lanes[0];
+  if (item.cache.type == kv_dtype::int8) {
+    weigh_bytes(item, scores, first, end, out.output);
+    return out;
+  }
   for (std::size_t d = 0; d < item.head_dim; ++d) {
     out.output[d] = weighted_value(item, scores, first, end, d);
   }
   return out;
+}
+
+template <class Index>
+void write_bytes(const kv_row_target& target, const float* from, std::byte* tile,
+                 const Index& index_of) {
+  std::int16_t words[attention_head_dim_max];
+  const float scale = quantize(from, target.head_dim, kv_byte_max, words);
+  for (std::size_t d = 0; d < target.head_dim; ++d) {
+    tile[index_of(d)] = static_cast<std::byte>(words[d]);
+  }
+  std::memcpy(tile + kv_tile_tokens * target.head_dim + target.token * sizeof scale, &scale,
+              sizeof scale);
 }
 
 void merge_segment(row_state& state, const row_state& next, std::size_t head_dim) {
@@ -209,16 +300,17 @@ void attention_merge_ref(const attention_item& item) {
 }
 
 void write_kv_head_ref(const kv_row_target& target, const float* k, const float* v) {
-  const std::size_t element_bytes = target.type == kv_dtype::f32 ? 4 : 2;
-  for (std::size_t d = 0; d < target.head_dim; ++d) {
-    if (k != nullptr)
-      write_element(target.type, k[d],
-                    target.keys + key_index(target.type, target.token, d) * element_bytes);
-    if (v != nullptr)
-      write_element(target.type, v[d],
-                    target.values +
-                        value_index(target.type, target.head_dim, target.token, d) * element_bytes);
-  }
+  const auto write = [&](const float* from, std::byte* tile, const auto& index_of) {
+    if (from == nullptr) return;
+    if (target.type == kv_dtype::int8) return write_bytes(target, from, tile, index_of);
+    for (std::size_t d = 0; d < target.head_dim; ++d) {
+      write_element(target.type, from[d], tile + index_of(d) * element_bytes(target.type));
+    }
+  };
+  write(k, target.keys, [&](std::size_t d) { return key_index(target.type, target.token, d); });
+  write(v, target.values, [&](std::size_t d) {
+    return value_index(target.type, target.head_dim, target.token, d);
+  });
 }
 
 }  // namespace troupe::kernels::detail

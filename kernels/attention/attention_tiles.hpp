@@ -41,6 +41,17 @@ inline __attribute__((always_inline)) void prefetch_lines(const void* from) {
   }
 }
 
+/// Calls work.template operator()<Type>() for the type.
+template <class Simd, class Work>
+void with_kv_type(kv_dtype type, const Work& work) {
+  switch (type) {
+    case kv_dtype::f32: return work.template operator()<kv_dtype::f32>();
+    case kv_dtype::f16: return work.template operator()<kv_dtype::f16>();
+    case kv_dtype::bf16: return work.template operator()<kv_dtype::bf16>();
+    case kv_dtype::int8: return work.template operator()<kv_dtype::int8>();
+  }
+}
+
 template <class Simd, kv_dtype Type>
 struct kv_elements {
   using element = std::conditional_t<Type == kv_dtype::f32, float, std::uint16_t>;

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "kernels/attention/attention_bytes.hpp"
 #include "kernels/attention/attention_pairs.hpp"
 #include "kernels/attention/attention_tiles.hpp"
 #include "kernels/base/simd_lanes.hpp"
@@ -51,6 +52,8 @@ class attention_runner {
  private:
   /// bf16 multiplies in pairs, with queries and weights rounded to bf16 as well.
   static constexpr bool in_pairs = Type == kv_dtype::bf16;
+  /// int8 multiplies in quads, with queries and weights rounded to 16-bit integers.
+  static constexpr bool in_quads = Type == kv_dtype::int8;
   static constexpr std::size_t rows_max =
       Simd::width == 16 ? detail::attention_rows_max_avx512 : detail::attention_rows_max_avx2;
   struct segment_rows {
@@ -74,6 +77,10 @@ class attention_runner {
         const float* head_query = from + head * item_.head_dim;
         if constexpr (in_pairs) {
           round_row<Simd>(head_query, item_.head_dim, pairs_ + row * attention_pair_stride);
+        } else if constexpr (in_quads) {
+          factors_[row] = quantize_words<Simd>(head_query, item_.head_dim, detail::attention_word_max,
+                                               pairs_ + row * attention_pair_stride) *
+                          item_.scale;
         } else {
           copy_row(head_query, item_.head_dim, query_ + row * attention_row_stride);
         }
@@ -105,12 +112,11 @@ class attention_runner {
   static void find_keys(const detail::attention_item& item, std::size_t segment,
                         std::size_t tile_count, const std::byte** keys) {
     const detail::attention_cache& cache = item.cache;
-    const std::size_t tile_bytes = kv_tile_tokens * item.head_dim * cache.element_bytes;
     const block_index* block = cache.table + segment * attention_segment_tokens / cache.block_tokens;
     for (std::size_t tile = 0; tile < tile_count; ++block) {
       const std::byte* at = cache.data + static_cast<std::size_t>(*block) * cache.block_bytes;
       for (std::size_t token = 0; token < cache.block_tokens && tile < tile_count;
-           token += kv_tile_tokens, ++tile, at += tile_bytes) {
+           token += kv_tile_tokens, ++tile, at += cache.tile_bytes) {
         keys[tile] = at;
       }
     }
@@ -134,6 +140,9 @@ class attention_runner {
       if constexpr (in_pairs) {
         score_row_pairs<Simd, Rows>(pairs_ + row * attention_pair_stride, tiles_, tile_count,
                                     item_.head_dim, item_.scale, scores);
+      } else if constexpr (in_quads) {
+        score_row_bytes<Simd, Rows>(pairs_ + row * attention_pair_stride, factors_ + row, tiles_,
+                                    tile_count, item_.head_dim, scores);
       } else {
         score_rows<Simd, Type, Rows>(query_ + row * attention_row_stride, tiles_, tile_count,
                                      item_.head_dim, item_.scale, scores);
@@ -194,6 +203,7 @@ class attention_runner {
   /// through the heads of one position at a time, so that no row ever touches a V behind its own
   /// position.
   void weigh(std::size_t first, segment_rows& out) {
+    if constexpr (in_quads) return weigh_quads_of_keys(first, out);
     for (std::size_t row = 0; row < row_count_; ++row) {
       float* output = out.output + row * attention_row_stride;
       for (std::size_t d = 0; d < item_.head_dim; d += Simd::width) Simd::zero().store(output + d);
@@ -238,6 +248,25 @@ class attention_runner {
         weigh_block.template operator()<Rows, true>(row, keys / 2, (keys + 1) / 2);
       });
     }
+  }
+
+  /// The same in quads of keys, for all rows at once: keys that a row does not see have a weight of zero, and integers
+  /// hold no NaN.
+  void weigh_quads_of_keys(std::size_t first, segment_rows& out) {
+    const std::size_t tile_count = tiles_in(item_, first / attention_segment_tokens);
+    const std::size_t end = keys_in_segment(item_.position_count - 1, first);
+    float scales[rows_max];
+    for (std::size_t row = 0; row < row_count_; ++row) {
+      scales[row] = pack_weights<Simd>(scores_ + row * attention_row_stride,
+                                       keys_in_segment(row / item_.head_count, first), tiles_,
+                                       tile_count, item_.head_dim,
+                                       weights_ + row * attention_pair_stride);
+    }
+    for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
+      weigh_row_bytes<Simd, Rows>(weights_ + row * attention_pair_stride, scales + row, tiles_,
+                                  (end + 3) / 4, item_.head_dim,
+                                  out.output + row * attention_row_stride);
+    });
   }
 
   static float exp_of(float x) {
@@ -308,23 +337,16 @@ class attention_runner {
   const detail::attention_item& item_;
   const std::size_t row_count_;
   segment_tiles tiles_;
-  alignas(64) float query_[in_pairs ? 1 : rows_max * attention_row_stride];
+  static constexpr bool in_words = in_pairs || in_quads;
+  alignas(64) float query_[in_words ? 1 : rows_max * attention_row_stride];
   alignas(64) float scores_[rows_max * attention_row_stride];
-  // The same two as bf16.
-  alignas(64) std::uint16_t pairs_[in_pairs ? rows_max * attention_pair_stride : 1];
-  alignas(64) std::uint16_t weights_[in_pairs ? rows_max * attention_pair_stride : 1];
+  // The same two as bf16, or as integers with the queries' scales times the item's.
+  alignas(64) std::uint16_t pairs_[in_words ? rows_max * attention_pair_stride : 1];
+  alignas(64) std::uint16_t weights_[in_words ? rows_max * attention_pair_stride : 1];
+  float factors_[in_quads ? rows_max : 1];
   segment_rows state_;
   segment_rows next_;
 };
-
-template <class Simd, class Work>
-void with_kv_type(kv_dtype type, const Work& work) {
-  switch (type) {
-    case kv_dtype::f32: return work.template operator()<kv_dtype::f32>();
-    case kv_dtype::f16: return work.template operator()<kv_dtype::f16>();
-    case kv_dtype::bf16: return work.template operator()<kv_dtype::bf16>();
-  }
-}
 
 template <class Simd>
 void attention_item_vector(const detail::attention_item& item) {
@@ -336,39 +358,6 @@ void attention_item_vector(const detail::attention_item& item) {
 template <class Simd>
 void attention_merge_vector(const detail::attention_item& item) {
   attention_runner<Simd, kv_dtype::f32>(item).merge();
-}
-
-/// Rounds K and V to the tile layouts of attention.hpp.
-template <class Simd>
-void write_kv_head_vector(const detail::kv_row_target& target, const float* k, const float* v) {
-  with_kv_type<Simd>(target.type, [&]<kv_dtype Type> {
-    using elements = kv_elements<Simd, Type>;
-    using element = typename elements::element;
-    constexpr std::size_t pair = Type == kv_dtype::bf16 ? 2 : 1;  // neighbours along d, or along tokens
-    element rounded[attention_head_dim_max + 16];
-    const auto round = [&](const float* from) {
-      std::size_t d = 0;
-      for (; d + Simd::width <= target.head_dim; d += Simd::width) {
-        elements::store(Simd::load(from + d), rounded + d);
-      }
-      if (d < target.head_dim) {
-        elements::store(Simd::load_first(from + d, target.head_dim - d), rounded + d);
-      }
-    };
-    if (k != nullptr) {
-      round(k);
-      auto* keys = reinterpret_cast<element*>(target.keys) + target.token * pair;
-      for (std::size_t d = 0; d < target.head_dim; d += pair) {
-        std::memcpy(keys + d * kv_tile_tokens, rounded + d, pair * sizeof(element));
-      }
-    }
-    if (v != nullptr) {
-      round(v);
-      auto* values = reinterpret_cast<element*>(target.values) +
-                     target.token / pair * pair * target.head_dim + target.token % pair;
-      for (std::size_t d = 0; d < target.head_dim; ++d) values[d * pair] = rounded[d];
-    }
-  });
 }
 
 }  // namespace troupe::kernels

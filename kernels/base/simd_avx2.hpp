@@ -80,6 +80,25 @@ struct simd_avx2 {
     return {_mm256_andnot_ps(_mm256_cmp_ps(x.value, bound.value, _CMP_LT_OQ), result.value)};
   }
 
+  /// Lane by lane the larger of two magnitudes, NaN being the largest: they compare as integers.
+  static simd_avx2 larger_magnitude(simd_avx2 a, simd_avx2 b) {
+    return {_mm256_castsi256_ps(_mm256_max_epi32(magnitude_bits(a), magnitude_bits(b)))};
+  }
+  [[nodiscard]] float largest_magnitude() const {
+    const __m256i eight = magnitude_bits(*this);
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+    four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1));
+    return __builtin_bit_cast(float, _mm_cvtsi128_si32(four));
+  }
+  /// Rounds to nearest even integers, which fit 16 bits.
+  void store_words(std::uint16_t* to) const {
+    const __m256i rounded = _mm256_cvtps_epi32(value);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                     _mm_packs_epi32(_mm256_castsi256_si128(rounded),
+                                     _mm256_extracti128_si256(rounded, 1)));
+  }
+
   /// Lanes folded by halves: (0 + 4, 1 + 5, ...), then by twos and ones.
   [[nodiscard]] float sum() const {
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1));
@@ -105,7 +124,7 @@ struct simd_avx2 {
     return {_mm256_fmaddsub_ps(a.value, b.value, c.value)};
   }
 
-  /// 8 pairs of bf16 values: the first of a pair in the low half of a lane.
+  /// 8 pairs of bf16 values or of 16-bit integers: the first of a pair in the low half of a lane.
   struct pairs {
     __m256i bits;
   };
@@ -129,7 +148,28 @@ struct simd_avx2 {
     return fma(first_floats(a), first_floats(b), fma(second_floats(a), second_floats(b), sum));
   }
 
+  /// The low (high) bytes of the 16-bit halves, with their signs.
+  static pairs low_bytes(pairs x) { return high_bytes({_mm256_slli_epi16(x.bits, 8)}); }
+  static pairs high_bytes(pairs x) { return {_mm256_srai_epi16(x.bits, 8)}; }
+  /// Lanes of 32 bits. As __m256i, the type of all integer vectors, GCC 12 would keep two copies of a sum in a loop.
+  struct integers {
+    std::int32_t value __attribute__((vector_size(32)));
+  };
+  static integers zero_integers() { return with_bits(_mm256_setzero_si256()); }
+  /// sum + first of a * first of b + second of a * second of b: exact where it fits 32 bits.
+  static integers add_dot(integers sum, pairs a, pairs b) {
+    return with_bits(_mm256_add_epi32(bits_of(sum), _mm256_madd_epi16(a.bits, b.bits)));
+  }
+  static simd_avx2 to_floats(integers x) { return {_mm256_cvtepi32_ps(bits_of(x))}; }
+
  private:
+  static __m256i bits_of(integers x) { return reinterpret_cast<__m256i>(x.value); }
+  static integers with_bits(__m256i bits) {
+    return {reinterpret_cast<decltype(integers::value)>(bits)};
+  }
+  static __m256i magnitude_bits(simd_avx2 x) {
+    return _mm256_and_si256(_mm256_castps_si256(x.value), _mm256_set1_epi32(0x7FFFFFFF));
+  }
   static simd_avx2 first_floats(pairs x) {
     return {_mm256_castsi256_ps(_mm256_slli_epi32(x.bits, 16))};
   }

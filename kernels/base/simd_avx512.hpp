@@ -89,6 +89,19 @@ struct simd_avx512 {
         _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.value, bound.value, _CMP_NLT_UQ), result.value)};
   }
 
+  /// Lane by lane the larger of two magnitudes, NaN being the largest: they compare as integers.
+  static simd_avx512 larger_magnitude(simd_avx512 a, simd_avx512 b) {
+    return {_mm512_castsi512_ps(_mm512_max_epi32(magnitude_bits(a), magnitude_bits(b)))};
+  }
+  [[nodiscard]] float largest_magnitude() const {
+    return __builtin_bit_cast(float, _mm512_reduce_max_epi32(magnitude_bits(*this)));
+  }
+  /// Rounds to nearest even integers, which fit 16 bits.
+  void store_words(std::uint16_t* to) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(value)));
+  }
+
   /// Lanes folded by halves: (0 + 8, 1 + 9, ...), then by fours, twos and ones.
   [[nodiscard]] float sum() const {
     __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(value), _mm512_extractf32x8_ps(value, 1));
@@ -116,7 +129,7 @@ struct simd_avx512 {
     return {_mm512_fmaddsub_ps(a.value, b.value, c.value)};
   }
 
-  /// 16 pairs of bf16 values: the first of a pair in the low half of a lane.
+  /// 16 pairs of bf16 values or of 16-bit integers: the first of a pair in the low half of a lane.
   struct pairs {
     __m512i bits;
   };
@@ -146,7 +159,28 @@ struct simd_avx512 {
   }
 #endif
 
+  /// The low (high) bytes of the 16-bit halves, with their signs.
+  static pairs low_bytes(pairs x) { return high_bytes({_mm512_slli_epi16(x.bits, 8)}); }
+  static pairs high_bytes(pairs x) { return {_mm512_srai_epi16(x.bits, 8)}; }
+  /// Lanes of 32 bits. As __m512i, the type of all integer vectors, GCC 12 would keep two copies of a sum in a loop.
+  struct integers {
+    std::int32_t value __attribute__((vector_size(64)));
+  };
+  static integers zero_integers() { return with_bits(_mm512_setzero_si512()); }
+  /// sum + first of a * first of b + second of a * second of b: exact where it fits 32 bits.
+  static integers add_dot(integers sum, pairs a, pairs b) {
+    return with_bits(_mm512_dpwssd_epi32(bits_of(sum), a.bits, b.bits));
+  }
+  static simd_avx512 to_floats(integers x) { return {_mm512_cvtepi32_ps(bits_of(x))}; }
+
  private:
+  static __m512i bits_of(integers x) { return reinterpret_cast<__m512i>(x.value); }
+  static integers with_bits(__m512i bits) {
+    return {reinterpret_cast<decltype(integers::value)>(bits)};
+  }
+  static __m512i magnitude_bits(simd_avx512 x) {
+    return _mm512_and_si512(_mm512_castps_si512(x.value), _mm512_set1_epi32(0x7FFFFFFF));
+  }
   static simd_avx512 first_floats(pairs x) {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(x.bits, 16))};
   }

@@ -386,11 +386,12 @@ std::span<const float> forward_pass::run(std::span<const forward_slice> slices) 
 
 result<kernels::kv_layout> kv_layout_for(const model_description& description,
                                          kernels::kv_dtype type, std::size_t block_tokens) {
-  if (description.head_dim % 2 != 0 || description.head_dim > kernels::attention_head_dim_max) {
-    return error{
-        errc::unsupported,
-        fmt::format("attention heads of {} elements; this build takes even numbers up to {}",
-                    description.head_dim, kernels::attention_head_dim_max)};
+  const std::size_t step = kernels::head_dim_step(type);
+  if (description.head_dim % step != 0 || description.head_dim > kernels::attention_head_dim_max) {
+    return error{errc::unsupported,
+                 fmt::format("attention heads of {} elements; with a KV cache of this kv_cache_dtype "
+                             "they are multiples of {}, up to {}",
+                             description.head_dim, step, kernels::attention_head_dim_max)};
   }
   if (block_tokens == 0 || block_tokens % kernels::kv_tile_tokens != 0 ||
       kernels::attention_segment_tokens % block_tokens != 0) {

@@ -20,13 +20,24 @@ using namespace troupe::kernels;
 
 namespace {
 
-float rounded(kv_dtype type, float value) {
+float largest_magnitude(const float* row, std::size_t count) {
+  float largest = 0.0f;
+  for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(row[i]));
+  return largest;
+}
+
+/// What the cache holds of element d of a row of K or V.
+float rounded(kv_dtype type, const float* row, std::size_t head_dim, std::size_t d) {
   switch (type) {
-    case kv_dtype::f32: return value;
-    case kv_dtype::f16: return half_to_float(float_to_half(value));
-    case kv_dtype::bf16: return bfloat_to_float(float_to_bfloat(value));
+    case kv_dtype::f32: return row[d];
+    case kv_dtype::f16: return half_to_float(float_to_half(row[d]));
+    case kv_dtype::bf16: return bfloat_to_float(float_to_bfloat(row[d]));
+    case kv_dtype::int8: {
+      const float largest = largest_magnitude(row, head_dim);
+      return std::nearbyint(row[d] * (127.0f / largest)) * (largest / 127.0f);
+    }
   }
-  return value;
+  return row[d];
 }
 
 /// One sequence with random Q, K and V in a cache whose blocks are in random order and begin as
@@ -62,7 +73,7 @@ struct sequence_case {
       const float nan = std::numeric_limits<float>::quiet_NaN();
       for (std::size_t i = 0; i < cache.size(); i += 4) std::memcpy(cache.data() + i, &nan, 4);
     } else {
-      std::fill(cache.begin(), cache.end(), std::byte{0xFF});  // NaN in both 16-bit formats
+      std::fill(cache.begin(), cache.end(), std::byte{0xFF});  // NaN in both 16-bit formats and in scales
     }
     return cache;
   }
@@ -98,7 +109,7 @@ struct sequence_case {
   }
 };
 
-const kv_dtype types[] = {kv_dtype::f32, kv_dtype::f16, kv_dtype::bf16};
+const kv_dtype types[] = {kv_dtype::f32, kv_dtype::f16, kv_dtype::bf16, kv_dtype::int8};
 
 }  // namespace
 
@@ -113,18 +124,24 @@ TEST_CASE("reference attention is within its bound of double precision", "[atten
       for (std::size_t head = 0; head < 4; ++head) {
         const std::size_t kv_head = head / 2;
         std::vector<double> scores(position + 1);
-        double absolute_max = 0.0, value_max = 0.0;
+        double absolute_max = 0.0, key_sum_max = 0.0, value_max = 0.0;
+        const float* const query_row = input.q.data() + position * width + head * dim;
         for (std::size_t key = 0; key <= position; ++key) {
-          double sum = 0.0, absolute = 0.0;
+          double sum = 0.0, absolute = 0.0, key_sum = 0.0;
+          const float* const key_row = input.k.data() + key * kv_width + kv_head * dim;
+          const float* const value_row = input.v.data() + key * kv_width + kv_head * dim;
           for (std::size_t d = 0; d < dim; ++d) {
-            const float query = input.q[position * width + head * dim + d];
-            const double product = static_cast<double>(type == kv_dtype::bf16 ? rounded(type, query) : query) *
-                                   rounded(type, input.k[key * kv_width + kv_head * dim + d]);
-            sum += product;
-            absolute += std::abs(product);
+            const double query =
+                type == kv_dtype::bf16 ? rounded(type, query_row, dim, d) : query_row[d];
+            const double element = rounded(type, key_row, dim, d);
+            sum += query * element;
+            absolute += std::abs(query * element);
+            key_sum += std::abs(element);
+            value_max = std::max(value_max, std::abs(double{rounded(type, value_row, dim, d)}));
           }
           scores[key] = sum * input.scale();
           absolute_max = std::max(absolute_max, absolute * input.scale());
+          key_sum_max = std::max(key_sum_max, key_sum * input.scale());
         }
         const double maximum = *std::max_element(scores.begin(), scores.end());
         double total = 0.0;
@@ -132,11 +149,13 @@ TEST_CASE("reference attention is within its bound of double precision", "[atten
         for (std::size_t d = 0; d < dim; ++d) {
           double exact = 0.0;
           for (std::size_t key = 0; key <= position; ++key) {
-            const double value = rounded(type, input.v[key * kv_width + kv_head * dim + d]);
-            exact += scores[key] / total * value;
-            value_max = std::max(value_max, std::abs(value));
+            exact += scores[key] / total *
+                     rounded(type, input.v.data() + key * kv_width + kv_head * dim, dim, d);
           }
-          const double weight_error = type == kv_dtype::bf16 ? 0x1p-8 : 0.0;
+          const double query_step = largest_magnitude(query_row, dim) / 65534.0;
+          const double weight_error = type == kv_dtype::bf16   ? 0x1p-8
+                                      : type == kv_dtype::int8 ? 0x1p-8 + 2 * query_step * key_sum_max
+                                                               : 0.0;
           const double bound =
               ((2 * (dim + 2) * absolute_max + 300 + 4 * 3) * 0x1p-24 + weight_error) * value_max;
           CAPTURE(position, head, d);
@@ -163,6 +182,7 @@ TEST_CASE("attention variants give the reference's bits", "[attention]") {
     }
     for (const shape& s : shapes) {
       for (kv_dtype type : types) {
+        if (s.head_dim % head_dim_step(type) != 0) continue;
         CAPTURE(to_string(set), s.heads, s.kv_heads, s.head_dim, static_cast<int>(type));
         const sequence_case input({.type = type,
                                    .kv_head_count = s.kv_heads,
@@ -183,7 +203,7 @@ TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[a
   thread_pool one({.thread_count = 1}), two({.thread_count = 2}), three({.thread_count = 3});
   for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
     if (!is_supported(set)) continue;
-    for (const kv_dtype type : {kv_dtype::f16, kv_dtype::bf16}) {
+    for (const kv_dtype type : {kv_dtype::f16, kv_dtype::bf16, kv_dtype::int8}) {
     const kv_layout layout{
         .type = type, .kv_head_count = 2, .head_dim = 32, .block_tokens = 16};
     const std::size_t tokens = set == isa::reference ? 300 : 800;
@@ -209,8 +229,8 @@ TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[a
 TEST_CASE("one call over many sequences equals a call for each", "[attention]") {
   thread_pool pool({.thread_count = 2});
   const isa set = best_isa();
-  const kv_layout layout{
-      .type = kv_dtype::bf16, .kv_head_count = 1, .head_dim = 16, .block_tokens = 16};
+  const kv_dtype type = GENERATE(kv_dtype::bf16, kv_dtype::int8);
+  const kv_layout layout{.type = type, .kv_head_count = 1, .head_dim = 16, .block_tokens = 16};
   const std::size_t lengths[] = {1, 17, 300, 5, 513};
   const std::size_t width = 3 * 16;
   std::vector<std::byte> cache;
@@ -255,7 +275,7 @@ TEST_CASE("one call over many sequences equals a call for each", "[attention]") 
 TEST_CASE("the cache holds exactly the rounded K and V in every variant", "[attention]") {
   thread_pool pool({.thread_count = 1});
   const float inf = std::numeric_limits<float>::infinity();
-  for (kv_dtype type : types) {
+  for (kv_dtype type : {kv_dtype::f32, kv_dtype::f16, kv_dtype::bf16}) {
     for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
       if (!is_supported(set)) continue;
       sequence_case input({.type = type, .kv_head_count = 2, .head_dim = 20, .block_tokens = 32}, 2,
@@ -295,5 +315,59 @@ TEST_CASE("the cache holds exactly the rounded K and V in every variant", "[atte
       CAPTURE(to_string(set), static_cast<int>(type));
       CHECK(cache == expected);
     }
+  }
+}
+
+TEST_CASE("an int8 cache holds each row's bytes and its scale in every variant", "[attention]") {
+  thread_pool pool({.thread_count = 1});
+  const float inf = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  constexpr std::size_t dim = 20, tokens = 37, width = 2 * dim;
+  for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
+    if (!is_supported(set)) continue;
+    sequence_case input(
+        {.type = kv_dtype::int8, .kv_head_count = 2, .head_dim = dim, .block_tokens = 32}, 2,
+        tokens, 15);
+    // Rows 1 to 5 of K and V: infinite, no number, zero, too small to be scaled, as large as they can be.
+    const float special[] = {-inf, nan, 0.0f, 3e-38f, -3.4028235e38f};
+    for (std::size_t row = 1; row <= std::size(special); ++row) {
+      for (std::vector<float>* each : {&input.k, &input.v}) {
+        if (row >= 3) std::fill_n(each->begin() + row * dim, dim, special[row - 1]);
+        each->at(row * dim + 7) = special[row - 1];
+      }
+    }
+    std::vector<std::byte> cache = input.empty_cache();
+    std::vector<std::byte> expected = cache;
+    const attention_slice slice{0, tokens, 0, input.table};
+    write_kv(set, input.layout, {cache.data(), input.block_count}, {&slice, 1}, input.k.data(),
+             input.v.data(), width, pool);
+    const auto put = [&](std::byte* tile, std::size_t token, const float* row, const auto& place_of) {
+      const float largest = std::accumulate(row, row + dim, 0.0f, [](float so_far, float x) {
+        return std::isnan(x) || std::isnan(so_far) ? std::numeric_limits<float>::quiet_NaN()
+                                                   : std::max(so_far, std::abs(x));
+      });
+      const float scale = largest / 127.0f, inverse = 127.0f / largest;
+      const bool usable = std::isfinite(inverse) && inverse > 0.0f;
+      for (std::size_t d = 0; d < dim; ++d) {
+        tile[place_of(d)] =
+            static_cast<std::byte>(usable ? static_cast<int>(std::nearbyint(row[d] * inverse)) : 0);
+      }
+      std::memcpy(tile + 16 * dim + token * 4, &scale, 4);
+    };
+    const std::size_t tile_bytes = 16 * dim + 16 * 4, place[] = {0, 2, 1, 3};
+    for (std::size_t p = 0; p < tokens; ++p) {
+      for (std::size_t h = 0; h < 2; ++h) {
+        std::byte* const keys = expected.data() +
+                                (to_index(input.table[p / 32]) * 2 + h) * 2 * 2 * tile_bytes +
+                                p % 32 / 16 * tile_bytes;
+        const std::size_t token = p % 16, row = p * width + h * dim;
+        put(keys, token, input.k.data() + row,
+            [&](std::size_t d) { return (d / 4 * 16 + token) * 4 + place[d % 4]; });
+        put(keys + 2 * tile_bytes, token, input.v.data() + row,
+            [&](std::size_t d) { return (token / 4 * dim + d) * 4 + place[token % 4]; });
+      }
+    }
+    CAPTURE(to_string(set));
+    CHECK(cache == expected);
   }
 }

@@ -25,10 +25,11 @@ struct served {
   double compute_ms = 0.0;
 };
 
-executor_options options_for(const loaded_model& model, std::uint32_t block_count) {
+executor_options options_for(const loaded_model& model, kernels::kv_dtype type,
+                             std::uint32_t block_count) {
   executor_options options;
   options.threads = {.thread_count = 2};
-  options.layout = kv_layout_for(model.description, kernels::kv_dtype::f16, block_tokens).value();
+  options.layout = kv_layout_for(model.description, type, block_tokens).value();
   options.block_count = block_count;
   options.max_tokens_per_step = 256;
   return options;
@@ -58,7 +59,8 @@ schedule_request make_request(const loaded_model& model, std::uint64_t id, unsig
 
 /// Three rounds of four conversations of 150 tokens and more, on a device that holds one and a
 /// half.
-served serve(const std::shared_ptr<const loaded_model>& model, bool with_tier) {
+served serve(const std::shared_ptr<const loaded_model>& model, kernels::kv_dtype type,
+             bool with_tier) {
   scheduler_limits limits;
   limits.max_model_len = 256;
   limits.max_num_seqs = 2;
@@ -69,7 +71,7 @@ served serve(const std::shared_ptr<const loaded_model>& model, bool with_tier) {
   limits.enable_offload = with_tier;
   scheduler_core core(limits);
   memory_kv_store store(std::size_t{256} << 20);
-  auto executor = model_executor::create(model, options_for(*model, limits.block_count)).value();
+  auto executor = model_executor::create(model, options_for(*model, type, limits.block_count)).value();
   served made;
   std::uint64_t id = 0;
   for (std::size_t round = 0; round < 3; ++round) {
@@ -109,11 +111,12 @@ void check_same(const served& left, const served& right) {
   }
 }
 
-void check_model(const std::filesystem::path& path) {
+void check_model(const std::filesystem::path& path,
+                 kernels::kv_dtype type = kernels::kv_dtype::f16) {
   thread_pool loaders({.thread_count = 2});
   const auto model = loaded_model::load(path, best_isa(), loaders, [](float) {}).value();
-  const served without = serve(model, false);
-  const served with = serve(model, true);
+  const served without = serve(model, type, false);
+  const served with = serve(model, type, true);
   check_same(without, with);
   REQUIRE(without.counts.uploaded_blocks == 0);
   REQUIRE(without.counts.offloaded_blocks == 0);
@@ -129,8 +132,11 @@ void check_model(const std::filesystem::path& path) {
 
 TEST_CASE("a lower tier changes no token of a tiny model", "[execute]") {
   for (const char* name : {"tiny-llama", "tiny-qwen3"}) {
-    check_model(std::filesystem::path(TROUPE_SOURCE_DIR) / "tests/models" /
-                (std::string(name) + ".gguf"));
+    for (const auto type : {kernels::kv_dtype::f16, kernels::kv_dtype::int8}) {
+      check_model(std::filesystem::path(TROUPE_SOURCE_DIR) / "tests/models" /
+                      (std::string(name) + ".gguf"),
+                  type);
+    }
   }
 }
 
@@ -160,7 +166,7 @@ TEST_CASE("moving a block costs less than computing it", "[execute][real]") {
   thread_pool loaders({.thread_count = 2});
   const auto model = loaded_model::load(*path, best_isa(), loaders, [](float) {}).value();
   constexpr int block_count = 64;
-  const auto options = options_for(*model, block_count);
+  const auto options = options_for(*model, kernels::kv_dtype::f16, block_count);
   auto cache =
       kv_cache::create(options.layout, model->description.layer_count, block_count).value();
   const auto milliseconds_of = [](const auto& work) {

@@ -1,7 +1,7 @@
 // Batch invariance of the whole forward pass: a sequence's logits are the same bits alone, among 36
 // others, in chunks of any size, after a shared prefix, with any number of threads, in any physical
 // blocks; and they never depend on what an unwritten position holds. On the tiny models, and on a
-// real one where TROUPE_TEST_MODEL names it.
+// real one where TROUPE_TEST_MODEL names it, with a cache of floats and with one of bytes.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -43,10 +43,11 @@ class block_source {
 using rows = std::vector<float>;
 
 /// All logits of one sequence, alone, in chunks.
-rows run_alone(const test::loaded_model& model, const std::vector<token_id>& tokens,
-               std::size_t chunk, std::size_t threads, unsigned seed) {
+rows run_alone(const test::loaded_model& model, kernels::kv_dtype type,
+               const std::vector<token_id>& tokens, std::size_t chunk, std::size_t threads,
+               unsigned seed) {
   thread_pool pool({.thread_count = threads});
-  kv_cache cache = model.make_cache(tokens.size() / block_tokens + 5);
+  kv_cache cache = model.make_cache(tokens.size() / block_tokens + 5, type);
   test::poison(cache);
   const auto table = block_source(cache.block_count(), seed).take(tokens.size());
   forward_pass pass(model.description, model.weights, cache, pool, model.set, tokens.size());
@@ -65,11 +66,12 @@ bool same(std::span<const float> a, std::span<const float> b) {
 }
 
 /// 37 sequences, each at its own place: some prefill in chunks, some decode, in every step.
-void check_batch(const test::loaded_model& model, const std::vector<token_id>& tokens,
-                 const rows& expected, std::size_t probe_chunk) {
+void check_batch(const test::loaded_model& model, kernels::kv_dtype type,
+                 const std::vector<token_id>& tokens, const rows& expected,
+                 std::size_t probe_chunk) {
   const std::size_t vocab = model.description.vocab_size;
   thread_pool pool({.thread_count = 2});
-  kv_cache cache = model.make_cache(37 * (tokens.size() / block_tokens + 2));
+  kv_cache cache = model.make_cache(37 * (tokens.size() / block_tokens + 2), type);
   test::poison(cache);
   block_source blocks(cache.block_count(), 7);
   struct member {
@@ -111,12 +113,12 @@ void check_batch(const test::loaded_model& model, const std::vector<token_id>& t
 }
 
 /// A second sequence which starts in the blocks of the first.
-void check_prefix(const test::loaded_model& model, const std::vector<token_id>& tokens,
-                  const rows& expected) {
+void check_prefix(const test::loaded_model& model, kernels::kv_dtype type,
+                  const std::vector<token_id>& tokens, const rows& expected) {
   const std::size_t vocab = model.description.vocab_size;
   const std::size_t shared = tokens.size() / 2 / block_tokens * block_tokens;
   thread_pool pool({.thread_count = 2});
-  kv_cache cache = model.make_cache(2 * (tokens.size() / block_tokens + 2));
+  kv_cache cache = model.make_cache(2 * (tokens.size() / block_tokens + 2), type);
   test::poison(cache);
   block_source blocks(cache.block_count(), 8);
   // The first owner goes another way after the prefix, and shares a block that is only half of it.
@@ -136,50 +138,53 @@ void check_prefix(const test::loaded_model& model, const std::vector<token_id>& 
   CHECK(same(std::span(expected).subspan((shared + 3) * vocab), logits));
 }
 
-void check_invariance(const test::loaded_model& model, std::size_t token_count) {
+void check_invariance(const test::loaded_model& model, kernels::kv_dtype type,
+                      std::size_t token_count) {
   const auto tokens = test::random_tokens(token_count, model.description.vocab_size, 99);
-  const rows expected = run_alone(model, tokens, token_count, 1, 1);
+  const rows expected = run_alone(model, type, tokens, token_count, 1, 1);
   REQUIRE(std::none_of(expected.begin(), expected.end(), [](float x) { return std::isnan(x); }));
   for (std::size_t chunk : {std::size_t{1}, std::size_t{7}, std::size_t{64}, token_count}) {
     CAPTURE(chunk);
-    CHECK(same(expected, run_alone(model, tokens, chunk, 1 + chunk % 3, 2 + chunk)));
+    CHECK(same(expected, run_alone(model, type, tokens, chunk, 1 + chunk % 3, 2 + chunk)));
   }
   for (std::size_t threads : {1, 2, 3}) {
     CAPTURE(threads);
-    CHECK(same(expected, run_alone(model, tokens, token_count, threads, 3)));
+    CHECK(same(expected, run_alone(model, type, tokens, token_count, threads, 3)));
   }
-  check_batch(model, tokens, expected, 1);
-  check_batch(model, tokens, expected, 50);
-  check_prefix(model, tokens, expected);
+  check_batch(model, type, tokens, expected, 1);
+  check_batch(model, type, tokens, expected, 50);
+  check_prefix(model, type, tokens, expected);
 }
 
 }  // namespace
 
 TEST_CASE("the forward pass is batch invariant on tiny models", "[forward]") {
+  const auto type = GENERATE(kernels::kv_dtype::f16, kernels::kv_dtype::int8);
   for (const char* name : {"tiny-llama", "tiny-qwen2", "tiny-qwen3"}) {
     for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
       if (!is_supported(set)) {
         test::skip("this machine cannot run " + std::string(to_string(set)));
         continue;
       }
-      CAPTURE(name, to_string(set));
+      CAPTURE(name, to_string(set), static_cast<int>(type));
       const auto path = std::filesystem::path(TROUPE_SOURCE_DIR) / "tests/models" / name;
-      check_invariance(test::loaded_model::open(path.string() + ".gguf", set), 290);
+      check_invariance(test::loaded_model::open(path.string() + ".gguf", set), type, 290);
     }
   }
 }
 
 TEST_CASE("all instruction sets give the same logits on tiny models", "[forward]") {
+  const auto type = GENERATE(kernels::kv_dtype::f16, kernels::kv_dtype::int8);
   for (const char* name : {"tiny-llama", "tiny-qwen2", "tiny-qwen3"}) {
     const auto path =
         std::filesystem::path(TROUPE_SOURCE_DIR) / "tests/models" / (std::string(name) + ".gguf");
     const auto reference = test::loaded_model::open(path, isa::reference);
     const auto tokens = test::random_tokens(100, reference.description.vocab_size, 5);
-    const rows expected = run_alone(reference, tokens, 100, 2, 1);
+    const rows expected = run_alone(reference, type, tokens, 100, 2, 1);
     for (isa set : {isa::avx2, isa::avx512}) {
       if (!is_supported(set)) continue;
       CAPTURE(name, to_string(set));
-      CHECK(same(expected, run_alone(test::loaded_model::open(path, set), tokens, 100, 2, 1)));
+      CHECK(same(expected, run_alone(test::loaded_model::open(path, set), type, tokens, 100, 2, 1)));
     }
   }
 }
@@ -187,13 +192,14 @@ TEST_CASE("all instruction sets give the same logits on tiny models", "[forward]
 TEST_CASE("the forward pass is batch invariant on a real model", "[forward][real]") {
   const auto path = test::required_file("TROUPE_TEST_MODEL");
   if (!path) return;
+  const auto type = GENERATE(kernels::kv_dtype::f16, kernels::kv_dtype::int8);
   const auto model = test::loaded_model::open(*path, best_isa());
-  check_invariance(model, 300);
+  check_invariance(model, type, 300);
   const auto tokens = test::random_tokens(40, model.description.vocab_size, 5);
-  const rows expected = run_alone(model, tokens, 40, 2, 1);
+  const rows expected = run_alone(model, type, tokens, 40, 2, 1);
   for (isa set : {isa::reference, isa::avx2}) {
     if (!is_supported(set)) continue;
     CAPTURE(to_string(set));
-    CHECK(same(expected, run_alone(test::loaded_model::open(*path, set), tokens, 40, 2, 1)));
+    CHECK(same(expected, run_alone(test::loaded_model::open(*path, set), type, tokens, 40, 2, 1)));
   }
 }

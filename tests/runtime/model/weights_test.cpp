@@ -69,6 +69,12 @@ TEST_CASE("a KV cache that cannot be had is an error with its size", "[kv_cache]
   CHECK(kv_cache::create(layout, 64, ~std::size_t{0}).failure().code == errc::invalid_argument);
 }
 
+TEST_CASE("an int8 cache takes a byte for an element and a float for a row", "[kv_cache]") {
+  const kernels::kv_layout layout{
+      .type = kernels::kv_dtype::int8, .kv_head_count = 3, .head_dim = 64, .block_tokens = 32};
+  CHECK(layout.block_bytes() == 2 * 3 * 32 * (64 + 4));
+}
+
 TEST_CASE("kv_layout_for refuses shapes that attention does not take", "[kv_cache]") {
   model_description description;
   description.kv_head_count = 2;
@@ -81,6 +87,10 @@ TEST_CASE("kv_layout_for refuses shapes that attention does not take", "[kv_cach
     CHECK(kv_layout_for(description, kernels::kv_dtype::f16, 16).failure().code ==
           errc::unsupported);
   }
+  description.head_dim = 6;
+  const auto refused = kv_layout_for(description, kernels::kv_dtype::int8, 16);
+  CHECK(refused.failure().code == errc::unsupported);
+  CHECK(refused.failure().message.find("multiples of 4") != std::string::npos);
   description.head_dim = 64;
   for (std::size_t block_tokens : {0, 8, 24, 512}) {
     CHECK(kv_layout_for(description, kernels::kv_dtype::f16, block_tokens).failure().code ==
