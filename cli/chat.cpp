@@ -3,6 +3,7 @@
 
 #include <iostream>
 #include <iterator>
+
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.hpp"
@@ -42,14 +43,16 @@ int converse(const chat_options& given, bool interactive) {
 
 void add_chat(CLI::App& parser, chosen_command& chosen) {
   auto given = std::make_shared<chat_options>();
-  auto* command = parser.add_subcommand(
-      "chat", "Answer a message (MESSAGE, or standard input); on a terminal without MESSAGE, hold a conversation");
+  auto* command = parser.add_subcommand("chat",
+                                        "Answer a message (MESSAGE, or standard input); on a "
+                                        "terminal without MESSAGE, hold a conversation");
   auto* text = command->add_option("MESSAGE", given->message, "what the user says");
   command->add_option("--system", given->system, "the system message");
   add_generation_flags(*command, given->generation);
   command->callback([given, text, &chosen] {
     const bool interactive = text->count() == 0 && ::isatty(STDIN_FILENO) == 1;
-    if (text->count() == 0 && !interactive) given->message.assign(std::istreambuf_iterator<char>(std::cin), {});
+    if (text->count() == 0 && !interactive)
+      given->message.assign(std::istreambuf_iterator<char>(std::cin), {});
     chosen = [given, interactive] { return converse(*given, interactive); };
   });
 }

@@ -1,8 +1,10 @@
-// The subcommands of `troupe`, one file each. A command adds itself to the parser and sets what to run.
+// The subcommands of `troupe`, one file each. A command adds itself to the parser and sets what to
+// run.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
+
+#include <CLI/CLI.hpp>
 
 namespace troupe::cli {
 

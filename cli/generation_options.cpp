@@ -1,11 +1,11 @@
 #include "cli/generation_options.hpp"
 
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
-
 #include <chrono>
 #include <cstdio>
 #include <optional>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "actors/embedded/embedded.hpp"
 #include "cli/exit_codes.hpp"
@@ -16,18 +16,28 @@ namespace troupe::cli {
 
 void add_generation_flags(CLI::App& command, generation_options& options) {
   submit& request = options.request;
-  command.add_option("--zmq", options.endpoint, "endpoint of a running server")->capture_default_str();
+  command.add_option("--zmq", options.endpoint, "endpoint of a running server")
+      ->capture_default_str();
   command.add_option("--model,-m", options.model, "a GGUF file: generate here, without a server");
-  command.add_option("--threads", options.threads, "compute threads with --model (0: one for each logical CPU)")->capture_default_str();
+  command
+      .add_option("--threads", options.threads,
+                  "compute threads with --model (0: one for each logical CPU)")
+      ->capture_default_str();
   command.add_option("--lane", options.lane_name, "vip, realtime or async")
       ->check(CLI::IsMember({"vip", "realtime", "async"}))
       ->capture_default_str();
   command.add_option("--max-tokens", request.max_tokens, "tokens to generate (default: what fits)");
-  command.add_option("--temperature", request.temperature, "0: always the most probable token")->capture_default_str();
-  command.add_option("--top-p", request.top_p, "smallest set with this probability")->capture_default_str();
-  command.add_option("--top-k", request.top_k, "the k most probable tokens; 0: all")->capture_default_str();
-  command.add_option("--min-p", request.min_p, "relative to the most probable token")->capture_default_str();
-  command.add_option("--repetition-penalty", request.repetition_penalty, "above 1: fewer repetitions")->capture_default_str();
+  command.add_option("--temperature", request.temperature, "0: always the most probable token")
+      ->capture_default_str();
+  command.add_option("--top-p", request.top_p, "smallest set with this probability")
+      ->capture_default_str();
+  command.add_option("--top-k", request.top_k, "the k most probable tokens; 0: all")
+      ->capture_default_str();
+  command.add_option("--min-p", request.min_p, "relative to the most probable token")
+      ->capture_default_str();
+  command
+      .add_option("--repetition-penalty", request.repetition_penalty, "above 1: fewer repetitions")
+      ->capture_default_str();
   command.add_option("--seed", request.seed, "the same seed draws the same tokens");
   command.add_option("--stop", request.stop, "end at this text (may be repeated)");
   command.add_flag("--ignore-eos", request.ignore_eos, "go on after the end-of-text token");
@@ -60,7 +70,8 @@ class printer {
       const auto now = steady::now();
       const double ttft_ms = std::chrono::duration<double, std::milli>(*first_ - began_).count();
       const double decode_s = std::chrono::duration<double>(now - *first_).count();
-      const double rate = token_count_ > 1 && decode_s > 0 ? static_cast<double>(token_count_ - 1) / decode_s : 0.0;
+      const double rate =
+          token_count_ > 1 && decode_s > 0 ? static_cast<double>(token_count_ - 1) / decode_s : 0.0;
       fmt::print(stderr, "[{} prompt tokens, {} generated; TTFT {:.0f} ms, then {:.1f} tokens/s]\n",
                  outcome.value().prompt_tokens, outcome.value().completion_tokens, ttft_ms, rate);
     }
@@ -81,7 +92,8 @@ generation_place::~generation_place() = default;
 
 printed_generation generation_place::generate_and_print(const submit& request) {
   const lane service = parse_lane(options_.lane_name).value_or(lane::realtime);
-  return options_.model.empty() ? generate_there(request, service) : generate_here(request, service);
+  return options_.model.empty() ? generate_there(request, service)
+                                : generate_here(request, service);
 }
 
 printed_generation generation_place::generate_here(const submit& request, lane service) {
@@ -91,8 +103,10 @@ printed_generation generation_place::generate_here(const submit& request, lane s
     server_config config;
     config.model = options_.model;
     config.threads = static_cast<std::uint32_t>(options_.threads);
-    auto opened = embedded_engine::open(
-        config, {.on_loading = [&bar](float done) { bar.show(done); }, .on_fatal = {}, .wrap_executor = {}});
+    auto opened =
+        embedded_engine::open(config, {.on_loading = [&bar](float done) { bar.show(done); },
+                                       .on_fatal = {},
+                                       .wrap_executor = {}});
     if (!opened) {
       fmt::print(stderr, "troupe: {}\n", opened.failure().message);
       return {exit_code_of(opened.failure()), {}};
@@ -110,10 +124,11 @@ printed_generation generation_place::generate_there(const submit& request, lane 
   auto client = wire_client::connect({.endpoint = options_.endpoint});
   printer output;
   if (!client) return output.close(client.failure(), false);
-  const auto outcome = (*client)->generate(request, service, [&output](const envelope_header&, const delta& part) {
-    output.take(part);
-    return true;
-  });
+  const auto outcome =
+      (*client)->generate(request, service, [&output](const envelope_header&, const delta& part) {
+        output.take(part);
+        return true;
+      });
   return output.close(outcome, options_.show_stats);
 }
 

@@ -1,9 +1,11 @@
-// What `chat` and `complete` share: sampling flags, and where to generate - on a server, or here with --model.
+// What `chat` and `complete` share: sampling flags, and where to generate - on a server, or here
+// with --model.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
+
+#include <CLI/CLI.hpp>
 
 #include "runtime/messages/request.hpp"
 #include "runtime/schedule/lane.hpp"
@@ -30,7 +32,8 @@ struct printed_generation {
   std::string text;  ///< what was printed
 };
 
-/// Where a command generates: on a server, or in this process (the model is loaded at the first request).
+/// Where a command generates: on a server, or in this process (the model is loaded at the first
+/// request).
 class generation_place {
  public:
   explicit generation_place(const generation_options& options);

@@ -1,8 +1,8 @@
 // `troupe`: the one binary. Text goes to stdout, everything else to stderr.
+#include <iostream>
+
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
-
-#include <iostream>
 
 #include "cli/commands.hpp"
 #include "cli/exit_codes.hpp"
@@ -16,8 +16,10 @@ int main(int argument_count, char** arguments) {
   parser.set_version_flag("--version", TROUPE_VERSION);
   parser.require_subcommand(1);
   parser.footer(
-      "Exit codes: 0 done; 1 the request failed; 2 wrong arguments or configuration; 3 the model is missing,\n"
-      "corrupt or not supported; 4 no server answers, or an address is in use; 5 not enough memory;\n"
+      "Exit codes: 0 done; 1 the request failed; 2 wrong arguments or configuration; 3 the model "
+      "is missing,\n"
+      "corrupt or not supported; 4 no server answers, or an address is in use; 5 not enough "
+      "memory;\n"
       "70 the engine failed and could not be restarted.");
   chosen_command chosen;
   add_serve(parser, chosen);

@@ -26,7 +26,9 @@ void add_model(CLI::App& parser, chosen_command& chosen) {
         return exit_code_of(file.failure());
       }
       const auto level = given->verbose ? detail_level::everything : detail_level::summary;
-      std::fputs((given->json ? describe_json(*file, level) + "\n" : describe(*file, level)).c_str(), stdout);
+      std::fputs(
+          (given->json ? describe_json(*file, level) + "\n" : describe(*file, level)).c_str(),
+          stdout);
       return exit_ok;
     };
   });

@@ -7,7 +7,8 @@
 
 namespace troupe::cli {
 
-progress_bar::progress_bar(std::string label) : label_(std::move(label)), is_terminal_(::isatty(STDERR_FILENO) == 1) {}
+progress_bar::progress_bar(std::string label)
+    : label_(std::move(label)), is_terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 progress_bar::~progress_bar() {
   if (is_terminal_ && percent_ >= 0) std::fputs("\r\033[K", stderr);
@@ -20,7 +21,8 @@ void progress_bar::show(float fraction) {
   percent_ = percent;
   constexpr int width = 32;
   const int filled = percent * width / 100;
-  std::fprintf(stderr, "\r%s [%s%s] %3d %%", label_.c_str(), std::string(static_cast<std::size_t>(filled), '#').c_str(),
+  std::fprintf(stderr, "\r%s [%s%s] %3d %%", label_.c_str(),
+               std::string(static_cast<std::size_t>(filled), '#').c_str(),
                std::string(static_cast<std::size_t>(width - filled), '.').c_str(), percent);
   std::fflush(stderr);
 }

@@ -1,7 +1,5 @@
-// `troupe serve`: the server. One line on stdout says where it listens once it is ready; logs go to stderr.
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
-
+// `troupe serve`: the server. One line on stdout says where it listens once it is ready; logs go to
+// stderr.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -10,6 +8,9 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "actors/gateway/http_port.hpp"
 #include "actors/gateway/zmq_port.hpp"
@@ -56,11 +57,12 @@ result<listening> open_ports(engine& engine, const server_config& config) {
     const http_port_options options = http_options_of(config);
     std::uint16_t port = 0;
     TROUPE_TRY_VOID([&]() -> result<void> {
-      auto added = engine.add_port([&](const port_services& services) -> result<std::unique_ptr<client_port>> {
-        TROUPE_TRY(auto started, http_port::start(options, services));
-        port = started->local_port();
-        return std::unique_ptr<client_port>(std::move(started));
-      });
+      auto added = engine.add_port(
+          [&](const port_services& services) -> result<std::unique_ptr<client_port>> {
+            TROUPE_TRY(auto started, http_port::start(options, services));
+            port = started->local_port();
+            return std::unique_ptr<client_port>(std::move(started));
+          });
       return added ? result<void>{} : std::move(added).failure();
     }());
     const bool v6 = options.host.find(':') != std::string::npos;
@@ -69,11 +71,12 @@ result<listening> open_ports(engine& engine, const server_config& config) {
   if (!config.zmq.empty()) {
     std::string endpoint;
     TROUPE_TRY_VOID([&]() -> result<void> {
-      auto added = engine.add_port([&](const port_services& services) -> result<std::unique_ptr<client_port>> {
-        TROUPE_TRY(auto started, zmq_port::start(zmq_options_of(config), services));
-        endpoint = started->endpoint();
-        return std::unique_ptr<client_port>(std::move(started));
-      });
+      auto added = engine.add_port(
+          [&](const port_services& services) -> result<std::unique_ptr<client_port>> {
+            TROUPE_TRY(auto started, zmq_port::start(zmq_options_of(config), services));
+            endpoint = started->endpoint();
+            return std::unique_ptr<client_port>(std::move(started));
+          });
       return added ? result<void>{} : std::move(added).failure();
     }());
     where.text += (where.text.empty() ? "" : " and ") + endpoint;
@@ -81,7 +84,8 @@ result<listening> open_ports(engine& engine, const server_config& config) {
   return where;
 }
 
-/// Waits for SIGINT or SIGTERM; looks every second whether the engine still lives. Returns the exit code.
+/// Waits for SIGINT or SIGTERM; looks every second whether the engine still lives. Returns the exit
+/// code.
 int wait_for_end(engine& engine, const sigset_t& signals, const server_config& config,
                  const std::atomic<bool>& failed) {
   for (;;) {
@@ -89,13 +93,15 @@ int wait_for_end(engine& engine, const sigset_t& signals, const server_config& c
     const int signal = sigtimedwait(&signals, nullptr, &second);
     if (failed.load()) return exit_engine;
     if (engine.step_running_for() > std::chrono::milliseconds{limits::step_deadline_ms_max}) {
-      spdlog::critical("a step has been running for more than {} s: the worker hangs, the process ends",
-                       limits::step_deadline_ms_max / 1000);
+      spdlog::critical(
+          "a step has been running for more than {} s: the worker hangs, the process ends",
+          limits::step_deadline_ms_max / 1000);
       std::_Exit(exit_engine);  // a hung thread cannot be joined
     }
     if (signal != SIGINT && signal != SIGTERM) continue;
-    spdlog::info("draining: requests that run may finish within {} ms; a second signal ends them now",
-                 config.drain_grace_ms);
+    spdlog::info(
+        "draining: requests that run may finish within {} ms; a second signal ends them now",
+        config.drain_grace_ms);
     engine.drain(std::chrono::milliseconds{config.drain_grace_ms}, [&signals] {
       const timespec at_once{};
       return sigtimedwait(&signals, nullptr, &at_once) > 0;
@@ -107,10 +113,12 @@ int wait_for_end(engine& engine, const sigset_t& signals, const server_config& c
 /// A stream is a file descriptor: takes as many as the system grants this process.
 void raise_file_limit() {
   rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= limits::open_files_wanted) return;
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= limits::open_files_wanted)
+    return;
   files.rlim_cur = std::min<rlim_t>(files.rlim_max, limits::open_files_wanted);
   if (::setrlimit(RLIMIT_NOFILE, &files) != 0)
-    spdlog::warn("at most {} files may be open: fewer connections than http_session_count_max", files.rlim_cur);
+    spdlog::warn("at most {} files may be open: fewer connections than http_session_count_max",
+                 files.rlim_cur);
 }
 
 int serve(const std::string& config_file, const std::vector<config_override>& overrides) {
@@ -123,7 +131,8 @@ int serve(const std::string& config_file, const std::vector<config_override>& ov
   std::signal(SIGPIPE, SIG_IGN);
   raise_file_limit();
 
-  const auto file = config_file.empty() ? std::nullopt : std::optional<std::filesystem::path>(config_file);
+  const auto file =
+      config_file.empty() ? std::nullopt : std::optional<std::filesystem::path>(config_file);
   auto config = load_config(file, overrides);
   if (!config) {
     fail(config.failure());
@@ -133,7 +142,8 @@ int serve(const std::string& config_file, const std::vector<config_override>& ov
   if (!config->idle_keys.empty())
     spdlog::warn("accepted, not acted on yet: {}", fmt::join(config->idle_keys, ", "));
   if (config->model.empty())
-    return fail({errc::invalid_argument, "no model: name a GGUF file with --model or the key `model`"});
+    return fail(
+        {errc::invalid_argument, "no model: name a GGUF file with --model or the key `model`"});
   if (config->http.empty() && config->zmq.empty())
     return fail({errc::invalid_argument, "nowhere to listen: set http, zmq or both"});
 
@@ -141,9 +151,10 @@ int serve(const std::string& config_file, const std::vector<config_override>& ov
   std::unique_ptr<engine> engine;
   {
     progress_bar bar("loading " + config->model);
-    auto started = engine::start(*config, {.on_loading = [&bar](float done) { bar.show(done); },
-                                           .on_fatal = [&failed](std::string) { failed.store(true); },
-                                           .wrap_executor = {}});
+    auto started =
+        engine::start(*config, {.on_loading = [&bar](float done) { bar.show(done); },
+                                .on_fatal = [&failed](std::string) { failed.store(true); },
+                                .wrap_executor = {}});
     if (!started) return fail(started.failure());
     engine = std::move(*started);
   }

@@ -1,10 +1,10 @@
 // `troupe tokenize`: text to token ids and back, with a model file and no server.
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <iostream>
 #include <iterator>
 #include <memory>
+
+#include <fmt/format.h>
 
 #include "cli/commands.hpp"
 #include "cli/exit_codes.hpp"
@@ -28,7 +28,8 @@ int print_decoded(const tokenizer& tokens, const std::string& text) {
     char* end = nullptr;
     const long id = std::strtol(at, &end, 10);
     if (end == at || id < 0 || static_cast<std::size_t>(id) >= tokens.vocab_size()) {
-      std::fprintf(stderr, "troupe: not a token id of this model (0 to %zu): %.20s\n", tokens.vocab_size() - 1, at);
+      std::fprintf(stderr, "troupe: not a token id of this model (0 to %zu): %.20s\n",
+                   tokens.vocab_size() - 1, at);
       return exit_usage;
     }
     ids.push_back(static_cast<token_id>(id));
@@ -49,7 +50,8 @@ int tokenize(const tokenize_options& given) {
   const std::string text =
       given.has_text ? given.text : std::string(std::istreambuf_iterator<char>(std::cin), {});
   if (given.decode) return print_decoded(**tokens, text);
-  const auto ids = (*tokens)->encode(text, {.parse_special = given.special, .add_special = !given.bare});
+  const auto ids =
+      (*tokens)->encode(text, {.parse_special = given.special, .add_special = !given.bare});
   std::string line;
   for (const token_id id : ids) {
     if (given.pieces)
@@ -65,11 +67,13 @@ int tokenize(const tokenize_options& given) {
 
 void add_tokenize(CLI::App& parser, chosen_command& chosen) {
   auto given = std::make_shared<tokenize_options>();
-  auto* command = parser.add_subcommand("tokenize", "Print the token ids of a text (TEXT, or standard input)");
+  auto* command =
+      parser.add_subcommand("tokenize", "Print the token ids of a text (TEXT, or standard input)");
   command->add_option("--model,-m", given->model, "a GGUF file")->required();
   auto* text = command->add_option("TEXT", given->text, "the text, or with --decode the ids");
   command->add_flag("--special", given->special, "texts of special tokens become those tokens");
-  command->add_flag("--no-add-special", given->bare, "do not add the tokens that the model puts around a text");
+  command->add_flag("--no-add-special", given->bare,
+                    "do not add the tokens that the model puts around a text");
   command->add_flag("--pieces", given->pieces, "one token a line, with its text");
   command->add_flag("--decode", given->decode, "the other way: ids to text");
   command->callback([given, text, &chosen] {

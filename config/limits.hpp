@@ -1,5 +1,6 @@
-// Every bound of the program that is not a setting (those are keys of config.hpp): what no configuration
-// may exceed, and the sizes of queues and tables. One comment a bound: what it holds and why it is what it is.
+// Every bound of the program that is not a setting (those are keys of config.hpp): what no
+// configuration may exceed, and the sizes of queues and tables. One comment a bound: what it holds
+// and why it is what it is.
 #pragma once
 
 #include <cstddef>
@@ -56,8 +57,8 @@ inline constexpr double model_yarn_beta_max = 1e6;
 inline constexpr std::size_t gateway_port_count_max = 8;
 /// Transcripts kept for clients that resume, whatever the key resume_ms_max says.
 inline constexpr std::size_t terminal_replies_max = 4'096;
-/// Their bytes together, logprobs included; the oldest are forgotten beyond it. A reply with logprob_entries_max
-/// entries takes about 100 MiB.
+/// Their bytes together, logprobs included; the oldest are forgotten beyond it. A reply with
+/// logprob_entries_max entries takes about 100 MiB.
 inline constexpr std::uint64_t terminal_replies_bytes_max = std::uint64_t{256} << 20;
 /// Cancels remembered by a scheduler because they may have overtaken their request.
 inline constexpr std::size_t cancel_tombstones_max = 4'096;
@@ -94,8 +95,8 @@ inline constexpr std::size_t zmq_receive_burst_max = 256;
 inline constexpr int zmq_pipe_messages_max = 1'000;
 /// How soon parked replies are tried again.
 inline constexpr std::uint32_t zmq_parked_retry_ms = 5;
-/// A resume replays its stream in one burst: more than outbox_bytes_max is borne while the client takes some of it
-/// within this time, up to zmq_replay_bytes_max.
+/// A resume replays its stream in one burst: more than outbox_bytes_max is borne while the client
+/// takes some of it within this time, up to zmq_replay_bytes_max.
 inline constexpr std::uint32_t zmq_stuck_ms_max = 1'000;
 inline constexpr std::size_t zmq_replay_bytes_max = std::size_t{16} << 20;
 /// The kernel's own buffer for a connection: small, so that a reader which is stuck shows soon.
@@ -122,8 +123,8 @@ inline constexpr std::size_t stop_string_bytes_max = 1'024;
 
 // Replies that wait for a client's socket (actors/gateway, every protocol).
 
-/// Bytes of one connection's replies that the kernel has not taken yet. A token's event is about 250
-/// bytes, so this is 4,000 tokens behind: a reader that slow is gone or stuck.
+/// Bytes of one connection's replies that the kernel has not taken yet. A token's event is about
+/// 250 bytes, so this is 4,000 tokens behind: a reader that slow is gone or stuck.
 inline constexpr std::size_t outbox_bytes_max = std::size_t{1} << 20;
 
 /// Files that `troupe serve` asks the system for: every connection of both protocols is one.
@@ -133,8 +134,8 @@ inline constexpr std::uint64_t open_files_wanted = 65'536;
 
 /// Connections at once. Each costs a file descriptor and about 20 KiB when idle.
 inline constexpr std::size_t http_session_count_max = 1'024;
-/// Connections beyond that at the same time: each may ask one question of a probe (/health, /metrics, /version) and
-/// hears 503 to anything else. More are closed without a word.
+/// Connections beyond that at the same time: each may ask one question of a probe (/health,
+/// /metrics, /version) and hears 503 to anything else. More are closed without a word.
 inline constexpr std::size_t http_reserve_session_count_max = 16;
 /// How long such a connection may take to ask: places in the reserve come free soon.
 inline constexpr std::uint32_t http_reserve_ms_max = 2'000;
@@ -146,13 +147,13 @@ inline constexpr std::uint64_t http_bodies_bytes_max = std::uint64_t{128} << 20;
 inline constexpr std::size_t http_pipeline_bytes_max = 65'536;
 /// From a request's first byte to its last.
 inline constexpr std::uint32_t http_request_ms_max = 30'000;
-/// A kept-alive connection without a request. Longer than the 60 s of most proxies, so that the proxy
-/// and not we close it under a request that is on its way.
+/// A kept-alive connection without a request. Longer than the 60 s of most proxies, so that the
+/// proxy and not we close it under a request that is on its way.
 inline constexpr std::uint32_t http_idle_ms_max = 75'000;
 /// Queued bytes of which the kernel takes none: the reader stopped reading.
 inline constexpr std::uint32_t http_write_ms_max = 30'000;
-/// One event may be large (an echo with logprobs): a stream may be more than outbox_bytes_max behind while the client
-/// takes some of it within this time, up to http_behind_bytes_max.
+/// One event may be large (an echo with logprobs): a stream may be more than outbox_bytes_max
+/// behind while the client takes some of it within this time, up to http_behind_bytes_max.
 inline constexpr std::uint32_t http_stuck_ms_max = 1'000;
 inline constexpr std::size_t http_behind_bytes_max = std::size_t{64} << 20;
 /// Reading on after a refusal, so that the client sees the reply and not a reset.
@@ -164,8 +165,8 @@ inline constexpr std::uint32_t http_sweep_ms = 250;
 
 /// A header frame. Seven short fields and a request id of 128 bytes need about 180.
 inline constexpr std::size_t header_bytes_max = 512;
-/// A payload frame or HTTP body, about four times prompt_bytes_max: room for the prompt with most of
-/// its bytes escaped or as token ids. A longer one is answered with an error; libzmq drops the
+/// A payload frame or HTTP body, about four times prompt_bytes_max: room for the prompt with most
+/// of its bytes escaped or as token ids. A longer one is answered with an error; libzmq drops the
 /// connection of a peer which sends a frame of more than twice this, before it is in memory.
 inline constexpr std::size_t payload_bytes_max = 8u << 20;
 /// Nesting of arrays and maps in a payload or body. Tool schemas are the deepest thing seen:
@@ -207,8 +208,8 @@ inline constexpr std::size_t stop_bytes_max = 256;
 inline constexpr std::size_t stop_token_ids_max = 128;
 /// Alternatives reported for each token, of the output and of the prompt.
 inline constexpr std::int64_t logprobs_max = 20;
-/// Alternatives and chosen tokens that one request may have reported, over all positions and sequences (over HTTP: over
-/// all prompts of a body too). An entry takes about 100 bytes.
+/// Alternatives and chosen tokens that one request may have reported, over all positions and
+/// sequences (over HTTP: over all prompts of a body too). An entry takes about 100 bytes.
 inline constexpr std::uint64_t logprob_entries_max = 1'000'000;
 /// Magnitude of a request's priority.
 inline constexpr std::int64_t priority_abs_max = 1'000'000;
@@ -258,7 +259,8 @@ inline constexpr std::size_t bench_request_count_max = 1'000'000;
 inline constexpr std::size_t bench_concurrency_max = 16'384;
 /// A file of conversations. The largest published ShareGPT files have 700 MB.
 inline constexpr std::uint64_t bench_dataset_bytes_max = std::uint64_t{4} << 30;
-/// Rounds of decoding and encoding until a random prompt has its length; nearly all need fewer than five.
+/// Rounds of decoding and encoding until a random prompt has its length; nearly all need fewer than
+/// five.
 inline constexpr int bench_prompt_tries_max = 64;
 /// One server-sent event of a completion.
 inline constexpr std::size_t bench_event_bytes_max = std::size_t{8} << 20;

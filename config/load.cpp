@@ -64,8 +64,7 @@ class yaml_reader {
 
   result<void> read_key(const YAML::Node& name, const YAML::Node& item, const std::string& path) {
     const config_key* key = find_config_key(path);
-    if (key == nullptr)
-      return refuse(name, unknown_key(path));
+    if (key == nullptr) return refuse(name, unknown_key(path));
     const auto [earlier, is_new] = seen_.emplace(key->path, name.Mark().line + 1);
     if (!is_new)
       return refuse(name, key->path + " is already set in line " + std::to_string(earlier->second));
@@ -99,8 +98,7 @@ std::vector<std::string> split_list(const std::string& text) {
 
 result<void> apply_override(server_config& config, const config_override& given) {
   const config_key* key = find_config_key(given.key);
-  if (key == nullptr)
-    return error{errc::invalid_argument, unknown_key(given.key)};
+  if (key == nullptr) return error{errc::invalid_argument, unknown_key(given.key)};
   const bool is_list = std::holds_alternative<std::vector<std::string>*>(key->field(config));
   const auto texts = is_list ? split_list(given.value) : std::vector<std::string>{given.value};
   auto outcome = set_config_value(config, *key, texts);

@@ -46,7 +46,8 @@ struct config_key {
 /// By path or alias; null for an unknown one.
 [[nodiscard]] const config_key* find_config_key(std::string_view path);
 
-/// The known path with the smallest edit distance; empty where none is within a third of the longer path.
+/// The known path with the smallest edit distance; empty where none is within a third of the longer
+/// path.
 [[nodiscard]] std::string nearest_config_key(std::string_view path);
 
 }  // namespace troupe

@@ -103,12 +103,14 @@ void add_engine(table& rows) {
               "Share of a GPU's memory that weights and KV cache may take.");
   rows.later();
   rows.number("cpu_kv_cache_gib", top<&server::cpu_kv_cache_gib>, 0, 65'536, "GiB",
-              "Host memory for KV blocks, taken in the background after the start; 0: automatic, up to 1 GiB or a quarter of "
+              "Host memory for KV blocks, taken in the background after the start; 0: automatic, "
+              "up to 1 GiB or a quarter of "
               "free memory.");
   rows.number("kv_offload_gib", top<&server::kv_offload_gib>, 0, 65'536, "GiB",
               "Host memory for blocks that the cache has to give up; 0: they are dropped.");
   rows.choice("kv_cache_dtype", top<&server::kv_cache_dtype>, {"f16", "bf16", "f32", "int8"},
-              "What keys and values are rounded to in the cache. int8 (one scale for each token and head) takes little more "
+              "What keys and values are rounded to in the cache. int8 (one scale for each token "
+              "and head) takes little more "
               "than half of f16's memory, and is further from the float truth.");
   rows.add("enable_prefix_caching", top<&server::enable_prefix_caching>,
            "Keep the blocks of finished prompts for requests that start the same.");
@@ -136,9 +138,10 @@ void add_server(table& rows) {
   rows.group("Server");
   rows.add("http", top<&server::http>,
            "HTTP address as host:port; empty: no HTTP. Beyond loopback it needs api_key.");
-  rows.add("zmq", top<&server::zmq>,
-           "ZeroMQ endpoint as tcp://host:port or ipc://path; empty: none. Loopback only; all clients "
-           "of it are one tenant, without a key.");
+  rows.add(
+      "zmq", top<&server::zmq>,
+      "ZeroMQ endpoint as tcp://host:port or ipc://path; empty: none. Loopback only; all clients "
+      "of it are one tenant, without a key.");
   rows.add("api_key", top<&server::api_key>,
            "Keys that HTTP clients may present; empty: no check. ZeroMQ asks for none.");
   rows.choice("log_level", top<&server::log_level>,
@@ -148,9 +151,10 @@ void add_server(table& rows) {
               "How long running requests may go on after a signal to stop.");
   rows.number("resume_ms_max", top<&server::resume_ms_max>, 0, hour_ms, "ms",
               "How long the reply of a request that has ended is kept for a resume.");
-  rows.number("heartbeat_ms", top<&server::heartbeat_ms>, 10, hour_ms, "ms",
-              "Between pings; also how long a request whose ZeroMQ client is lost goes on before it is "
-              "cancelled.");
+  rows.number(
+      "heartbeat_ms", top<&server::heartbeat_ms>, 10, hour_ms, "ms",
+      "Between pings; also how long a request whose ZeroMQ client is lost goes on before it is "
+      "cancelled.");
   rows.number("client_timeout_ms", top<&server::client_timeout_ms>, 20, hour_ms, "ms",
               "Silence after which a ZeroMQ client that sends pings is taken for gone.");
 }

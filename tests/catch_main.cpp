@@ -1,10 +1,11 @@
-// The one translation unit that holds Catch2's own code and main(), and the account of what was skipped.
+// The one translation unit that holds Catch2's own code and main(), and the account of what was
+// skipped.
 #define CATCH_CONFIG_RUNNER
-#include <catch2/catch.hpp>
-
 #include <cstdlib>
 #include <iostream>
 #include <set>
+
+#include <catch2/catch.hpp>
 
 #include "tests/skip.hpp"
 
@@ -63,7 +64,8 @@ int main(int argument_count, char** arguments) {
   const int failed_count = Catch::Session().run(argument_count, arguments);
   const skip_account& skips = account();
   if (!skips.lines.empty())
-    std::cout << "skipped " << skips.skipped_count << " of " << skips.finished_count << " cases as a whole\n";
+    std::cout << "skipped " << skips.skipped_count << " of " << skips.finished_count
+              << " cases as a whole\n";
   for (const std::string& line : skips.lines) std::cout << "SKIPPED: " << line << "\n";
   const bool all_skipped = skips.skipped_count != 0 && skips.skipped_count == skips.finished_count;
   return failed_count == 0 && all_skipped ? exit_all_skipped : failed_count;

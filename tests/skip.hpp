@@ -1,5 +1,6 @@
-// How a test says what this machine cannot run. Every skip is listed when the program ends; a case that skips and
-// then checks nothing counts as skipped, and a program whose cases all do is reported as skipped by ctest.
+// How a test says what this machine cannot run. Every skip is listed when the program ends; a case
+// that skips and then checks nothing counts as skipped, and a program whose cases all do is
+// reported as skipped by ctest.
 #pragma once
 
 #include <filesystem>

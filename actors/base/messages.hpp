@@ -1,15 +1,16 @@
-// What actors say to each other inside a process. One-way messages with ids; no promises are held. Plain
-// values and shared immutable data: CAF never serializes them (design, section 3).
+// What actors say to each other inside a process. One-way messages with ids; no promises are held.
+// Plain values and shared immutable data: CAF never serializes them (design, section 3).
 #pragma once
 
 #include <array>
-#include <caf/actor.hpp>
-#include <caf/allowed_unsafe_message_type.hpp>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <caf/actor.hpp>
+#include <caf/allowed_unsafe_message_type.hpp>
 
 #include "actors/gateway/port.hpp"
 #include "actors/request/transcript.hpp"
@@ -33,7 +34,8 @@ struct request_ticket {
 };
 using ticket_ptr = std::shared_ptr<const request_ticket>;
 
-// --- gateway -> router ---------------------------------------------------------------------------------
+// --- gateway -> router
+// ---------------------------------------------------------------------------------
 
 struct route_request {
   ticket_ptr ticket;
@@ -52,7 +54,8 @@ struct forget_client {
   error reason;  ///< what its requests end with
 };
 
-// --- router -> gateway ---------------------------------------------------------------------------------
+// --- router -> gateway
+// ---------------------------------------------------------------------------------
 
 /// Requests that left the waiting line: their lanes' credits are free again.
 struct return_credits {
@@ -63,7 +66,8 @@ struct client_events {
   std::vector<outbound> events;
 };
 
-// --- router <-> scheduler ------------------------------------------------------------------------------
+// --- router <-> scheduler
+// ------------------------------------------------------------------------------
 
 struct enqueue_request {
   ticket_ptr ticket;
@@ -79,7 +83,8 @@ struct cancel_scheduled {
 struct stop_scheduled_sequence {
   sequence_id sequence;
 };
-/// Everything that one step changed. The incarnation lets the router drop what a dead scheduler sent.
+/// Everything that one step changed. The incarnation lets the router drop what a dead scheduler
+/// sent.
 struct step_updates {
   std::uint64_t incarnation = 0;
   std::vector<request_started> started;
@@ -90,7 +95,8 @@ struct deadline_passed {
   request_id id{};
 };
 
-// --- scheduler <-> worker ------------------------------------------------------------------------------
+// --- scheduler <-> worker
+// ------------------------------------------------------------------------------
 
 struct execute_step {
   std::shared_ptr<const step_plan> plan;
@@ -117,7 +123,8 @@ struct blocks_found {
   std::vector<offered_block> blocks;
 };
 
-// --- router <-> request --------------------------------------------------------------------------------
+// --- router <-> request
+// --------------------------------------------------------------------------------
 
 struct request_tokens {
   std::optional<request_started> started;  ///< with the first ones
@@ -141,19 +148,21 @@ struct progress_report {
 
 struct request_ended {
   request_id id{};
-  std::shared_ptr<const transcript> said;  ///< kept for a client that resumes; null unless the ticket is resumable
-  std::uint32_t resume_count = 0;          ///< resume_stream orders that it has answered
+  std::shared_ptr<const transcript>
+      said;  ///< kept for a client that resumes; null unless the ticket is resumable
+  std::uint32_t resume_count = 0;  ///< resume_stream orders that it has answered
 };
 
-// --- supervisor ----------------------------------------------------------------------------------------
+// --- supervisor
+// ----------------------------------------------------------------------------------------
 
 /// To the router: a (new) scheduler stands ready; every unfinished request is to be handed to it.
 struct replica_ready {
   std::uint64_t incarnation = 0;
   caf::actor scheduler;
 };
-/// Supervisor -> gateway, which refuses what is new and waits for what it is preparing -> router. When nothing is left,
-/// router_idle takes the same way back, behind the last reply.
+/// Supervisor -> gateway, which refuses what is new and waits for what it is preparing -> router.
+/// When nothing is left, router_idle takes the same way back, behind the last reply.
 struct begin_drain {
   std::chrono::milliseconds grace{};
 };

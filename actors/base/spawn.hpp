@@ -1,30 +1,32 @@
-// How every actor of Troupe is spawned: one class template hosts a plain state class, and installs handlers
-// for errors, exceptions and unexpected messages, because CAF's defaults print to stdout.
+// How every actor of Troupe is spawned: one class template hosts a plain state class, and installs
+// handlers for errors, exceptions and unexpected messages, because CAF's defaults print to stdout.
 //
-// A state class has `static constexpr const char* name`, a constructor (caf::event_based_actor* self, ...) and
-// `caf::behavior make_behavior()`. It may have `void on_exit()`.
+// A state class has `static constexpr const char* name`, a constructor (caf::event_based_actor*
+// self, ...) and `caf::behavior make_behavior()`. It may have `void on_exit()`.
 #pragma once
 
-#include <spdlog/spdlog.h>
-
-#include <caf/all.hpp>
 #include <chrono>
 #include <exception>
 #include <functional>
 #include <optional>
 #include <utility>
 
+#include <caf/all.hpp>
+#include <spdlog/spdlog.h>
+
 #include "runtime/schedule/scheduler_core.hpp"
 
 namespace troupe {
 
-/// Where an actor runs. Tests on CAF's test coordinator pool everything; production detaches what must
-/// not wait behind the pool's run queue (design, section 3).
+/// Where an actor runs. Tests on CAF's test coordinator pool everything; production detaches what
+/// must not wait behind the pool's run queue (design, section 3).
 enum class placement { pooled, detached };
 
 /// Monotonic time, handed in so that tests and simulation can turn it.
 using clock_source = std::function<monotonic_time()>;
-inline monotonic_time steady_now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+inline monotonic_time steady_now() {
+  return std::chrono::steady_clock::now().time_since_epoch();
+}
 
 template <class State>
 class hosted_actor : public caf::event_based_actor {
@@ -32,7 +34,8 @@ class hosted_actor : public caf::event_based_actor {
   template <class... Arguments>
   explicit hosted_actor(caf::actor_config& config, Arguments&&... arguments)
       : caf::event_based_actor(config) {
-    set_default_handler([](caf::scheduled_actor*, caf::message_view& message) -> caf::result<caf::message> {
+    set_default_handler([](caf::scheduled_actor*,
+                           caf::message_view& message) -> caf::result<caf::message> {
       spdlog::error("{}: unexpected message {}", State::name, caf::to_string(message.content()));
       return caf::message{};
     });
@@ -56,7 +59,7 @@ class hosted_actor : public caf::event_based_actor {
   caf::behavior make_behavior() override { return state_->make_behavior(); }
   const char* name() const override { return State::name; }
   void on_exit() override {
-    if constexpr (requires(State& state) { state.on_exit(); }) state_->on_exit();
+    if constexpr (requires(State & state) { state.on_exit(); }) state_->on_exit();
     state_.reset();  // handles held by the state could form cycles
   }
 

@@ -1,14 +1,14 @@
 #include "actors/embedded/embedded.hpp"
 
-#include <fmt/format.h>
-
 #include <atomic>
-#include <caf/send.hpp>
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
+
+#include <caf/send.hpp>
+#include <fmt/format.h>
 
 namespace troupe {
 
@@ -33,24 +33,30 @@ class embedded_port final : public client_port {
     header.kind = message_kind::submit;
     header.request_id = request_id;
     header.service = service;
-    auto entered = services_.gateway->submit({{services_.port_index, request_id}, std::move(header),
-                                              std::move(request), std::string(embedded_tenant), false});
+    auto entered = services_.gateway->submit({{services_.port_index, request_id},
+                                              std::move(header),
+                                              std::move(request),
+                                              std::string(embedded_tenant),
+                                              false});
     if (!entered) forget(request_id);
     return entered;
   }
 
   void cancel(const std::string& request_id) {
-    services_.gateway->cancel({services_.port_index, request_id}, std::string(embedded_tenant), request_id);
+    services_.gateway->cancel({services_.port_index, request_id}, std::string(embedded_tenant),
+                              request_id);
   }
 
   void deliver(std::vector<outbound> burst) override {
-    // Sinks only pass on, so that the lock may be held: stop() must not say its last word in between.
+    // Sinks only pass on, so that the lock may be held: stop() must not say its last word in
+    // between.
     const std::lock_guard lock(mutex_);
     for (const outbound& event : burst) {
       const auto found = sinks_.find(event.header.request_id);
       if (found == sinks_.end()) continue;
       found->second(event);
-      if (event.header.kind == message_kind::finished || event.header.kind == message_kind::error) sinks_.erase(found);
+      if (event.header.kind == message_kind::finished || event.header.kind == message_kind::error)
+        sinks_.erase(found);
     }
   }
 
@@ -60,7 +66,8 @@ class embedded_port final : public client_port {
       envelope_header header;
       header.kind = message_kind::error;
       header.request_id = request_id;
-      receive({{services_.port_index, request_id}, header,
+      receive({{services_.port_index, request_id},
+               header,
                error_reply{std::string(to_string(errc::unavailable)), "the engine was shut down"}});
     }
     sinks_.clear();
@@ -88,7 +95,8 @@ struct generation::shared {
 
   void take(const outbound& event) {
     const std::lock_guard lock(mutex);
-    if (const auto* part = std::get_if<delta>(&event.body)) parts.push_back({*part, event.header.sequence, event.header.offset});
+    if (const auto* part = std::get_if<delta>(&event.body))
+      parts.push_back({*part, event.header.sequence, event.header.offset});
     if (const auto* summary = std::get_if<finished>(&event.body)) outcome = *summary;
     if (const auto* failure = std::get_if<error_reply>(&event.body))
       outcome = error{errc_named(failure->code), failure->message};
@@ -105,8 +113,10 @@ generation::~generation() {
 
 std::optional<generation_part> generation::next() {
   std::unique_lock lock(stream_->mutex);
-  // Ends for certain: the engine answers every admitted request, at the latest when it is shut down.
-  stream_->changed.wait(lock, [this] { return !stream_->parts.empty() || stream_->outcome.has_value(); });
+  // Ends for certain: the engine answers every admitted request, at the latest when it is shut
+  // down.
+  stream_->changed.wait(lock,
+                        [this] { return !stream_->parts.empty() || stream_->outcome.has_value(); });
   if (stream_->parts.empty()) return std::nullopt;
   generation_part part = std::move(stream_->parts.front());
   stream_->parts.pop_front();
@@ -148,12 +158,15 @@ embedded_engine::embedded_engine(embedded_engine&&) noexcept = default;
 embedded_engine& embedded_engine::operator=(embedded_engine&&) noexcept = default;
 embedded_engine::~embedded_engine() = default;
 
-result<embedded_engine> embedded_engine::open(const server_config& config, const engine_hooks& hooks) {
+result<embedded_engine> embedded_engine::open(const server_config& config,
+                                              const engine_hooks& hooks) {
   auto owned = std::make_unique<state>();
   TROUPE_TRY(owned->core, engine::start(config, hooks));
-  TROUPE_TRY(auto* added, owned->core->add_port([](const port_services& services) -> result<std::unique_ptr<client_port>> {
-    return std::unique_ptr<client_port>(std::make_unique<embedded_port>(services));
-  }));
+  TROUPE_TRY(auto* added,
+             owned->core->add_port(
+                 [](const port_services& services) -> result<std::unique_ptr<client_port>> {
+                   return std::unique_ptr<client_port>(std::make_unique<embedded_port>(services));
+                 }));
   owned->port = static_cast<embedded_port*>(added);
   owned->core->open();
   return embedded_engine(std::move(owned));
@@ -168,16 +181,23 @@ result<generation> embedded_engine::generate(submit request, lane service) {
   return generation(std::move(stream));
 }
 
-result<void> embedded_engine::generate_to(const caf::actor& receiver, std::string request_id, submit request,
-                                          lane service) {
-  return state_->port->submit(std::move(request_id), std::move(request), service, [receiver](const outbound& event) {
-    caf::anon_send(receiver, generation_event{event.header.request_id, event.header.sequence, event.header.offset,
-                                              event.body});
-  });
+result<void> embedded_engine::generate_to(const caf::actor& receiver, std::string request_id,
+                                          submit request, lane service) {
+  return state_->port->submit(
+      std::move(request_id), std::move(request), service, [receiver](const outbound& event) {
+        caf::anon_send(receiver, generation_event{event.header.request_id, event.header.sequence,
+                                                  event.header.offset, event.body});
+      });
 }
 
-void embedded_engine::cancel(const std::string& request_id) { state_->port->cancel(request_id); }
-caf::actor_system& embedded_engine::system() { return state_->core->system(); }
-engine& embedded_engine::core() { return *state_->core; }
+void embedded_engine::cancel(const std::string& request_id) {
+  state_->port->cancel(request_id);
+}
+caf::actor_system& embedded_engine::system() {
+  return state_->core->system();
+}
+engine& embedded_engine::core() {
+  return *state_->core;
+}
 
 }  // namespace troupe

@@ -4,21 +4,24 @@
 //   auto answer = engine.generate({.prompt = "The capital of France is"}).value();
 //   while (auto part = answer.next()) std::cout << part->text;
 //
-// An application's own CAF actor can take part too: generate_to() has a request actor's messages sent to it.
+// An application's own CAF actor can take part too: generate_to() has a request actor's messages
+// sent to it.
 #pragma once
 
-#include <caf/actor.hpp>
-#include <caf/allowed_unsafe_message_type.hpp>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include <caf/actor.hpp>
+#include <caf/allowed_unsafe_message_type.hpp>
+
 #include "actors/wiring/engine.hpp"
 
 namespace troupe {
 
-/// What an application's actor receives: accepted, delta, then finished or error_reply, with the id it chose.
+/// What an application's actor receives: accepted, delta, then finished or error_reply, with the id
+/// it chose.
 struct generation_event {
   std::string request_id;
   std::uint32_t sequence = 0;
@@ -60,11 +63,12 @@ class embedded_engine {
   embedded_engine& operator=(embedded_engine&&) noexcept;
   ~embedded_engine();
 
-  /// Errors: overloaded, unavailable. What is wrong with the request itself is the generation's outcome.
+  /// Errors: overloaded, unavailable. What is wrong with the request itself is the generation's
+  /// outcome.
   result<generation> generate(submit request, lane service = lane::realtime);
 
-  /// The receiver, an actor of system(), gets a generation_event for everything that the request's actor says.
-  /// request_id: the caller's own name for it, unique among its running requests.
+  /// The receiver, an actor of system(), gets a generation_event for everything that the request's
+  /// actor says. request_id: the caller's own name for it, unique among its running requests.
   result<void> generate_to(const caf::actor& receiver, std::string request_id, submit request,
                            lane service = lane::realtime);
   void cancel(const std::string& request_id);

@@ -4,21 +4,23 @@
 
 namespace troupe {
 
-admission_gate::admission_gate(const std::array<std::uint32_t, lane_count>& credits, std::uint64_t bytes_max)
+admission_gate::admission_gate(const std::array<std::uint32_t, lane_count>& credits,
+                               std::uint64_t bytes_max)
     : credits_max_(credits), bytes_max_(bytes_max) {
   for (std::size_t i = 0; i < lane_count; ++i) credits_[i].store(credits[i]);
 }
 
 result<void> admission_gate::enter(lane service, std::uint64_t bytes) {
   if (closed_.load(std::memory_order_acquire))
-    return error{errc::unavailable, "the server takes no requests now: it is starting or shutting down"};
+    return error{errc::unavailable,
+                 "the server takes no requests now: it is starting or shutting down"};
   std::atomic<std::uint32_t>& left = credits_[to_index(service)];
   std::uint32_t seen = left.load(std::memory_order_relaxed);
   do {
     if (seen == 0)
       return error{errc::overloaded,
-                   fmt::format("the {} lane's queue is full ({} requests wait); retry later", to_string(service),
-                               credits_max_[to_index(service)])};
+                   fmt::format("the {} lane's queue is full ({} requests wait); retry later",
+                               to_string(service), credits_max_[to_index(service)])};
   } while (!left.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel));
   if (bytes_.fetch_add(bytes, std::memory_order_acq_rel) + bytes > bytes_max_) {
     return_bytes(bytes);
@@ -29,7 +31,8 @@ result<void> admission_gate::enter(lane service, std::uint64_t bytes) {
 }
 
 void admission_gate::return_credits(lane service, std::uint32_t count) {
-  const std::uint32_t before = credits_[to_index(service)].fetch_add(count, std::memory_order_acq_rel);
+  const std::uint32_t before =
+      credits_[to_index(service)].fetch_add(count, std::memory_order_acq_rel);
   TROUPE_CHECK(before + count <= credits_max_[to_index(service)]);
 }
 

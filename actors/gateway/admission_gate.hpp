@@ -1,6 +1,7 @@
-// How much a gateway may take in: credits per lane, which the scheduler side hands back when a request leaves
-// the waiting line, and a bound on payload bytes that are being prepared. Ports ask it on their own I/O
-// threads, so that a flood is answered `overloaded` before it reaches any mailbox.
+// How much a gateway may take in: credits per lane, which the scheduler side hands back when a
+// request leaves the waiting line, and a bound on payload bytes that are being prepared. Ports ask
+// it on their own I/O threads, so that a flood is answered `overloaded` before it reaches any
+// mailbox.
 #pragma once
 
 #include <array>

@@ -101,7 +101,8 @@ class gateway_state {
           pass_drain_on();
         },
         [this](router_idle idle) {
-          flush();  // every reply is here: request actors say their last word before the router hears of it
+          flush();  // every reply is here: request actors say their last word before the router
+                    // hears of it
           if (drain_watcher_) self_->send(drain_watcher_, idle);
         },
     };
@@ -122,15 +123,17 @@ class gateway_state {
     const auto key = std::pair{what->request.tenant, what->request.header.request_id};
     if (!preparing_.emplace(key, entry{what->request.client, {}}).second) {
       options_.gate->return_bytes(what->payload_bytes);
-      refuse(*what, {errc::already_exists, "a request of this id is being prepared already; choose another id"});
+      refuse(*what, {errc::already_exists,
+                     "a request of this id is being prepared already; choose another id"});
       return;
     }
-    options_.jobs->post(what->request.header.service,
-                        [what, prompts = options_.prompts, seed = mix_bits(options_.seed + ++drawn_count_),
-                         self = caf::actor_cast<caf::actor>(self_)] {
-                          prepare(*what, *prompts, seed);
-                          send_to(self, prepared{what}, what->request.header.service == lane::vip);
-                        });
+    options_.jobs->post(
+        what->request.header.service,
+        [what, prompts = options_.prompts, seed = mix_bits(options_.seed + ++drawn_count_),
+         self = caf::actor_cast<caf::actor>(self_)] {
+          prepare(*what, *prompts, seed);
+          send_to(self, prepared{what}, what->request.header.service == lane::vip);
+        });
   }
 
   void route(const preparation_ptr& what) {
@@ -171,7 +174,8 @@ class gateway_state {
       self_->send(options_.router, route_request{std::move(ticket)});
   }
 
-  /// A request that is being prepared changes its reader here; the router says `accepted` to the new one.
+  /// A request that is being prepared changes its reader here; the router says `accepted` to the
+  /// new one.
   void resume(const resume_by_client& order) {
     const auto found = preparing_.find({order.tenant, order.client_request_id});
     if (found == preparing_.end())
@@ -209,7 +213,8 @@ class gateway_state {
     flush_pending_ = false;
     for (std::size_t port = 0; port < outbox_.size(); ++port) {
       if (outbox_[port].empty()) continue;
-      if (client_port* open = (*options_.ports)[port].load(std::memory_order_acquire)) open->deliver(std::move(outbox_[port]));
+      if (client_port* open = (*options_.ports)[port].load(std::memory_order_acquire))
+        open->deliver(std::move(outbox_[port]));
       outbox_[port].clear();
     }
   }
@@ -228,7 +233,8 @@ class gateway_state {
 
 class actor_link final : public gateway_link {
  public:
-  actor_link(caf::actor gateway, std::shared_ptr<admission_gate> gate, std::shared_ptr<metrics> measured)
+  actor_link(caf::actor gateway, std::shared_ptr<admission_gate> gate,
+             std::shared_ptr<metrics> measured)
       : gateway_(std::move(gateway)), gate_(std::move(gate)), measured_(std::move(measured)) {}
 
   result<void> submit(inbound_submit request) override {
@@ -245,10 +251,13 @@ class actor_link final : public gateway_link {
     return {};
   }
   void cancel(client_ref client, std::string tenant, std::string request_id) override {
-    send_to(gateway_, cancel_by_client{std::move(client), std::move(tenant), std::move(request_id)});
+    send_to(gateway_,
+            cancel_by_client{std::move(client), std::move(tenant), std::move(request_id)});
   }
-  void resume(client_ref client, std::string tenant, std::string request_id, troupe::resume offsets) override {
-    send_to(gateway_, resume_by_client{std::move(client), std::move(tenant), std::move(request_id), std::move(offsets)});
+  void resume(client_ref client, std::string tenant, std::string request_id,
+              troupe::resume offsets) override {
+    send_to(gateway_, resume_by_client{std::move(client), std::move(tenant), std::move(request_id),
+                                       std::move(offsets)});
   }
   void client_gone(client_ref client) override {
     client_gone(std::move(client), {errc::aborted, "the client's connection is gone"});

@@ -1,15 +1,16 @@
-// The gateway actor: takes what the ports hand over, has it prepared on the tokenizer threads, passes it to the
-// router, and brings every reply back to its port, a step's deltas in one burst.
-//   from ports (through gateway_link): inbound_submit, cancel_by_client, resume_by_client, forget_client
-//   from the router and request actors: client_events, return_credits
-//   draining: begin_drain from the supervisor, on to the router; router_idle back
+// The gateway actor: takes what the ports hand over, has it prepared on the tokenizer threads,
+// passes it to the router, and brings every reply back to its port, a step's deltas in one burst.
+//   from ports (through gateway_link): inbound_submit, cancel_by_client, resume_by_client,
+//   forget_client from the router and request actors: client_events, return_credits draining:
+//   begin_drain from the supervisor, on to the router; router_idle back
 #pragma once
 
 #include <array>
 #include <atomic>
-#include <caf/actor.hpp>
 #include <cstdint>
 #include <memory>
+
+#include <caf/actor.hpp>
 
 #include "actors/base/messages.hpp"
 #include "actors/base/spawn.hpp"

@@ -5,8 +5,8 @@
 //
 // The lane of a request is its header X-Troupe-Lane, else its body's `lane`. A connection that the
 // client closes, or only its sending side, cancels its requests. A reader that falls more than
-// outbox_bytes_max behind and takes nothing is closed (slow_client). When all connections are taken,
-// a few in reserve still answer probes. Pages of any origin may ask (CORS), as with vLLM.
+// outbox_bytes_max behind and takes nothing is closed (slow_client). When all connections are
+// taken, a few in reserve still answer probes. Pages of any origin may ask (CORS), as with vLLM.
 #pragma once
 
 #include <chrono>

@@ -45,7 +45,8 @@ std::string shown(std::string_view text) {
   return out;
 }
 
-/// A browser asks before it lets another site's page send JSON or a key (Fetch standard, section 3.2).
+/// A browser asks before it lets another site's page send JSON or a key (Fetch standard,
+/// section 3.2).
 http_reply reply_to_preflight() {
   http_reply reply;
   reply.fields = {{"Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS"},

@@ -24,7 +24,8 @@ enum class http_route : std::uint8_t {
   detokenize,
 };
 
-/// The endpoint, or the reply that there is already: to a browser's preflight, 404, or 405 with Allow.
+/// The endpoint, or the reply that there is already: to a browser's preflight, 404, or 405 with
+/// Allow.
 std::variant<http_route, http_reply> find_route(std::string_view method, std::string_view path);
 
 /// Health, version and metrics are for probes, which carry no key.

@@ -42,11 +42,11 @@ http_reply reply_to_malformed(const beast::error_code& failure, const http_bound
 }
 
 http_reply reply_to_full(const http_bounds& bounds) {
-  return make_error_reply({errc::overloaded,
-                           fmt::format("all {} connections are taken; what is left answers "
-                                       "/health, /metrics and /version",
-                                       bounds.session_count_max)},
-                          503);
+  return make_error_reply(
+      {errc::overloaded, fmt::format("all {} connections are taken; what is left answers "
+                                     "/health, /metrics and /version",
+                                     bounds.session_count_max)},
+      503);
 }
 
 }  // namespace
@@ -95,7 +95,8 @@ void http_session::close(errc why) {
 void http_session::check_waits(clock::time_point now) {
   if (phase_ == phase::closed) return;
   const bool is_sending = unsent_bytes() != 0;
-  if (is_sending && now > moved_at_ + shared_.bounds.write_wait_max) return close(errc::slow_client);
+  if (is_sending && now > moved_at_ + shared_.bounds.write_wait_max)
+    return close(errc::slow_client);
   if (now <= read_deadline_ || phase_ == phase::busy) return;
   const bool is_asked = phase_ == phase::head || phase_ == phase::body;
   if (is_asked || (is_reserve_ && phase_ == phase::idle)) return refuse_rest(reply_to_late());

@@ -4,9 +4,9 @@
 //   idle --first byte--> head --fields--> body --complete--> busy --reply written--> idle
 //     any state --refused or `close`--> lingering --client closes, or time--> closed
 //
-// A session in reserve (the port has no place left) answers one request of a probe and refuses all else.
-// It keeps reading while busy, so that a client that goes away is noticed at once. A client that
-// closes its sending side counts as gone.
+// A session in reserve (the port has no place left) answers one request of a probe and refuses all
+// else. It keeps reading while busy, so that a client that goes away is noticed at once. A client
+// that closes its sending side counts as gone.
 #pragma once
 
 #include <array>
@@ -99,7 +99,8 @@ class http_session final : public http_responder,
   bool drops_unread_ = false;  ///< lingering needs no reading: the client has nothing on its way
 
   clock::time_point read_deadline_;
-  clock::time_point moved_at_;  ///< when the kernel last took bytes, or the first of the unsent came
+  clock::time_point
+      moved_at_;  ///< when the kernel last took bytes, or the first of the unsent came
 };
 
 }  // namespace troupe

@@ -1,6 +1,7 @@
-// The seam between a protocol and the gateway actor. A port owns one kind of socket (ZeroMQ, HTTP) or none
-// (the embedded API) and its I/O thread; it turns bytes into inbound messages and outbound messages into
-// bytes, and knows nothing of scheduling. Free of CAF, so that a port can be tested with a fake gateway.
+// The seam between a protocol and the gateway actor. A port owns one kind of socket (ZeroMQ, HTTP)
+// or none (the embedded API) and its I/O thread; it turns bytes into inbound messages and outbound
+// messages into bytes, and knows nothing of scheduling. Free of CAF, so that a port can be tested
+// with a fake gateway.
 #pragma once
 
 #include <chrono>
@@ -28,10 +29,11 @@ struct client_ref {
 
 struct inbound_submit {
   client_ref client;
-  envelope_header header;                   ///< kind submit; request_id unique among the tenant's live requests
-  std::variant<std::string, submit> body;   ///< msgpack payload, decoded on a tokenizer thread; or decoded already
-  std::string tenant;                       ///< salts the prefix cache, scopes request ids
-  bool resumable = false;                   ///< keep the terminal reply for resume_ms_max
+  envelope_header header;  ///< kind submit; request_id unique among the tenant's live requests
+  std::variant<std::string, submit>
+      body;                ///< msgpack payload, decoded on a tokenizer thread; or decoded already
+  std::string tenant;      ///< salts the prefix cache, scopes request ids
+  bool resumable = false;  ///< keep the terminal reply for resume_ms_max
 };
 
 struct outbound {
@@ -44,11 +46,13 @@ struct outbound {
 class gateway_link {
  public:
   virtual ~gateway_link() = default;
-  /// Admits on header and byte length alone: overloaded (no credit left in the lane, or too many bytes in
-  /// flight), unavailable (draining, dead). Once admitted, exactly one terminal reply will be delivered.
+  /// Admits on header and byte length alone: overloaded (no credit left in the lane, or too many
+  /// bytes in flight), unavailable (draining, dead). Once admitted, exactly one terminal reply will
+  /// be delivered.
   virtual result<void> submit(inbound_submit request) = 0;
   virtual void cancel(client_ref client, std::string tenant, std::string request_id) = 0;
-  virtual void resume(client_ref client, std::string tenant, std::string request_id, resume offsets) = 0;
+  virtual void resume(client_ref client, std::string tenant, std::string request_id,
+                      resume offsets) = 0;
   /// The connection is gone or too slow: ends everything that it still has running, as aborted or
   /// with the reason.
   virtual void client_gone(client_ref client) = 0;
@@ -62,15 +66,17 @@ class gateway_link {
 class client_port {
  public:
   virtual ~client_port() = default;
-  /// Called by the gateway actor with everything that became ready together, so that a step's deltas leave
-  /// in one burst. Thread-safe, never blocks, keeps the order of one request's messages.
+  /// Called by the gateway actor with everything that became ready together, so that a step's
+  /// deltas leave in one burst. Thread-safe, never blocks, keeps the order of one request's
+  /// messages.
   virtual void deliver(std::vector<outbound> burst) = 0;
-  /// Stops accepting, flushes what is queued for at most `grace`, closes sockets, joins the I/O thread.
+  /// Stops accepting, flushes what is queued for at most `grace`, closes sockets, joins the I/O
+  /// thread.
   virtual void stop(std::chrono::milliseconds grace) = 0;
 };
 
-/// Runs jobs on the tokenizer threads (nice 5), VIP first, then realtime, then async. Bounded by the
-/// gateway's credits; posting never blocks.
+/// Runs jobs on the tokenizer threads (nice 5), VIP first, then realtime, then async. Bounded by
+/// the gateway's credits; posting never blocks.
 class job_pool {
  public:
   virtual ~job_pool() = default;

@@ -5,7 +5,8 @@
 namespace troupe {
 
 tokenizer_threads::tokenizer_threads(std::size_t thread_count, int nice) {
-  for (std::size_t i = 0; i < thread_count; ++i) threads_.emplace_back([this, nice] { work(nice); });
+  for (std::size_t i = 0; i < thread_count; ++i)
+    threads_.emplace_back([this, nice] { work(nice); });
 }
 
 tokenizer_threads::~tokenizer_threads() {

@@ -1,5 +1,6 @@
-// The threads on which requests are decoded, validated and tokenized (nice 5): a flood of long prompts must
-// not hold up the threads that schedule and talk. Jobs are taken VIP first, then realtime, then async.
+// The threads on which requests are decoded, validated and tokenized (nice 5): a flood of long
+// prompts must not hold up the threads that schedule and talk. Jobs are taken VIP first, then
+// realtime, then async.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// What the ZeroMQ port knows of its clients: when each was last heard, how many requests it has running, and
-// the replies that its pipe could not take yet. A plain object; time is handed in.
+// What the ZeroMQ port knows of its clients: when each was last heard, how many requests it has
+// running, and the replies that its pipe could not take yet. A plain object; time is handed in.
 #pragma once
 
 #include <chrono>
@@ -55,8 +55,9 @@ class zmq_client_table {
   void forget(const std::string& identity) { clients_.erase(identity); }
 
   struct due {
-    std::vector<std::string> gone;    ///< silent or lost for too long: cancel and forget
-    std::vector<std::string> probe;   ///< quiet with requests running: send a ping, which fails if nobody is there
+    std::vector<std::string> gone;  ///< silent or lost for too long: cancel and forget
+    std::vector<std::string>
+        probe;  ///< quiet with requests running: send a ping, which fails if nobody is there
   };
   /// What has to be done now. Quiet clients without requests are forgotten on the way.
   due check(std::chrono::nanoseconds now);

@@ -1,13 +1,14 @@
 #include "actors/gateway/zmq_port.hpp"
 
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <mutex>
 #include <thread>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <zmq.hpp>
 
 #include "actors/gateway/zmq_clients.hpp"
@@ -17,7 +18,9 @@ namespace troupe {
 
 namespace {
 
-std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+std::chrono::nanoseconds now() {
+  return std::chrono::steady_clock::now().time_since_epoch();
+}
 
 /// Every client of the wire is the one local tenant, until keys name others.
 constexpr std::string_view wire_tenant = "local";
@@ -25,13 +28,16 @@ constexpr std::string_view wire_tenant = "local";
 class router_port final : public zmq_port {
  public:
   router_port(const zmq_port_options& options, const port_services& services)
-      : options_(options), services_(services), clients_(options.heartbeat, options.client_timeout) {}
+      : options_(options),
+        services_(services),
+        clients_(options.heartbeat, options.client_timeout) {}
 
   ~router_port() override { stop(std::chrono::milliseconds{0}); }
 
   result<void> bind() {
     wake_fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (wake_fd_ < 0) return error{errc::internal, "no eventfd for the ZeroMQ port: too many open files?"};
+    if (wake_fd_ < 0)
+      return error{errc::internal, "no eventfd for the ZeroMQ port: too many open files?"};
     try {
       socket_ = zmq::socket_t(context_, zmq::socket_type::router);
       socket_.set(zmq::sockopt::router_mandatory, true);
@@ -39,19 +45,23 @@ class router_port final : public zmq_port {
       socket_.set(zmq::sockopt::sndhwm, limits::zmq_pipe_messages_max);
       socket_.set(zmq::sockopt::rcvhwm, limits::zmq_pipe_messages_max);
       socket_.set(zmq::sockopt::sndbuf, limits::zmq_send_buffer_bytes);
-      socket_.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(2 * limits::payload_bytes_max));
+      socket_.set(zmq::sockopt::maxmsgsize,
+                  static_cast<std::int64_t>(2 * limits::payload_bytes_max));
       socket_.set(zmq::sockopt::heartbeat_ivl, static_cast<int>(options_.heartbeat.count()));
-      socket_.set(zmq::sockopt::heartbeat_timeout, static_cast<int>(options_.client_timeout.count()));
+      socket_.set(zmq::sockopt::heartbeat_timeout,
+                  static_cast<int>(options_.client_timeout.count()));
       socket_.set(zmq::sockopt::linger, 0);
       std::string endpoint = options_.endpoint;
-      if (endpoint.starts_with("tcp://") && endpoint.ends_with(":0")) endpoint.replace(endpoint.size() - 1, 1, "*");
+      if (endpoint.starts_with("tcp://") && endpoint.ends_with(":0"))
+        endpoint.replace(endpoint.size() - 1, 1, "*");
       socket_.bind(endpoint);
       endpoint_ = socket_.get(zmq::sockopt::last_endpoint);
     } catch (const zmq::error_t& failure) {
       const bool in_use = failure.num() == EADDRINUSE;
-      return error{in_use ? errc::unavailable : errc::invalid_argument,
-                   fmt::format("cannot listen on {}: {}{}", options_.endpoint, failure.what(),
-                               in_use ? "; choose another with --zmq, port 0 picks a free one" : "")};
+      return error{
+          in_use ? errc::unavailable : errc::invalid_argument,
+          fmt::format("cannot listen on {}: {}{}", options_.endpoint, failure.what(),
+                      in_use ? "; choose another with --zmq, port 0 picks a free one" : "")};
     }
     thread_ = std::thread([this] { serve(); });
     return {};
@@ -63,7 +73,8 @@ class router_port final : public zmq_port {
       if (outbox_.empty())
         outbox_ = std::move(burst);
       else
-        outbox_.insert(outbox_.end(), std::make_move_iterator(burst.begin()), std::make_move_iterator(burst.end()));
+        outbox_.insert(outbox_.end(), std::make_move_iterator(burst.begin()),
+                       std::make_move_iterator(burst.end()));
     }
     wake();
   }
@@ -86,7 +97,8 @@ class router_port final : public zmq_port {
   }
 
   void serve() {
-    zmq::pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, wake_fd_, ZMQ_POLLIN, 0}};
+    zmq::pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0},
+                               {nullptr, wake_fd_, ZMQ_POLLIN, 0}};
     next_check_ = now() + options_.heartbeat;
     for (;;) {
       try {
@@ -107,8 +119,8 @@ class router_port final : public zmq_port {
     }
   }
 
-  /// Sleeps until the next client check, unless something has to be done sooner. An idle server with no
-  /// client running wakes only once a heartbeat.
+  /// Sleeps until the next client check, unless something has to be done sooner. An idle server
+  /// with no client running wakes only once a heartbeat.
   std::chrono::milliseconds poll_timeout() {
     if (stop_at_ns_.load(std::memory_order_relaxed) != 0 || has_parked_)
       return std::chrono::milliseconds{limits::zmq_parked_retry_ms};
@@ -143,10 +155,12 @@ class router_port final : public zmq_port {
     }
   }
 
-  void receive(const std::string& identity, const std::vector<zmq::message_t>& parts, std::size_t part_count) {
+  void receive(const std::string& identity, const std::vector<zmq::message_t>& parts,
+               std::size_t part_count) {
     zmq_client* client = clients_.hear(identity, now());
     if (client == nullptr)
-      return refuse(identity, {}, {errc::overloaded, "too many clients are connected; retry later"});
+      return refuse(identity, {},
+                    {errc::overloaded, "too many clients are connected; retry later"});
     if (part_count != 2)
       return refuse(identity, {},
                     {errc::corrupt,
@@ -164,7 +178,8 @@ class router_port final : public zmq_port {
     handle(identity, *client, std::move(*header), parts[1].to_string_view());
   }
 
-  void handle(const std::string& identity, zmq_client& client, envelope_header header, std::string_view payload) {
+  void handle(const std::string& identity, zmq_client& client, envelope_header header,
+              std::string_view payload) {
     const client_ref from{services_.port_index, identity};
     switch (header.kind) {
       case message_kind::submit: {
@@ -193,19 +208,20 @@ class router_port final : public zmq_port {
         client.pings = true;
         return reply(identity, message_kind::pong, pong{std::get<ping>(*body).nonce});
       }
-      case message_kind::pong:
-        return;  // the answer to a probe: hearing it was the point
+      case message_kind::pong: return;  // the answer to a probe: hearing it was the point
       case message_kind::stats:
         if (auto body = decode_body(message_kind::stats, payload); !body)
           return refuse(identity, header.request_id, std::move(body).failure());
-        return reply(identity, message_kind::stats, stats{services_.measured->values()}, header.request_id);
+        return reply(identity, message_kind::stats, stats{services_.measured->values()},
+                     header.request_id);
       case message_kind::accepted:
       case message_kind::delta:
       case message_kind::finished:
       case message_kind::error:
         return refuse(identity, header.request_id,
-                      {errc::invalid_argument, "clients send submit, cancel, resume, ping, pong and stats; the other "
-                                               "kinds come from the server"});
+                      {errc::invalid_argument,
+                       "clients send submit, cancel, resume, ping, pong and stats; the other "
+                       "kinds come from the server"});
     }
   }
 
@@ -248,7 +264,8 @@ class router_port final : public zmq_port {
   /// Sends now, or parks behind what is parked already.
   void send(const std::string& identity, zmq_frames frames) {
     zmq_client* client = clients_.find(identity);
-    if (client != nullptr && !client->parked.empty()) return park(identity, *client, std::move(frames));
+    if (client != nullptr && !client->parked.empty())
+      return park(identity, *client, std::move(frames));
     switch (try_send(identity, frames)) {
       case sent::yes:
         if (client != nullptr) client->lost_at = {};
@@ -265,9 +282,11 @@ class router_port final : public zmq_port {
   sent try_send(const std::string& identity, const zmq_frames& frames) {
     // The first frame decides: libzmq takes the others of a message which it has begun.
     try {
-      if (!socket_.send(zmq::buffer(identity), zmq::send_flags::sndmore | zmq::send_flags::dontwait))
+      if (!socket_.send(zmq::buffer(identity),
+                        zmq::send_flags::sndmore | zmq::send_flags::dontwait))
         return sent::full;
-      (void)socket_.send(zmq::buffer(frames.header), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+      (void)socket_.send(zmq::buffer(frames.header),
+                         zmq::send_flags::sndmore | zmq::send_flags::dontwait);
       (void)socket_.send(zmq::buffer(frames.payload), zmq::send_flags::dontwait);
       return sent::yes;
     } catch (const zmq::error_t& failure) {
@@ -354,7 +373,8 @@ class router_port final : public zmq_port {
 
 }  // namespace
 
-result<std::unique_ptr<zmq_port>> zmq_port::start(const zmq_port_options& options, const port_services& services) {
+result<std::unique_ptr<zmq_port>> zmq_port::start(const zmq_port_options& options,
+                                                  const port_services& services) {
   auto port = std::make_unique<router_port>(options, services);
   TROUPE_TRY_VOID(port->bind());
   return std::unique_ptr<zmq_port>(std::move(port));

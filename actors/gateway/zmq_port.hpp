@@ -25,7 +25,8 @@ struct zmq_port_options {
 class zmq_port : public client_port {
  public:
   /// Binds before it returns. Errors: unavailable (address in use), invalid_argument (endpoint).
-  static result<std::unique_ptr<zmq_port>> start(const zmq_port_options& options, const port_services& services);
+  static result<std::unique_ptr<zmq_port>> start(const zmq_port_options& options,
+                                                 const port_services& services);
   /// Where it listens, with the port that was chosen.
   [[nodiscard]] virtual std::string endpoint() const = 0;
 };

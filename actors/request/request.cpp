@@ -32,8 +32,8 @@ class request_state {
         [this](const resume_stream& order) { resume(order); },
         [this](const report_progress& question) {
           stream_.restart_prompt();
-          self_->send(options_.router,
-                      progress_report{question.incarnation, options_.ticket->id, stream_.progress()});
+          self_->send(options_.router, progress_report{question.incarnation, options_.ticket->id,
+                                                       stream_.progress()});
         },
     };
   }
@@ -49,15 +49,17 @@ class request_state {
     std::uint64_t token_count = 0;
     for (const sequence_update& update : news.updates) {
       auto taken = stream_.take(update);
-      if (taken.stop_sequence) self_->send(options_.router, stop_scheduled_sequence{update.sequence});
+      if (taken.stop_sequence)
+        self_->send(options_.router, stop_scheduled_sequence{update.sequence});
       if (update.token) token_count += note_token_time(update.sequence.index, now);
       if (taken.out) ready.push_back(wrap(std::move(*taken.out)));
     }
     if (token_count != 0) options_.measured->add_generation_tokens(lane_of(), token_count);
     if (stream_.is_complete()) {
       const finished summary = closing_summary(now);
-      options_.measured->observe_request_end({lane_of(), summary.finish_reasons.front(), summary.prompt_tokens,
-                                              summary.completion_tokens, summary.e2e_ms / 1e3});
+      options_.measured->observe_request_end({lane_of(), summary.finish_reasons.front(),
+                                              summary.prompt_tokens, summary.completion_tokens,
+                                              summary.e2e_ms / 1e3});
       ready.push_back({client_, header(message_kind::finished), summary});
     }
     publish(std::move(ready));
@@ -67,10 +69,12 @@ class request_state {
   std::uint64_t note_token_time(std::uint32_t sequence, monotonic_time now) {
     if (!first_token_) {
       first_token_ = now;
-      options_.measured->observe_first_token(lane_of(), seconds_between(options_.ticket->arrival, now));
+      options_.measured->observe_first_token(lane_of(),
+                                             seconds_between(options_.ticket->arrival, now));
     }
     monotonic_time& last = last_token_.at(sequence);
-    if (last != monotonic_time{}) options_.measured->observe_inter_token(lane_of(), seconds_between(last, now));
+    if (last != monotonic_time{})
+      options_.measured->observe_inter_token(lane_of(), seconds_between(last, now));
     last = now;
     return 1;
   }
@@ -87,8 +91,9 @@ class request_state {
 
   void end(const error& reason) {
     options_.measured->observe_request_end(
-        {lane_of(), reason.code == errc::aborted ? "abort" : "error", options_.ticket->prompt->size(),
-         stream_.output_token_count(), seconds_between(options_.ticket->arrival, options_.now())});
+        {lane_of(), reason.code == errc::aborted ? "abort" : "error",
+         options_.ticket->prompt->size(), stream_.output_token_count(),
+         seconds_between(options_.ticket->arrival, options_.now())});
     std::vector<outbound> ready;
     ready.push_back({client_, header(message_kind::error),
                      error_reply{std::string(to_string(reason.code)), reason.message}});
@@ -125,8 +130,10 @@ class request_state {
   }
 
   void leave() {
-    auto said = options_.ticket->resumable ? std::make_shared<const transcript>(std::move(said_)) : nullptr;
-    self_->send(options_.router, request_ended{options_.ticket->id, std::move(said), resume_count_});
+    auto said =
+        options_.ticket->resumable ? std::make_shared<const transcript>(std::move(said_)) : nullptr;
+    self_->send(options_.router,
+                request_ended{options_.ticket->id, std::move(said), resume_count_});
     self_->quit();
   }
 

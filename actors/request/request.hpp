@@ -1,11 +1,13 @@
-// The request actor: one running request from its first step to its one terminal reply. Holds every token
-// that was emitted, so that losing a worker costs a recompute and never a token.
+// The request actor: one running request from its first step to its one terminal reply. Holds every
+// token that was emitted, so that losing a worker costs a recompute and never a token.
 //   from the router: request_tokens, abort_request, resume_stream, report_progress
-//   to the gateway: client_events; to the router: stop_scheduled_sequence, progress_report, request_ended
+//   to the gateway: client_events; to the router: stop_scheduled_sequence, progress_report,
+//   request_ended
 #pragma once
 
-#include <caf/actor.hpp>
 #include <memory>
+
+#include <caf/actor.hpp>
 
 #include "actors/base/messages.hpp"
 #include "actors/base/spawn.hpp"

@@ -31,7 +31,8 @@ void transcript::add(const std::vector<outbound>& said) {
   events.insert(events.end(), said.begin(), said.end());
 }
 
-std::vector<outbound> replay_events(const transcript& said, const resume& seen, const client_ref& client) {
+std::vector<outbound> replay_events(const transcript& said, const resume& seen,
+                                    const client_ref& client) {
   std::vector<outbound> again;
   for (const outbound& event : said.events) {
     if (const auto* part = std::get_if<delta>(&event.body)) {

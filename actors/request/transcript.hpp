@@ -1,4 +1,5 @@
-// What a request said to its client, in order, so that a client which lost its connection can read on.
+// What a request said to its client, in order, so that a client which lost its connection can read
+// on.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,10 @@ struct transcript {
   void add(const std::vector<outbound>& said);
 };
 
-/// The events that a client has not seen, addressed to it: deltas whose last token lies at or after the
-/// sequence's offset in `seen` (absent: 0), and the terminal reply. A delta may repeat tokens which the
-/// client has; it drops them by (sequence, offset).
-std::vector<outbound> replay_events(const transcript& said, const resume& seen, const client_ref& client);
+/// The events that a client has not seen, addressed to it: deltas whose last token lies at or after
+/// the sequence's offset in `seen` (absent: 0), and the terminal reply. A delta may repeat tokens
+/// which the client has; it drops them by (sequence, offset).
+std::vector<outbound> replay_events(const transcript& said, const resume& seen,
+                                    const client_ref& client);
 
 }  // namespace troupe

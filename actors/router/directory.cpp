@@ -22,7 +22,8 @@ request_directory::live_request* request_directory::find(const std::string& tena
   return found == ids_.end() ? nullptr : find(found->second);
 }
 
-void request_directory::remove(request_id id, std::shared_ptr<const transcript> said, monotonic_time now) {
+void request_directory::remove(request_id id, std::shared_ptr<const transcript> said,
+                               monotonic_time now) {
   const auto found = live_.find(id);
   if (found == live_.end()) return;
   client_key key{found->second.ticket->tenant, found->second.ticket->client_request_id};
@@ -32,7 +33,8 @@ void request_directory::remove(request_id id, std::shared_ptr<const transcript> 
   transcript_bytes_ += said->size_bytes;
   expiry_.push_back({key, now + keep_for_, said->size_bytes});
   transcripts_[std::move(key)] = std::move(said);
-  while (expiry_.size() > limits::terminal_replies_max || transcript_bytes_ > limits::terminal_replies_bytes_max)
+  while (expiry_.size() > limits::terminal_replies_max ||
+         transcript_bytes_ > limits::terminal_replies_bytes_max)
     forget_oldest();
 }
 
@@ -46,8 +48,8 @@ void request_directory::expire(monotonic_time now) {
   while (!expiry_.empty() && expiry_.front().until <= now) forget_oldest();
 }
 
-std::shared_ptr<const transcript> request_directory::remembered(const std::string& tenant,
-                                                                const std::string& client_request_id) const {
+std::shared_ptr<const transcript> request_directory::remembered(
+    const std::string& tenant, const std::string& client_request_id) const {
   const auto found = transcripts_.find({tenant, client_request_id});
   return found == transcripts_.end() ? nullptr : found->second;
 }

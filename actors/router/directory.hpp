@@ -1,8 +1,7 @@
-// Every unfinished request of this process by its number and by (tenant, the client's id), and for a while
-// the transcripts of finished ones. A plain object; the router actor owns it.
+// Every unfinished request of this process by its number and by (tenant, the client's id), and for
+// a while the transcripts of finished ones. A plain object; the router actor owns it.
 #pragma once
 
-#include <caf/actor.hpp>
 #include <deque>
 #include <map>
 #include <memory>
@@ -12,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include <caf/actor.hpp>
+
 #include "actors/base/messages.hpp"
 
 namespace troupe {
@@ -20,12 +21,13 @@ class request_directory {
  public:
   struct live_request {
     ticket_ptr ticket;
-    client_ref client;      ///< who reads it now
-    caf::actor running;     ///< null while it waits
+    client_ref client;               ///< who reads it now
+    caf::actor running;              ///< null while it waits
     std::uint32_t resume_count = 0;  ///< resume_stream orders sent to it
   };
 
-  explicit request_directory(monotonic_time keep_transcripts_for) : keep_for_(keep_transcripts_for) {}
+  explicit request_directory(monotonic_time keep_transcripts_for)
+      : keep_for_(keep_transcripts_for) {}
 
   /// False when the tenant has a live or remembered request of that id.
   bool add(const ticket_ptr& ticket);
@@ -35,8 +37,8 @@ class request_directory {
   void remove(request_id id, std::shared_ptr<const transcript> said, monotonic_time now);
   /// Drops transcripts whose time is over, oldest first.
   void expire(monotonic_time now);
-  [[nodiscard]] std::shared_ptr<const transcript> remembered(const std::string& tenant,
-                                                             const std::string& client_request_id) const;
+  [[nodiscard]] std::shared_ptr<const transcript> remembered(
+      const std::string& tenant, const std::string& client_request_id) const;
   [[nodiscard]] bool has_memories() const { return !expiry_.empty(); }
   std::vector<request_id> requests_of(const client_ref& client) const;
   /// Ascending by number: the order of arrival.

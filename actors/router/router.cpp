@@ -11,7 +11,8 @@ namespace {
 
 using expire_atom = caf::atom_constant<caf::atom("expire")>;
 
-// Of one request:   waiting --started--> running --request_ended--> remembered --resume_ms_max--> forgotten
+// Of one request:   waiting --started--> running --request_ended--> remembered --resume_ms_max-->
+// forgotten
 //                      \--refused, cancelled, drained--> forgotten
 class router_state {
  public:
@@ -30,7 +31,8 @@ class router_state {
         [this](const enqueue_refused& refusal) { abort(refusal.id, refusal.reason); },
         [this](const deadline_passed& missed) {
           if (missed.incarnation == incarnation_)
-            abort(missed.id, {errc::deadline_exceeded, "the request's deadline passed before it was finished"});
+            abort(missed.id, {errc::deadline_exceeded,
+                              "the request's deadline passed before it was finished"});
         },
         [this](const stop_scheduled_sequence& order) {
           if (scheduler_) send_to(scheduler_, order, true);
@@ -77,10 +79,11 @@ class router_state {
     learn_gateway();
     if (!directory_.add(ticket)) {
       return_credit(ticket->service);
-      refuse(*ticket, {errc::already_exists,
-                       fmt::format("request id '{}' is in use; ids are free again some seconds after the "
-                                   "terminal reply, choose another one",
-                                   ticket->client_request_id)});
+      refuse(*ticket,
+             {errc::already_exists,
+              fmt::format("request id '{}' is in use; ids are free again some seconds after the "
+                          "terminal reply, choose another one",
+                          ticket->client_request_id)});
       return;
     }
     if (closed_) return abort(ticket->id, *closed_);
@@ -164,7 +167,8 @@ class router_state {
       }
       by_request[started.id].started = started;
     }
-    for (const sequence_update& update : news.updates) by_request[update.sequence.request].updates.push_back(update);
+    for (const sequence_update& update : news.updates)
+      by_request[update.sequence.request].updates.push_back(update);
     for (auto& [id, tokens] : by_request) {
       auto* request = directory_.find(id);
       if (request != nullptr && request->running) self_->send(request->running, std::move(tokens));
@@ -173,8 +177,9 @@ class router_state {
   }
 
   void run(request_directory::live_request& request) {
-    request.running = spawn_request(self_->system(), {request.ticket, caf::actor_cast<caf::actor>(self_), gateway_,
-                                                      options_.tokens, options_.measured, options_.now});
+    request.running = spawn_request(self_->system(),
+                                    {request.ticket, caf::actor_cast<caf::actor>(self_), gateway_,
+                                     options_.tokens, options_.measured, options_.now});
     if (request.client != request.ticket->client) rebind(request, {});
   }
 
@@ -198,8 +203,8 @@ class router_state {
                              error_reply{std::string(to_string(reason.code)), reason.message}));
     return_credit(ticket->service);
     options_.measured->observe_request_end(
-        {ticket->service, reason.code == errc::aborted ? "abort" : "error", ticket->prompt->size(), 0,
-         std::chrono::duration<double>(options_.now() - ticket->arrival).count()});
+        {ticket->service, reason.code == errc::aborted ? "abort" : "error", ticket->prompt->size(),
+         0, std::chrono::duration<double>(options_.now() - ticket->arrival).count()});
     // A refusal leaves nothing, so that the client may try again with the same id; an end is
     // remembered.
     const bool is_end = reason.code == errc::aborted || reason.code == errc::deadline_exceeded;

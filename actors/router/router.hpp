@@ -1,11 +1,13 @@
-// The router: the home of request actors. Knows every unfinished request by both of its names, hands each to
-// the scheduler, spawns its actor when it starts to run, and hands all of them to a new scheduler after a
-// replica's restart. Keeps finished requests' transcripts for clients that resume.
+// The router: the home of request actors. Knows every unfinished request by both of its names,
+// hands each to the scheduler, spawns its actor when it starts to run, and hands all of them to a
+// new scheduler after a replica's restart. Keeps finished requests' transcripts for clients that
+// resume.
 #pragma once
 
-#include <caf/actor.hpp>
 #include <chrono>
 #include <memory>
+
+#include <caf/actor.hpp>
 
 #include "actors/base/messages.hpp"
 #include "actors/base/spawn.hpp"

@@ -30,7 +30,8 @@ class scheduler_state {
         fetches_(std::chrono::milliseconds{limits::kv_fetch_ms_max}) {}
 
   caf::behavior make_behavior() {
-    // What a dead predecessor left behind: its step will not end, its requests wait for their progress.
+    // What a dead predecessor left behind: its step will not end, its requests wait for their
+    // progress.
     options_.watch->end();
     options_.measured->set_counts(core_.counts());
     return {
@@ -142,8 +143,8 @@ class scheduler_state {
     // The next step starts before anybody is told about this one: the worker must not wait.
     auto started = start_step(now);
     if (!outcome.updates.empty() || !started.empty())
-      self_->send(options_.router,
-                  step_updates{options_.incarnation, std::move(started), std::move(outcome.updates)});
+      self_->send(options_.router, step_updates{options_.incarnation, std::move(started),
+                                                std::move(outcome.updates)});
     offload(done);
     options_.measured->set_counts(core_.counts());
   }
@@ -160,7 +161,8 @@ class scheduler_state {
   void keep_busy() {
     if (core_.has_step_in_flight()) return;
     auto started = start_step(options_.now());
-    if (!started.empty()) self_->send(options_.router, step_updates{options_.incarnation, std::move(started), {}});
+    if (!started.empty())
+      self_->send(options_.router, step_updates{options_.incarnation, std::move(started), {}});
     options_.measured->set_counts(core_.counts());
   }
 
@@ -179,7 +181,8 @@ class scheduler_state {
     step_began_ = now;
     step_tokens_ = planned.plan.token_count();
     options_.watch->begin(now);
-    self_->send(options_.worker, execute_step{std::make_shared<const step_plan>(std::move(planned.plan))});
+    self_->send(options_.worker,
+                execute_step{std::make_shared<const step_plan>(std::move(planned.plan))});
     return std::move(planned.started);
   }
 

@@ -8,9 +8,10 @@
 //   blocks_stored from it
 #pragma once
 
-#include <caf/actor.hpp>
 #include <cstdint>
 #include <memory>
+
+#include <caf/actor.hpp>
 
 #include "actors/base/spawn.hpp"
 #include "runtime/observe/metrics.hpp"

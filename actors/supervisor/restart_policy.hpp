@@ -1,4 +1,5 @@
-// How often a replica may be restarted: at most restarts_max within a sliding window. A plain object.
+// How often a replica may be restarted: at most restarts_max within a sliding window. A plain
+// object.
 #pragma once
 
 #include <chrono>

@@ -1,8 +1,8 @@
 #include "actors/supervisor/supervisor.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
+
+#include <spdlog/spdlog.h>
 
 #include "actors/supervisor/restart_policy.hpp"
 #include "config/limits.hpp"
@@ -22,7 +22,8 @@ class supervisor_state {
   supervisor_state(caf::event_based_actor* self, supervisor_options options)
       : self_(self),
         options_(std::move(options)),
-        restarts_(limits::replica_restarts_max, std::chrono::milliseconds{limits::replica_restart_window_ms}) {}
+        restarts_(limits::replica_restarts_max,
+                  std::chrono::milliseconds{limits::replica_restart_window_ms}) {}
 
   caf::behavior make_behavior() {
     self_->set_down_handler([this](const caf::down_msg& down) { take_death(down); });
@@ -33,8 +34,10 @@ class supervisor_state {
         [this](router_idle) { finish_drain(); },
         [this](grace_over_atom) {
           if (drained_) return;
-          self_->send(options_.router, abort_all{{errc::unavailable, "the server is shutting down"}});
-          // The router reports idle when the last reply is on its way; should it not, leave all the same.
+          self_->send(options_.router,
+                      abort_all{{errc::unavailable, "the server is shutting down"}});
+          // The router reports idle when the last reply is on its way; should it not, leave all the
+          // same.
           if (std::exchange(grace_over_, true)) return finish_drain();
           self_->delayed_send(self_, std::chrono::seconds{1}, grace_over_atom::value);
         },
@@ -74,10 +77,12 @@ class supervisor_state {
     if (!draining_) options_.status->set(engine_state::restarting);
     stop_replica();
     if (!restarts_.allow(options_.now()))
-      return die(fmt::format("the replica failed more than {} times within {} s", limits::replica_restarts_max,
+      return die(fmt::format("the replica failed more than {} times within {} s",
+                             limits::replica_restarts_max,
                              limits::replica_restart_window_ms / 1000));
-    spdlog::warn("supervisor: the {} died ({}); restarting the replica, requests go on from their tokens", half,
-                 self_->system().render(down.reason));
+    spdlog::warn(
+        "supervisor: the {} died ({}); restarting the replica, requests go on from their tokens",
+        half, self_->system().render(down.reason));
     start_replica();
   }
 
@@ -93,7 +98,8 @@ class supervisor_state {
   /// A second order only shortens the grace time.
   void drain(std::chrono::milliseconds grace) {
     if (!std::exchange(draining_, true)) {
-      if (options_.status->get() != engine_state::dead) options_.status->set(engine_state::draining);
+      if (options_.status->get() != engine_state::dead)
+        options_.status->set(engine_state::draining);
       self_->send(options_.gateway, begin_drain{grace});
     }
     self_->delayed_send(self_, grace, grace_over_atom::value);

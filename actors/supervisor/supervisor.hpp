@@ -1,13 +1,15 @@
-// The supervisor: spawns scheduler and worker as one replica, monitors every long-lived actor, restarts the
-// replica when one of its halves dies, and drains on request. The only actor that monitors.
+// The supervisor: spawns scheduler and worker as one replica, monitors every long-lived actor,
+// restarts the replica when one of its halves dies, and drains on request. The only actor that
+// monitors.
 //   from wiring: begin_drain; to wiring: the two callbacks
 #pragma once
 
-#include <caf/actor.hpp>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <caf/actor.hpp>
 
 #include "actors/base/messages.hpp"
 #include "actors/base/spawn.hpp"

@@ -26,13 +26,15 @@ namespace troupe {
 
 namespace {
 
-// Priorities of threads (design, section 3): scheduler, router and I/O 0, pool 2, tokenizers 5, compute 10.
+// Priorities of threads (design, section 3): scheduler, router and I/O 0, pool 2, tokenizers 5,
+// compute 10.
 constexpr int pool_nice = 2;
 constexpr int tokenizer_nice = 5;
 constexpr std::size_t pool_threads = 2;
 constexpr std::size_t tokenizer_thread_count = 2;
 
-/// Lowers the priority of the threads that CAF starts with the system. Those of detached actors come later.
+/// Lowers the priority of the threads that CAF starts with the system. Those of detached actors
+/// come later.
 class pool_priority final : public caf::thread_hook {
  public:
   void init(caf::actor_system&) override {}
@@ -101,7 +103,8 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   const auto trained = static_cast<std::uint32_t>(shape.context_length);
   if (config.max_model_len > trained)
     return error{errc::invalid_argument,
-                 fmt::format("max_model_len {} is more than the model's context of {} tokens", config.max_model_len, trained)};
+                 fmt::format("max_model_len {} is more than the model's context of {} tokens",
+                             config.max_model_len, trained)};
   const std::uint32_t max_model_len = config.max_model_len != 0 ? config.max_model_len : trained;
   TROUPE_TRY(sized.executor.layout, kv_layout_for(shape, kv_dtype_of(config), config.block_size));
   const std::uint64_t free_bytes = free_memory_bytes();
@@ -110,7 +113,8 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
              kv_block_count(config, sized.executor.layout, shape.layer_count, max_model_len,
                             free_bytes - sized.offload_bytes));
   sized.block_bytes = sized.executor.layout.block_bytes() * shape.layer_count;
-  sized.executor.threads = {.thread_count = compute_thread_count(config), .nice = config.compute_nice};
+  sized.executor.threads = {.thread_count = compute_thread_count(config),
+                            .nice = config.compute_nice};
   sized.executor.block_count = blocks;
   sized.executor.max_tokens_per_step = config.max_num_batched_tokens;
 
@@ -120,7 +124,8 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.max_batch_size = config.max_batch_size;
   sized.limits.step_ms_max = config.step_ms_max;
   sized.limits.vip_step_ms_max = config.vip_step_ms_max;
-  // The gates bound what waits, lane by lane; beside it come running requests, after preemptions and restarts.
+  // The gates bound what waits, lane by lane; beside it come running requests, after preemptions
+  // and restarts.
   std::uint64_t queued_max = std::uint64_t{config.max_num_seqs} * lane_count;
   for (const std::uint32_t credits : lane_credits(config)) queued_max += credits;
   sized.limits.max_num_queued_reqs =
@@ -130,7 +135,8 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.enable_prefix_caching = config.enable_prefix_caching;
   sized.limits.enable_offload = sized.offload_bytes != 0;
   sized.limits.enable_chunked_prefill = config.enable_chunked_prefill;
-  sized.limits.model_fingerprint = model.fingerprint ^ static_cast<std::uint64_t>(sized.executor.layout.type);
+  sized.limits.model_fingerprint =
+      model.fingerprint ^ static_cast<std::uint64_t>(sized.executor.layout.type);
   sized.limits.end_of_generation = model.tokens->end_of_generation();
   TROUPE_TRY_VOID(check_limits(sized.limits));
 
@@ -142,8 +148,8 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
 
 class wired_engine final : public engine {
  public:
-  wired_engine(const server_config& config, const engine_hooks& hooks, std::shared_ptr<const loaded_model> model,
-               const sizing& sized)
+  wired_engine(const server_config& config, const engine_hooks& hooks,
+               std::shared_ptr<const loaded_model> model, const sizing& sized)
       : config_(config),
         hooks_(hooks),
         model_(std::move(model)),
@@ -161,11 +167,12 @@ class wired_engine final : public engine {
   ~wired_engine() override { shut_down(); }
 
   result<client_port*> add_port(
-      const std::function<result<std::unique_ptr<client_port>>(const port_services&)>& make) override {
+      const std::function<result<std::unique_ptr<client_port>>(const port_services&)>& make)
+      override {
     const std::size_t index = owned_ports_.size();
     TROUPE_CHECK(index < ports_->size());
-    TROUPE_TRY(auto port, make({static_cast<std::uint32_t>(index), link_.get(), &tokenizers_, prompts_.get(),
-                                measured_.get(), status_.get()}));
+    TROUPE_TRY(auto port, make({static_cast<std::uint32_t>(index), link_.get(), &tokenizers_,
+                                prompts_.get(), measured_.get(), status_.get()}));
     (*ports_)[index].store(port.get(), std::memory_order_release);
     owned_ports_.push_back(std::move(port));
     return owned_ports_.back().get();
@@ -179,7 +186,8 @@ class wired_engine final : public engine {
     // The supervisor answers within the grace time and the second it allows for the last replies.
     constexpr std::chrono::milliseconds poll{limits::drain_poll_ms}, last_replies_max{3000};
     auto give_up_at = steady_now() + grace + last_replies_max;
-    while (drained_future_.wait_for(poll) == std::future_status::timeout && steady_now() < give_up_at) {
+    while (drained_future_.wait_for(poll) == std::future_status::timeout &&
+           steady_now() < give_up_at) {
       if (!is_over || !is_over()) continue;
       caf::anon_send(supervisor_, begin_drain{std::chrono::milliseconds{0}});
       give_up_at = steady_now() + last_replies_max;
@@ -187,7 +195,9 @@ class wired_engine final : public engine {
     for (const auto& port : owned_ports_) port->stop(std::chrono::milliseconds{1000});
   }
 
-  std::chrono::nanoseconds step_running_for() const override { return watch_->running_for(steady_now()); }
+  std::chrono::nanoseconds step_running_for() const override {
+    return watch_->running_for(steady_now());
+  }
   engine_state state() const override { return status_->get(); }
   const loaded_model& model() const override { return *model_; }
   const intake& prompts() const override { return *prompts_; }
@@ -198,10 +208,10 @@ class wired_engine final : public engine {
   /// Puts the actors together. Reading this is reading the architecture.
   void wire(const sizing& sized) {
     const caf::actor router = spawn_router(
-        system_, {model_->tokens, measured_, std::chrono::milliseconds{config_.resume_ms_max}, steady_now,
-                  placement::detached});
-    gateway_ = spawn_gateway(system_, {router, gate_, prompts_, &tokenizers_, ports_, measured_, steady_now,
-                                       std::random_device{}(), placement::pooled});
+        system_, {model_->tokens, measured_, std::chrono::milliseconds{config_.resume_ms_max},
+                  steady_now, placement::detached});
+    gateway_ = spawn_gateway(system_, {router, gate_, prompts_, &tokenizers_, ports_, measured_,
+                                       steady_now, std::random_device{}(), placement::pooled});
     link_ = link_to(gateway_, gate_, measured_);
 
     std::vector<caf::actor> essential{router, gateway_};
@@ -219,15 +229,16 @@ class wired_engine final : public engine {
     const auto make_replica = [this, sized, router, kv_pool](caf::actor_system& system,
                                                              std::uint64_t incarnation) {
       replica made;
-      made.worker = spawn_worker(system, {executor_factory_for(sized.executor), config_.compute_nice, placement::detached});
+      made.worker = spawn_worker(system, {executor_factory_for(sized.executor),
+                                          config_.compute_nice, placement::detached});
       made.scheduler =
           spawn_scheduler(system, {sized.limits, incarnation, router, made.worker, measured_,
                                    watch_, steady_now, placement::detached, kv_pool});
       return made;
     };
     supervisor_ =
-        spawn_supervisor(system_, {router, gateway_, essential, make_replica, status_, hooks_.on_fatal,
-                                   [this] { drained_.set_value(); }, steady_now});
+        spawn_supervisor(system_, {router, gateway_, essential, make_replica, status_,
+                                   hooks_.on_fatal, [this] { drained_.set_value(); }, steady_now});
     long_lived_.insert(long_lived_.begin(), supervisor_);
   }
 
@@ -242,7 +253,8 @@ class wired_engine final : public engine {
   void shut_down() {
     gate_->close();
     for (const auto& port : owned_ports_) port->stop(std::chrono::milliseconds{0});
-    for (const auto& actor : long_lived_) caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+    for (const auto& actor : long_lived_)
+      caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
     long_lived_.clear();
     supervisor_ = nullptr;
     gateway_ = nullptr;
@@ -273,19 +285,23 @@ class wired_engine final : public engine {
 
 }  // namespace
 
-result<std::unique_ptr<engine>> engine::start(const server_config& config, const engine_hooks& hooks) {
+result<std::unique_ptr<engine>> engine::start(const server_config& config,
+                                              const engine_hooks& hooks) {
   TROUPE_TRY(const isa set, parse_isa(config.isa));
   thread_pool loaders({.thread_count = compute_thread_count(config)});
   TROUPE_TRY(auto model, loaded_model::load(config.model, set, loaders, hooks.on_loading));
   return start(config, hooks, std::move(model));
 }
 
-result<std::unique_ptr<engine>> engine::start(const server_config& config, const engine_hooks& hooks,
+result<std::unique_ptr<engine>> engine::start(const server_config& config,
+                                              const engine_hooks& hooks,
                                               std::shared_ptr<const loaded_model> model) {
   server_config named = config;
-  if (named.served_model_name.empty()) named.served_model_name = std::filesystem::path(config.model).stem().string();
+  if (named.served_model_name.empty())
+    named.served_model_name = std::filesystem::path(config.model).stem().string();
   TROUPE_TRY(const sizing sized, size_engine(named, *model));
-  return std::unique_ptr<engine>(std::make_unique<wired_engine>(named, hooks, std::move(model), sized));
+  return std::unique_ptr<engine>(
+      std::make_unique<wired_engine>(named, hooks, std::move(model), sized));
 }
 
 }  // namespace troupe

@@ -1,6 +1,6 @@
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "actors/wiring/engine.hpp"
 #include "config/limits.hpp"
@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::uint64_t gib = std::uint64_t{1} << 30;
 
-double in_gib(std::uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(gib); }
+double in_gib(std::uint64_t bytes) {
+  return static_cast<double>(bytes) / static_cast<double>(gib);
+}
 
 }  // namespace
 
@@ -19,23 +21,29 @@ result<std::uint32_t> kv_block_count(const server_config& config, const kernels:
                                      std::size_t layer_count, std::uint32_t max_model_len,
                                      std::uint64_t free_bytes) {
   const std::uint64_t block_bytes = layout.block_bytes() * layer_count;
-  const std::uint64_t needed_blocks = (max_model_len + layout.block_tokens - 1) / layout.block_tokens;
+  const std::uint64_t needed_blocks =
+      (max_model_len + layout.block_tokens - 1) / layout.block_tokens;
   const std::uint64_t needed_bytes = needed_blocks * block_bytes;
   const std::uint64_t wanted_bytes =
-      config.cpu_kv_cache_gib > 0 ? static_cast<std::uint64_t>(config.cpu_kv_cache_gib * static_cast<double>(gib))
-                                  : std::max(std::min(gib, free_bytes / 4), needed_bytes);
+      config.cpu_kv_cache_gib > 0
+          ? static_cast<std::uint64_t>(config.cpu_kv_cache_gib * static_cast<double>(gib))
+          : std::max(std::min(gib, free_bytes / 4), needed_bytes);
   if (wanted_bytes > free_bytes)
-    return error{errc::out_of_memory,
-                 fmt::format("the KV cache needs {:.2f} GiB but only {:.2f} GiB of memory are free; lower "
-                             "cpu_kv_cache_gib or max_model_len",
-                             in_gib(wanted_bytes), in_gib(free_bytes))};
+    return error{
+        errc::out_of_memory,
+        fmt::format("the KV cache needs {:.2f} GiB but only {:.2f} GiB of memory are free; lower "
+                    "cpu_kv_cache_gib or max_model_len",
+                    in_gib(wanted_bytes), in_gib(free_bytes))};
   if (wanted_bytes < needed_bytes)
-    return error{errc::out_of_memory,
-                 fmt::format("one sequence of max_model_len {} tokens needs {:.2f} GiB of KV cache, but "
-                             "cpu_kv_cache_gib is {:.2f}; raise it to at least {:.2f} or lower max_model_len",
-                             max_model_len, in_gib(needed_bytes), config.cpu_kv_cache_gib,
-                             in_gib(needed_bytes) + 0.005)};
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted_bytes / block_bytes, limits::block_count_max));
+    return error{
+        errc::out_of_memory,
+        fmt::format(
+            "one sequence of max_model_len {} tokens needs {:.2f} GiB of KV cache, but "
+            "cpu_kv_cache_gib is {:.2f}; raise it to at least {:.2f} or lower max_model_len",
+            max_model_len, in_gib(needed_bytes), config.cpu_kv_cache_gib,
+            in_gib(needed_bytes) + 0.005)};
+  return static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(wanted_bytes / block_bytes, limits::block_count_max));
 }
 
 result<std::size_t> kv_offload_bytes(const server_config& config, std::uint64_t free_bytes) {

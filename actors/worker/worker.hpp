@@ -3,9 +3,10 @@
 // An executor that throws ends the actor; the supervisor restarts the replica.
 #pragma once
 
-#include <caf/actor.hpp>
 #include <functional>
 #include <memory>
+
+#include <caf/actor.hpp>
 
 #include "actors/base/spawn.hpp"
 #include "runtime/execute/step_executor.hpp"

@@ -31,8 +31,10 @@ struct kv_type_name {
   kv_dtype type;
   std::string_view name;
 };
-constexpr kv_type_name kv_types[] = {
-    {kv_dtype::f16, "f16"}, {kv_dtype::bf16, "bf16"}, {kv_dtype::f32, "f32"}, {kv_dtype::int8, "int8"}};
+constexpr kv_type_name kv_types[] = {{kv_dtype::f16, "f16"},
+                                     {kv_dtype::bf16, "bf16"},
+                                     {kv_dtype::f32, "f32"},
+                                     {kv_dtype::int8, "int8"}};
 
 /// sequence_count sequences of row_count new tokens after position_first others.
 struct attention_shape {
@@ -68,8 +70,7 @@ kernel_work work_of(const kernels::kv_layout& layout, std::size_t head_count,
   const auto sequences = static_cast<double>(shape.sequence_count);
   const double pairs = sequences * rows * (before + (rows + 1.0) / 2.0);
   kernel_work work;
-  double& operations =
-      layout.type == kv_dtype::int8 ? work.int8_operations : work.float_operations;
+  double& operations = layout.type == kv_dtype::int8 ? work.int8_operations : work.float_operations;
   operations = 4.0 * pairs * static_cast<double>(head_count * layout.head_dim);
   work.bytes =
       sequences * (before + rows) * static_cast<double>(layout.block_bytes() / layout.block_tokens);

@@ -13,7 +13,8 @@ std::vector<double> arrival_times_s(const arrival_options& options) {
   double at = 0.0;
   for (double& each : out) each = at += std::isinf(options.burstiness) ? 1.0 : gap(random);
   // Sums of random gaps differ by some percent between seeds, and the throughput would with them.
-  const double scale = at > 0.0 ? static_cast<double>(options.request_count) / options.rate_per_s / at : 0.0;
+  const double scale =
+      at > 0.0 ? static_cast<double>(options.request_count) / options.rate_per_s / at : 0.0;
   for (double& each : out) each *= scale;
   return out;
 }

@@ -1,5 +1,5 @@
-// When requests arrive, as vLLM's client decides it: gaps from a gamma distribution, and the whole scaled so
-// that the last request arrives at count / rate.
+// When requests arrive, as vLLM's client decides it: gaps from a gamma distribution, and the whole
+// scaled so that the last request arrives at count / rate.
 #pragma once
 
 #include <cstddef>

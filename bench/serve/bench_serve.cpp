@@ -29,11 +29,13 @@ double cpu_s() {
 
 result<void> check(const bench_options& options) {
   if (options.request_count == 0 || options.request_count > limits::bench_request_count_max)
-    return error{errc::invalid_argument, fmt::format("{} prompts; 1 to {} are possible", options.request_count,
-                                                     limits::bench_request_count_max)};
+    return error{errc::invalid_argument,
+                 fmt::format("{} prompts; 1 to {} are possible", options.request_count,
+                             limits::bench_request_count_max)};
   if (options.concurrency_max > limits::bench_concurrency_max)
-    return error{errc::invalid_argument, fmt::format("a concurrency of {}; at most {} is possible",
-                                                     options.concurrency_max, limits::bench_concurrency_max)};
+    return error{errc::invalid_argument,
+                 fmt::format("a concurrency of {}; at most {} is possible", options.concurrency_max,
+                             limits::bench_concurrency_max)};
   if (!(options.rate_per_s > 0.0) || !(options.burstiness > 0.0))
     return error{errc::invalid_argument, "the request rate and the burstiness must be above 0"};
   if (options.model_file.empty())
@@ -48,9 +50,10 @@ result<std::vector<work_item>> make_work(bench_options& options) {
   options.sharegpt.seed = options.random.seed = options.seed;
   if (options.data == dataset::random) return make_random_prompts(*tokens, options.random);
   TROUPE_TRY(auto conversations, read_sharegpt(options.dataset_file));
-  return sample_sharegpt(std::move(conversations), options.sharegpt, [&tokens](std::string_view text) {
-    return tokens->encode(text, {.parse_special = true, .add_special = true}).size();
-  });
+  return sample_sharegpt(
+      std::move(conversations), options.sharegpt, [&tokens](std::string_view text) {
+        return tokens->encode(text, {.parse_special = true, .add_special = true}).size();
+      });
 }
 
 result<void> warm_up(load_transport& transport, const load_job& job, std::size_t count) {
@@ -65,7 +68,8 @@ result<void> warm_up(load_transport& transport, const load_job& job, std::size_t
                 .on_ended = {}});
   transport.drive(first, run);
   for (const request_record& record : run.records())
-    if (!record.is_ok) return error{errc::unavailable, fmt::format("the first request failed: {}", record.failure)};
+    if (!record.is_ok)
+      return error{errc::unavailable, fmt::format("the first request failed: {}", record.failure)};
   return {};
 }
 
@@ -87,12 +91,14 @@ load_report report_of(const bench_options& options, load_run& run) {
     all.push_back(&record);
     by_lane[record.service].push_back(&record);
     if (!record.is_ok && report.failures.size() < limits::bench_failure_texts_max &&
-        std::find(report.failures.begin(), report.failures.end(), record.failure) == report.failures.end())
+        std::find(report.failures.begin(), report.failures.end(), record.failure) ==
+            report.failures.end())
       report.failures.push_back(record.failure);
   }
   report.figures = summarize(all, figures);
   if (!options.lanes.empty())
-    for (const auto& [service, records] : by_lane) report.lanes[service] = summarize(records, figures);
+    for (const auto& [service, records] : by_lane)
+      report.lanes[service] = summarize(records, figures);
   return report;
 }
 
@@ -121,7 +127,8 @@ result<load_report> run_bench(bench_options options, const bench_progress& progr
                 .concurrency_max = options.concurrency_max,
                 .counts_from_arrival = !std::isinf(options.rate_per_s),
                 .on_ended = [&](std::size_t ended) {
-                  progress.on_fraction(static_cast<float>(ended) / static_cast<float>(job.work.size()));
+                  progress.on_fraction(static_cast<float>(ended) /
+                                       static_cast<float>(job.work.size()));
                 }});
   for (std::size_t i = 0; i < job.work.size(); ++i) {
     run.records()[i].service = job.lanes[i];

@@ -13,8 +13,8 @@ using nlohmann::json;
 
 constexpr std::string_view blanks = " \t\r\n";
 
-/// Whether the event has a non-empty array of choices, without parsing it: inside a JSON string no quote
-/// stands without a backslash, so that the key's text is the key.
+/// Whether the event has a non-empty array of choices, without parsing it: inside a JSON string no
+/// quote stands without a backslash, so that the key's text is the key.
 bool has_choices(std::string_view data) {
   constexpr std::string_view key = "\"choices\"";
   const std::size_t found = data.find(key);
@@ -35,11 +35,13 @@ std::optional<std::uint32_t> count_of(const json& usage, const char* name) {
 
 }  // namespace
 
-result<void> event_reader::take(std::string_view bytes, const std::function<void(std::string_view)>& on_data) {
+result<void> event_reader::take(std::string_view bytes,
+                                const std::function<void(std::string_view)>& on_data) {
   while (!bytes.empty()) {
     const std::size_t end = bytes.find('\n');
     if (line_.size() + std::min(end, bytes.size()) > limits::bench_event_bytes_max)
-      return error{errc::corrupt, fmt::format("an event of more than {} bytes", limits::bench_event_bytes_max)};
+      return error{errc::corrupt,
+                   fmt::format("an event of more than {} bytes", limits::bench_event_bytes_max)};
     if (end == std::string_view::npos) {
       line_.append(bytes);
       return {};
@@ -81,8 +83,9 @@ std::string completion_body(const work_item& item, const generation_settings& se
   append_json_string(out, settings.model);
   out += ",\"prompt\":";
   append_json_string(out, item.prompt);
-  out += fmt::format(",\"max_tokens\":{},\"stream\":true,\"stream_options\":{{\"include_usage\":true}}",
-                     item.output_tokens);
+  out += fmt::format(
+      ",\"max_tokens\":{},\"stream\":true,\"stream_options\":{{\"include_usage\":true}}",
+      item.output_tokens);
   if (settings.ignore_eos) out += ",\"ignore_eos\":true";
   if (settings.temperature) {
     out += ",\"temperature\":";

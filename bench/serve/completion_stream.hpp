@@ -1,5 +1,5 @@
-// The stream of an OpenAI completion, read with as little work as possible: the client shares its cores with the
-// server that it measures.
+// The stream of an OpenAI completion, read with as little work as possible: the client shares its
+// cores with the server that it measures.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,10 @@ namespace troupe::bench {
 /// Server-sent events out of bytes that come in any pieces. Other fields than `data` are left out.
 class event_reader {
  public:
-  /// Calls on_data with the value of each `data:` line that is complete. Error: corrupt (a line above
-  /// limits::bench_event_bytes_max).
-  result<void> take(std::string_view bytes, const std::function<void(std::string_view data)>& on_data);
+  /// Calls on_data with the value of each `data:` line that is complete. Error: corrupt (a line
+  /// above limits::bench_event_bytes_max).
+  result<void> take(std::string_view bytes,
+                    const std::function<void(std::string_view data)>& on_data);
 
  private:
   std::string line_;  ///< the beginning of a line whose end has not come

@@ -52,10 +52,10 @@ void http_connection::write() {
 }
 
 void http_connection::read() {
-  socket_.async_read_some(asio::buffer(chunk_),
-                          [self = shared_from_this()](const error_code& failure, std::size_t bytes) {
-                            if (self->listener_.on_end) self->on_read(failure, bytes);
-                          });
+  socket_.async_read_some(asio::buffer(chunk_), [self = shared_from_this()](
+                                                    const error_code& failure, std::size_t bytes) {
+    if (self->listener_.on_end) self->on_read(failure, bytes);
+  });
 }
 
 void http_connection::on_read(const error_code& failure, std::size_t bytes) {
@@ -68,7 +68,8 @@ void http_connection::on_read(const error_code& failure, std::size_t bytes) {
     close();
     if (!listener_.on_end) return;
     if (answered && parser_->is_done()) return finish(parser_->get().result_int());
-    return finish(error{errc::unavailable, "the server closed the connection before its answer ended"});
+    return finish(
+        error{errc::unavailable, "the server closed the connection before its answer ended"});
   }
   if (failure) return fail(failure, "receiving");
   may_retry_ = false;

@@ -1,5 +1,5 @@
-// One kept-alive HTTP/1.1 connection as a client: one request at a time, its answer handed on as it comes. It
-// runs on the one thread of its io_context and has at most one operation under way.
+// One kept-alive HTTP/1.1 connection as a client: one request at a time, its answer handed on as it
+// comes. It runs on the one thread of its io_context and has at most one operation under way.
 #pragma once
 
 #include <array>
@@ -32,8 +32,8 @@ class http_connection : public std::enable_shared_from_this<http_connection> {
 
   http_connection(boost::asio::io_context& io, boost::asio::ip::tcp::endpoint server);
 
-  /// request: the whole head and body. Connects where there is no connection; one that the server had closed
-  /// meanwhile is opened again once.
+  /// request: the whole head and body. Connects where there is no connection; one that the server
+  /// had closed meanwhile is opened again once.
   void ask(std::string request, http_listener listener);
   /// Ends the request with this error, and the connection with it.
   void abandon(error why);

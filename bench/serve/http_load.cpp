@@ -1,5 +1,5 @@
-// A load over OpenAI's HTTP, for any server of POST /v1/completions: as many kept-alive connections as requests
-// are in flight, all on the calling thread.
+// A load over OpenAI's HTTP, for any server of POST /v1/completions: as many kept-alive connections
+// as requests are in flight, all on the calling thread.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -72,14 +72,17 @@ result<std::string> http_load::find_model() {
                    },
                    [&outcome](result<unsigned> status) { outcome = std::move(status); }});
   io_.restart();
-  const auto give_up = steady::now() + std::chrono::milliseconds(limits::bench_server_silence_ms_max);
+  const auto give_up =
+      steady::now() + std::chrono::milliseconds(limits::bench_server_silence_ms_max);
   while (!outcome && steady::now() < give_up) io_.run_one_until(give_up);
   if (!outcome) connection->abandon({errc::deadline_exceeded, "no answer"});
   if (!outcome->has_value()) return std::move(*outcome).failure();
   const auto tree = nlohmann::json::parse(body, nullptr, false);
   const auto at = nlohmann::json::json_pointer("/data/0/id");
   if (outcome->value() != 200 || !tree.is_object() || !tree.contains(at) || !tree[at].is_string())
-    return error{errc::unavailable, fmt::format("GET /v1/models names no model (status {}); name one", outcome->value())};
+    return error{
+        errc::unavailable,
+        fmt::format("GET /v1/models names no model (status {}); name one", outcome->value())};
   return tree[at].get<std::string>();
 }
 
@@ -126,7 +129,8 @@ void http_load::check_waits() {
   for (std::size_t index = 0; index < exchanges_.size(); ++index) {
     const auto connection = exchanges_[index].connection;
     if (connection != nullptr && now - connection->heard_at() > silence_max)
-      connection->abandon({errc::deadline_exceeded, fmt::format("nothing for {} s", silence_max.count())});
+      connection->abandon(
+          {errc::deadline_exceeded, fmt::format("nothing for {} s", silence_max.count())});
   }
 }
 
@@ -134,9 +138,10 @@ void http_load::start(std::size_t index) {
   const std::string body = completion_body(job_->work[index], job_->generation);
   std::string request =
       head_of("POST", "/v1/completions") +
-      fmt::format("Content-Type: application/json\r\nAccept: text/event-stream\r\nX-Troupe-Lane: {}\r\n"
-                  "Content-Length: {}\r\n\r\n",
-                  to_string(job_->lanes[index]), body.size()) +
+      fmt::format(
+          "Content-Type: application/json\r\nAccept: text/event-stream\r\nX-Troupe-Lane: {}\r\n"
+          "Content-Length: {}\r\n\r\n",
+          to_string(job_->lanes[index]), body.size()) +
       body;
   auto& connection = exchanges_[index].connection;
   if (idle_.empty()) {
@@ -145,9 +150,10 @@ void http_load::start(std::size_t index) {
     connection = std::move(idle_.back());
     idle_.pop_back();
   }
-  connection->ask(std::move(request),
-                  {[this, index](unsigned status, std::string_view bytes) { on_body(index, status, bytes); },
-                   [this, index](const result<unsigned>& status) { on_end(index, status); }});
+  connection->ask(
+      std::move(request),
+      {[this, index](unsigned status, std::string_view bytes) { on_body(index, status, bytes); },
+       [this, index](const result<unsigned>& status) { on_end(index, status); }});
 }
 
 void http_load::on_body(std::size_t index, unsigned status, std::string_view bytes) {
@@ -156,7 +162,8 @@ void http_load::on_body(std::size_t index, unsigned status, std::string_view byt
     at.refusal.append(bytes.substr(0, limits::bench_refusal_bytes_max - at.refusal.size()));
     return;
   }
-  const auto taken = at.events.take(bytes, [this, index](std::string_view data) { on_event(index, data); });
+  const auto taken =
+      at.events.take(bytes, [this, index](std::string_view data) { on_event(index, data); });
   if (!taken) at.connection->abandon(taken.failure());
 }
 
@@ -164,7 +171,8 @@ void http_load::on_event(std::size_t index, std::string_view data) {
   const completion_event event = read_completion_event(data);
   if (event.has_choice) return run_->on_tokens(index, clock_.now_s(), 1);
   if (event.output_tokens)
-    run_->on_usage(index, event.prompt_tokens.value_or(job_->work[index].prompt_tokens), *event.output_tokens);
+    run_->on_usage(index, event.prompt_tokens.value_or(job_->work[index].prompt_tokens),
+                   *event.output_tokens);
   if (event.failure) run_->on_failure(index, clock_.now_s(), *event.failure);
 }
 
@@ -176,13 +184,15 @@ void http_load::on_end(std::size_t index, const result<unsigned>& status) {
   if (!status)
     run_->on_failure(index, now_s, status.failure().message);
   else if (status.value() != 200)
-    run_->on_failure(index, now_s, fmt::format("status {}: {}", status.value(), error_message_of(at.refusal)));
+    run_->on_failure(index, now_s,
+                     fmt::format("status {}: {}", status.value(), error_message_of(at.refusal)));
   else
     run_->on_end(index, now_s);
   send_due();
 }
 
-/// Each connection takes a file descriptor, and many systems give a process 1,024 unless it asks for more.
+/// Each connection takes a file descriptor, and many systems give a process 1,024 unless it asks
+/// for more.
 void ask_for_descriptors() {
   rlimit descriptors{};
   if (getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return;
@@ -192,18 +202,21 @@ void ask_for_descriptors() {
 
 }  // namespace
 
-result<std::unique_ptr<load_transport>> open_http_load(const std::string& host, const std::string& port,
+result<std::unique_ptr<load_transport>> open_http_load(const std::string& host,
+                                                       const std::string& port,
                                                        const std::string& api_key) {
   asio::io_context io;
   boost::system::error_code failure;
   const auto found = asio::ip::tcp::resolver(io).resolve(host, port, failure);
-  if (failure) return error{errc::unavailable, fmt::format("cannot find {}: {}", host, failure.message())};
+  if (failure)
+    return error{errc::unavailable, fmt::format("cannot find {}: {}", host, failure.message())};
   const bool is_v6 = host.find(':') != std::string::npos;
-  std::string fields =
-      fmt::format("Host: {}:{}\r\nUser-Agent: troupe-bench\r\n", is_v6 ? "[" + host + "]" : host, port);
+  std::string fields = fmt::format("Host: {}:{}\r\nUser-Agent: troupe-bench\r\n",
+                                   is_v6 ? "[" + host + "]" : host, port);
   if (!api_key.empty()) fields += fmt::format("Authorization: Bearer {}\r\n", api_key);
   ask_for_descriptors();
-  return std::unique_ptr<load_transport>(std::make_unique<http_load>(found.begin()->endpoint(), std::move(fields)));
+  return std::unique_ptr<load_transport>(
+      std::make_unique<http_load>(found.begin()->endpoint(), std::move(fields)));
 }
 
 }  // namespace troupe::bench

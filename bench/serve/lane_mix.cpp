@@ -11,7 +11,9 @@ namespace {
 
 error bad(std::string_view part) {
   return {errc::invalid_argument,
-          fmt::format("\"{}\" is not LANE=SHARE with a lane of vip, realtime, async and a share above 0", part)};
+          fmt::format(
+              "\"{}\" is not LANE=SHARE with a lane of vip, realtime, async and a share above 0",
+              part)};
 }
 
 }  // namespace
@@ -27,17 +29,21 @@ result<std::vector<lane_share>> parse_lane_mix(std::string_view text) {
     const auto service = parse_lane(part.substr(0, equals));
     const std::string_view number = part.substr(equals + 1);
     double weight = 0.0;
-    const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), weight);
-    if (!service || failure != std::errc{} || end != number.data() + number.size()) return bad(part);
+    const auto [end, failure] =
+        std::from_chars(number.data(), number.data() + number.size(), weight);
+    if (!service || failure != std::errc{} || end != number.data() + number.size())
+      return bad(part);
     if (!std::isfinite(weight) || weight <= 0.0) return bad(part);
     for (const lane_share& other : mix)
-      if (other.service == *service) return error{errc::invalid_argument, fmt::format("\"{}\": named twice", part)};
+      if (other.service == *service)
+        return error{errc::invalid_argument, fmt::format("\"{}\": named twice", part)};
     mix.push_back({*service, weight});
   }
   return mix;
 }
 
-std::vector<lane> choose_lanes(const std::vector<lane_share>& mix, std::size_t request_count, std::uint64_t seed) {
+std::vector<lane> choose_lanes(const std::vector<lane_share>& mix, std::size_t request_count,
+                               std::uint64_t seed) {
   std::vector<lane> out(request_count, lane::realtime);
   if (mix.empty()) return out;
   std::vector<double> weights;

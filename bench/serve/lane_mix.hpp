@@ -19,6 +19,7 @@ struct lane_share {
 result<std::vector<lane_share>> parse_lane_mix(std::string_view text);
 
 /// An empty mix: realtime for all.
-std::vector<lane> choose_lanes(const std::vector<lane_share>& mix, std::size_t request_count, std::uint64_t seed);
+std::vector<lane> choose_lanes(const std::vector<lane_share>& mix, std::size_t request_count,
+                               std::uint64_t seed);
 
 }  // namespace troupe::bench

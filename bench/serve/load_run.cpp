@@ -39,7 +39,8 @@ void load_run::on_tokens(std::size_t index, double now_s, std::uint32_t count) {
   record.output_tokens += count;
 }
 
-void load_run::on_usage(std::size_t index, std::uint32_t prompt_tokens, std::uint32_t output_tokens) {
+void load_run::on_usage(std::size_t index, std::uint32_t prompt_tokens,
+                        std::uint32_t output_tokens) {
   if (!is_running(index)) return;
   records_[index].prompt_tokens = prompt_tokens;
   records_[index].output_tokens = output_tokens;
@@ -47,7 +48,8 @@ void load_run::on_usage(std::size_t index, std::uint32_t prompt_tokens, std::uin
 
 void load_run::on_end(std::size_t index, double now_s) {
   if (!is_running(index)) return;
-  if (!records_[index].has_tokens) return on_failure(index, now_s, "the answer ended without a token");
+  if (!records_[index].has_tokens)
+    return on_failure(index, now_s, "the answer ended without a token");
   records_[index].is_ok = true;
   end(index, now_s);
 }

@@ -1,6 +1,7 @@
-// One run of a load: which request is to be sent when, and what came of each. Time is handed in, in seconds
-// from the start; sockets are the transports' affair (load_transport.hpp). A transport reports every request's
-// end exactly once, as a success or as a failure; what it reports of an ended one is ignored.
+// One run of a load: which request is to be sent when, and what came of each. Time is handed in, in
+// seconds from the start; sockets are the transports' affair (load_transport.hpp). A transport
+// reports every request's end exactly once, as a success or as a failure; what it reports of an
+// ended one is ignored.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +17,8 @@ namespace troupe::bench {
 struct load_run_options {
   std::vector<double> arrivals_s;   ///< ascending, one a request
   std::size_t concurrency_max = 0;  ///< requests in flight at once; 0: no bound
-  /// Latencies count from the arrival, whenever the request could be sent: a server that stalls is charged
-  /// for the requests which it held up.
+  /// Latencies count from the arrival, whenever the request could be sent: a server that stalls is
+  /// charged for the requests which it held up.
   bool counts_from_arrival = false;
   std::function<void(std::size_t)> on_ended;  ///< with how many have ended; may be empty
 };
@@ -41,7 +42,9 @@ class load_run {
   /// The server is gone: whatever has not ended fails.
   void fail_all(double now_s, const std::string& message);
 
-  [[nodiscard]] bool is_running(std::size_t index) const { return states_[index] == state::running; }
+  [[nodiscard]] bool is_running(std::size_t index) const {
+    return states_[index] == state::running;
+  }
   [[nodiscard]] bool is_done() const { return ended_count_ == records_.size(); }
   /// From the start to the last end.
   [[nodiscard]] double duration_s() const { return last_end_s_; }

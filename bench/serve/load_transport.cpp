@@ -4,7 +4,8 @@
 
 namespace troupe::bench {
 
-result<std::unique_ptr<load_transport>> open_transport(const std::string& url, const std::string& api_key) {
+result<std::unique_ptr<load_transport>> open_transport(const std::string& url,
+                                                       const std::string& api_key) {
   const bool is_http = url.starts_with("http://");
   const error bad{errc::invalid_argument,
                   fmt::format("\"{}\" is neither http://HOST:PORT nor tcp://HOST:PORT", url)};

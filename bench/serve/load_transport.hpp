@@ -1,4 +1,5 @@
-// What a load needs of a protocol: requests sent when the run says so, on one thread, each with a deadline.
+// What a load needs of a protocol: requests sent when the run says so, on one thread, each with a
+// deadline.
 #pragma once
 
 #include <chrono>
@@ -47,12 +48,15 @@ class load_transport {
   virtual void drive(const load_job& job, load_run& run) = 0;
 };
 
-/// url: http://HOST:PORT (OpenAI's /v1/completions) or tcp://HOST:PORT (docs/protocol.md). api_key: sent over HTTP
-/// as a bearer token unless it is empty. Errors: invalid_argument (another form), unavailable (no such host).
-result<std::unique_ptr<load_transport>> open_transport(const std::string& url, const std::string& api_key);
+/// url: http://HOST:PORT (OpenAI's /v1/completions) or tcp://HOST:PORT (docs/protocol.md). api_key:
+/// sent over HTTP as a bearer token unless it is empty. Errors: invalid_argument (another form),
+/// unavailable (no such host).
+result<std::unique_ptr<load_transport>> open_transport(const std::string& url,
+                                                       const std::string& api_key);
 
 /// The two kinds of it.
-result<std::unique_ptr<load_transport>> open_http_load(const std::string& host, const std::string& port,
+result<std::unique_ptr<load_transport>> open_http_load(const std::string& host,
+                                                       const std::string& port,
                                                        const std::string& api_key);
 result<std::unique_ptr<load_transport>> open_zmq_load(const std::string& endpoint);
 

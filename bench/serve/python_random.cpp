@@ -35,7 +35,8 @@ struct array_seed {
       const std::size_t from = i % key.size();
       mix(1664525u, key[from] + static_cast<std::uint32_t>(from));
     }
-    for (std::size_t i = 1; i < word_count; ++i) mix(1566083941u, 0u - static_cast<std::uint32_t>(at));
+    for (std::size_t i = 1; i < word_count; ++i)
+      mix(1566083941u, 0u - static_cast<std::uint32_t>(at));
     state[0] = 0x80000000u;
     std::copy(state.begin(), state.end(), begin);
   }

@@ -1,6 +1,7 @@
-// CPython's `random.Random` for an integer seed: the Mersenne Twister, seeded by init_by_array, and the
-// methods whose draws decide which conversations vLLM's client takes. The same seed takes the same
-// conversations in the same order. (Matsumoto and Nishimura's mt19937ar.c; CPython's Lib/random.py.)
+// CPython's `random.Random` for an integer seed: the Mersenne Twister, seeded by init_by_array, and
+// the methods whose draws decide which conversations vLLM's client takes. The same seed takes the
+// same conversations in the same order. (Matsumoto and Nishimura's mt19937ar.c; CPython's
+// Lib/random.py.)
 #pragma once
 
 #include <cstddef>

@@ -59,8 +59,8 @@ class prompt_maker {
   }
   token_id draw_token() { return allowed_[draw_index()]; }
 
-  /// Text is not made of its tokens one by one: two tokens may encode as one or as three. The result has
-  /// `count` ids unless the tries run out.
+  /// Text is not made of its tokens one by one: two tokens may encode as one or as three. The
+  /// result has `count` ids unless the tries run out.
   fitted fit(std::vector<token_id> ids, std::size_t count) {
     fitted out;
     for (int tries = 0; tries < limits::bench_prompt_tries_max; ++tries) {
@@ -81,11 +81,14 @@ class prompt_maker {
 
 }  // namespace
 
-result<std::vector<work_item>> make_random_prompts(const tokenizer& tokens, const random_options& options) {
+result<std::vector<work_item>> make_random_prompts(const tokenizer& tokens,
+                                                   const random_options& options) {
   if (!(options.range_ratio >= 0.0 && options.range_ratio < 1.0))
-    return error{errc::invalid_argument, fmt::format("the range ratio is {}, not in [0, 1)", options.range_ratio)};
+    return error{errc::invalid_argument,
+                 fmt::format("the range ratio is {}, not in [0, 1)", options.range_ratio)};
   prompt_maker maker(tokens, options.seed);
-  if (!maker.has_tokens()) return error{errc::invalid_argument, "the vocabulary has special tokens only"};
+  if (!maker.has_tokens())
+    return error{errc::invalid_argument, "the vocabulary has special tokens only"};
   const auto special = static_cast<std::uint32_t>(tokens.encode("", {.add_special = true}).size());
   const std::uint32_t input_tokens = options.input_tokens - std::min(special, options.input_tokens);
   const length_range input = range_of(input_tokens, options.range_ratio);
@@ -93,8 +96,9 @@ result<std::vector<work_item>> make_random_prompts(const tokenizer& tokens, cons
   output.low = std::max(output.low, 1u);
   output.high = std::max(output.high, 1u);
   if (options.prefix_tokens + input.low < 1)
-    return error{errc::invalid_argument, fmt::format("prompts of {} tokens, {} of them special, leave no text",
-                                                     options.input_tokens, special)};
+    return error{errc::invalid_argument,
+                 fmt::format("prompts of {} tokens, {} of them special, leave no text",
+                             options.input_tokens, special)};
   const auto prefix = maker.draw_prefix(options.prefix_tokens);
   std::vector<work_item> out;
   for (std::size_t i = 0; i < options.request_count; ++i) {

@@ -36,17 +36,21 @@ std::string real_line(std::string_view label, double value) {
   return fmt::format("{:<40} {:<10.2f}\n", label, value);
 }
 /// "99" or "99.9".
-std::string percent_word(double percent) { return fmt::format("{:g}", percent); }
+std::string percent_word(double percent) {
+  return fmt::format("{:g}", percent);
+}
 
 std::string figures_text(const load_figures& figures) {
   std::string out = real_line("Benchmark duration (s):", figures.duration_s) +
                     count_line("Total input tokens:", figures.input_tokens) +
                     count_line("Total generated tokens:", figures.output_tokens) +
                     real_line("Request throughput (req/s):", figures.request_throughput);
-  if (figures.request_goodput) out += real_line("Request goodput (req/s):", *figures.request_goodput);
+  if (figures.request_goodput)
+    out += real_line("Request goodput (req/s):", *figures.request_goodput);
   return out + real_line("Output token throughput (tok/s):", figures.output_throughput) +
          real_line("Peak output token throughput (tok/s):", figures.peak_output_tokens_per_s) +
-         real_line("Peak concurrent requests:", static_cast<double>(figures.peak_concurrent_requests)) +
+         real_line("Peak concurrent requests:",
+                   static_cast<double>(figures.peak_concurrent_requests)) +
          real_line("Total token throughput (tok/s):", figures.total_token_throughput);
 }
 
@@ -97,15 +101,22 @@ std::string report_text(const load_report& report) {
   std::string out = fmt::format("{:=^{}}\n", " Serving Benchmark Result ", width) +
                     count_line("Successful requests:", report.figures.completed) +
                     count_line("Failed requests:", report.figures.failed);
-  if (setup.concurrency_max != 0) out += count_line("Maximum request concurrency:", setup.concurrency_max);
-  if (!std::isinf(setup.rate_per_s)) out += real_line("Request rate configured (RPS):", setup.rate_per_s);
-  out += figures_text(report.figures) + real_line("Largest sender lag (ms):", report.figures.largest_lag_ms) +
-         real_line("Client CPU time (s):", report.client_cpu_s) + times_text(report, report.figures);
+  if (setup.concurrency_max != 0)
+    out += count_line("Maximum request concurrency:", setup.concurrency_max);
+  if (!std::isinf(setup.rate_per_s))
+    out += real_line("Request rate configured (RPS):", setup.rate_per_s);
+  out += figures_text(report.figures) +
+         real_line("Largest sender lag (ms):", report.figures.largest_lag_ms) +
+         real_line("Client CPU time (s):", report.client_cpu_s) +
+         times_text(report, report.figures);
   for (const auto& [service, figures] : report.lanes) {
     out += fmt::format("{:=^{}}\n", fmt::format(" Lane {} ", to_string(service)), width);
-    out += count_line("Successful requests:", figures.completed) + count_line("Failed requests:", figures.failed);
-    if (figures.request_goodput) out += real_line("Request goodput (req/s):", *figures.request_goodput);
-    out += real_line("Output token throughput (tok/s):", figures.output_throughput) + times_text(report, figures);
+    out += count_line("Successful requests:", figures.completed) +
+           count_line("Failed requests:", figures.failed);
+    if (figures.request_goodput)
+      out += real_line("Request goodput (req/s):", *figures.request_goodput);
+    out += real_line("Output token throughput (tok/s):", figures.output_throughput) +
+           times_text(report, figures);
   }
   return out + std::string(width, '=') + "\n";
 }

@@ -1,4 +1,5 @@
-// A load's figures as text and as JSON, in the words, the layout and the key names of vLLM's client.
+// A load's figures as text and as JSON, in the words, the layout and the key names of vLLM's
+// client.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +25,10 @@ struct load_setup {
 struct load_report {
   load_setup setup;
   load_figures figures;
-  std::map<lane, load_figures> lanes;      ///< only where lanes were asked for
-  std::vector<std::string> metrics;        ///< of ttft, tpot, itl, e2el: those to be printed
-  std::vector<std::string> failures;       ///< messages, each once
-  double client_cpu_s = 0.0;               ///< user and system time of this process during the load
+  std::map<lane, load_figures> lanes;  ///< only where lanes were asked for
+  std::vector<std::string> metrics;    ///< of ttft, tpot, itl, e2el: those to be printed
+  std::vector<std::string> failures;   ///< messages, each once
+  double client_cpu_s = 0.0;           ///< user and system time of this process during the load
 };
 
 /// "ttft,tpot": each of ttft, tpot, itl, e2el. Error: invalid_argument.

@@ -25,7 +25,8 @@ std::vector<std::string_view> split(std::string_view text) {
 std::optional<double> number_of(std::string_view text) {
   double value = 0.0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failure != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  if (failure != std::errc{} || end != text.data() + text.size() || !std::isfinite(value))
+    return std::nullopt;
   return value;
 }
 
@@ -35,7 +36,8 @@ result<std::vector<std::string>> parse_metrics(std::string_view text) {
   std::vector<std::string> out;
   for (const std::string_view name : split(text)) {
     if (std::find(metric_names.begin(), metric_names.end(), name) == metric_names.end())
-      return error{errc::invalid_argument, fmt::format("\"{}\" is not one of ttft, tpot, itl, e2el", name)};
+      return error{errc::invalid_argument,
+                   fmt::format("\"{}\" is not one of ttft, tpot, itl, e2el", name)};
     out.emplace_back(name);
   }
   return out;
@@ -46,7 +48,8 @@ result<std::vector<double>> parse_percents(std::string_view text) {
   for (const std::string_view part : split(text)) {
     const auto percent = number_of(part);
     if (!percent || *percent < 0.0 || *percent > 100.0)
-      return error{errc::invalid_argument, fmt::format("\"{}\" is not a number from 0 to 100", part)};
+      return error{errc::invalid_argument,
+                   fmt::format("\"{}\" is not a number from 0 to 100", part)};
     out.push_back(*percent);
   }
   return out;
@@ -63,8 +66,10 @@ result<goodput_bounds> parse_goodput(const std::vector<std::string>& pairs) {
                                    : name == "e2el" ? &out.e2el_ms
                                                     : nullptr;
     if (place == nullptr || !bound_ms || *bound_ms < 0.0)
-      return error{errc::invalid_argument,
-                   fmt::format("\"{}\" is not ttft:MS, tpot:MS or e2el:MS with a number of milliseconds", pair)};
+      return error{
+          errc::invalid_argument,
+          fmt::format("\"{}\" is not ttft:MS, tpot:MS or e2el:MS with a number of milliseconds",
+                      pair)};
     *place = bound_ms;
   }
   return out;

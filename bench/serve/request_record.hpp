@@ -12,11 +12,13 @@ namespace troupe::bench {
 struct request_record {
   lane service = lane::realtime;
   std::uint32_t prompt_tokens = 0;
-  std::uint32_t output_tokens = 0;  ///< the server's count; without one, the messages that carried tokens
-  double start_s = 0.0;  ///< what latencies count from: arrival in an open loop, sending in a closed one
-  double lag_s = 0.0;    ///< from the moment it could have been sent until it was
-  double first_s = 0.0;  ///< first token
-  double last_s = 0.0;   ///< latest message with tokens
+  std::uint32_t output_tokens =
+      0;  ///< the server's count; without one, the messages that carried tokens
+  double start_s =
+      0.0;  ///< what latencies count from: arrival in an open loop, sending in a closed one
+  double lag_s = 0.0;          ///< from the moment it could have been sent until it was
+  double first_s = 0.0;        ///< first token
+  double last_s = 0.0;         ///< latest message with tokens
   std::vector<double> gaps_s;  ///< between messages with tokens
   bool has_tokens = false;
   bool is_ok = false;

@@ -39,10 +39,12 @@ result<std::vector<conversation>> read_sharegpt(const std::filesystem::path& fil
   std::error_code failure;
   const auto bytes = std::filesystem::file_size(file, failure);
   if (failure)
-    return error{errc::not_found, fmt::format("cannot read {}: {}", file.string(), failure.message())};
+    return error{errc::not_found,
+                 fmt::format("cannot read {}: {}", file.string(), failure.message())};
   if (bytes > limits::bench_dataset_bytes_max)
-    return error{errc::unsupported, fmt::format("{} has {} bytes, at most {} are read", file.string(), bytes,
-                                                limits::bench_dataset_bytes_max)};
+    return error{errc::unsupported,
+                 fmt::format("{} has {} bytes, at most {} are read", file.string(), bytes,
+                             limits::bench_dataset_bytes_max)};
   std::ifstream stream(file, std::ios::binary);
   std::vector<conversation> out;
   // Each record is dropped once it is read: the file's tree would need several times its size.
@@ -53,14 +55,16 @@ result<std::vector<conversation>> read_sharegpt(const std::filesystem::path& fil
   };
   const json root = json::parse(stream, take, false);
   if (root.is_discarded())
-    return error{errc::corrupt, fmt::format("{} is not a JSON array of conversations", file.string())};
+    return error{errc::corrupt,
+                 fmt::format("{} is not a JSON array of conversations", file.string())};
   if (out.empty())
     return error{errc::corrupt, fmt::format("{} has no conversation of two turns", file.string())};
   return out;
 }
 
 bool is_kept(std::size_t prompt_tokens, std::size_t output_tokens, bool output_is_given) {
-  return prompt_tokens >= kept_tokens_min && (output_is_given || output_tokens >= kept_tokens_min) &&
+  return prompt_tokens >= kept_tokens_min &&
+         (output_is_given || output_tokens >= kept_tokens_min) &&
          prompt_tokens <= kept_prompt_tokens_max &&
          prompt_tokens + output_tokens <= kept_total_tokens_max;
 }
@@ -76,11 +80,14 @@ result<std::vector<work_item>> sample_sharegpt(std::vector<conversation> convers
     const std::size_t output_tokens =
         options.output_tokens ? *options.output_tokens : count_tokens(each.completion);
     if (!is_kept(prompt_tokens, output_tokens, options.output_tokens.has_value())) continue;
-    out.push_back({std::move(each.prompt), {}, static_cast<std::uint32_t>(prompt_tokens),
+    out.push_back({std::move(each.prompt),
+                   {},
+                   static_cast<std::uint32_t>(prompt_tokens),
                    static_cast<std::uint32_t>(output_tokens)});
   }
   if (out.empty())
-    return error{errc::invalid_argument, "no conversation has a length that vLLM's client would keep"};
+    return error{errc::invalid_argument,
+                 "no conversation has a length that vLLM's client would keep"};
   const auto distinct = static_cast<std::uint32_t>(out.size());
   python_random again(options.seed);
   while (out.size() < options.request_count) out.push_back(out[again.below(distinct)]);

@@ -1,5 +1,5 @@
-// The ShareGPT conversations as vLLM's client uses them: the first two turns are prompt and answer, what is
-// too short or too long is left out, and the seed decides the order.
+// The ShareGPT conversations as vLLM's client uses them: the first two turns are prompt and answer,
+// what is too short or too long is left out, and the seed decides the order.
 #pragma once
 
 #include <filesystem>
@@ -13,8 +13,9 @@ struct conversation {
   std::string prompt, completion;
 };
 
-/// A JSON array of objects whose `conversations` are arrays of {"value": text}; objects with fewer than two
-/// turns are left out. Errors: not_found, corrupt, unsupported (above limits::bench_dataset_bytes_max).
+/// A JSON array of objects whose `conversations` are arrays of {"value": text}; objects with fewer
+/// than two turns are left out. Errors: not_found, corrupt, unsupported (above
+/// limits::bench_dataset_bytes_max).
 result<std::vector<conversation>> read_sharegpt(const std::filesystem::path& file);
 
 struct sharegpt_options {

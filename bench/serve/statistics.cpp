@@ -27,20 +27,23 @@ void count_seconds(const std::vector<const request_record*>& ok, load_figures& o
     end = std::max(end, record->last_s);
   }
   const auto second_of = [begin](double at_s) { return static_cast<std::size_t>(at_s - begin); };
-  std::vector<std::size_t> tokens(second_of(end) + 1), starts(tokens.size() + 1), ends(tokens.size() + 1);
+  std::vector<std::size_t> tokens(second_of(end) + 1), starts(tokens.size() + 1),
+      ends(tokens.size() + 1);
   for (const request_record* record : ok) {
     ++starts[second_of(record->start_s)];
     ++ends[second_of(record->last_s) + 1];
     double at = record->first_s;
     ++tokens[second_of(at)];
-    for (const double gap : record->gaps_s) ++tokens[std::min(second_of(at += gap), tokens.size() - 1)];
+    for (const double gap : record->gaps_s)
+      ++tokens[std::min(second_of(at += gap), tokens.size() - 1)];
   }
   std::size_t running = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     running += starts[i];
     running -= ends[i];
     out.peak_concurrent_requests = std::max(out.peak_concurrent_requests, running);
-    out.peak_output_tokens_per_s = std::max(out.peak_output_tokens_per_s, static_cast<double>(tokens[i]));
+    out.peak_output_tokens_per_s =
+        std::max(out.peak_output_tokens_per_s, static_cast<double>(tokens[i]));
   }
 }
 
@@ -51,13 +54,15 @@ double percentile(const std::vector<double>& ascending, double percent) {
   const double place = percent / 100.0 * static_cast<double>(ascending.size() - 1);
   const auto below = static_cast<std::size_t>(place);
   const std::size_t above = std::min(below + 1, ascending.size() - 1);
-  return ascending[below] + (ascending[above] - ascending[below]) * (place - static_cast<double>(below));
+  return ascending[below] +
+         (ascending[above] - ascending[below]) * (place - static_cast<double>(below));
 }
 
 distribution describe_times(std::vector<double> values_s, const std::vector<double>& percents) {
   distribution out;
   std::sort(values_s.begin(), values_s.end());
-  for (const double percent : percents) out.percentiles_ms.emplace_back(percent, percentile(values_s, percent) * ms_per_s);
+  for (const double percent : percents)
+    out.percentiles_ms.emplace_back(percent, percentile(values_s, percent) * ms_per_s);
   if (values_s.empty()) return out;
   const auto count = static_cast<double>(values_s.size());
   const double mean_s = std::accumulate(values_s.begin(), values_s.end(), 0.0) / count;
@@ -69,7 +74,8 @@ distribution describe_times(std::vector<double> values_s, const std::vector<doub
   return out;
 }
 
-load_figures summarize(const std::vector<const request_record*>& records, const figure_options& options) {
+load_figures summarize(const std::vector<const request_record*>& records,
+                       const figure_options& options) {
   load_figures out;
   std::vector<const request_record*> ok;
   std::vector<double> ttfts, tpots, itls, e2els;

@@ -12,7 +12,8 @@ namespace troupe::bench {
 
 struct work_item {
   std::string prompt;
-  std::vector<std::int64_t> prompt_token_ids;  ///< of `prompt`, where the data are tokens; else empty
+  std::vector<std::int64_t>
+      prompt_token_ids;  ///< of `prompt`, where the data are tokens; else empty
   std::uint32_t prompt_tokens = 0;
   std::uint32_t output_tokens = 0;  ///< to be asked for
 };

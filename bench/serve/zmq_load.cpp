@@ -1,5 +1,6 @@
-// A load over the wire of docs/protocol.md: one DEALER socket carries all requests. A server that is gone says
-// nothing, so silence is asked for signs of life by pings, and ends the run when none come.
+// A load over the wire of docs/protocol.md: one DEALER socket carries all requests. A server that
+// is gone says nothing, so silence is asked for signs of life by pings, and ends the run when none
+// come.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -68,16 +69,21 @@ class zmq_load final : public load_transport {
 
   void start(std::size_t index) {
     heard_s_[index] = clock_.now_s();
-    send(message_kind::submit, id_of(index), submit_of(job_->work[index], job_->generation), job_->lanes[index]);
+    send(message_kind::submit, id_of(index), submit_of(job_->work[index], job_->generation),
+         job_->lanes[index]);
   }
 
-  [[nodiscard]] std::string id_of(std::size_t index) const { return id_prefix_ + std::to_string(index); }
+  [[nodiscard]] std::string id_of(std::size_t index) const {
+    return id_prefix_ + std::to_string(index);
+  }
   /// Absent for ids of another drive.
   [[nodiscard]] std::optional<std::size_t> index_of(const std::string& id) const {
     if (!id.starts_with(id_prefix_)) return std::nullopt;
     std::size_t index = 0;
-    const auto [end, failure] = std::from_chars(id.data() + id_prefix_.size(), id.data() + id.size(), index);
-    if (failure != std::errc{} || end != id.data() + id.size() || index >= heard_s_.size()) return std::nullopt;
+    const auto [end, failure] =
+        std::from_chars(id.data() + id_prefix_.size(), id.data() + id.size(), index);
+    if (failure != std::errc{} || end != id.data() + id.size() || index >= heard_s_.size())
+      return std::nullopt;
     return index;
   }
 
@@ -117,7 +123,8 @@ class zmq_load final : public load_transport {
     const double now_s = server_heard_s_;
     const auto* failure = std::get_if<error_reply>(&body);
     // The server could not read a message: which request it was is not known.
-    if (failure != nullptr && header.request_id.empty()) return run_->fail_all(now_s, message_of(*failure));
+    if (failure != nullptr && header.request_id.empty())
+      return run_->fail_all(now_s, message_of(*failure));
     const auto index = index_of(header.request_id);
     if (!index) return;
     heard_s_[*index] = now_s;
@@ -131,7 +138,9 @@ class zmq_load final : public load_transport {
     }
   }
 
-  static std::string message_of(const error_reply& reply) { return fmt::format("{}: {}", reply.code, reply.message); }
+  static std::string message_of(const error_reply& reply) {
+    return fmt::format("{}: {}", reply.code, reply.message);
+  }
 
   void check_waits() {
     const double now_s = clock_.now_s();
@@ -139,15 +148,18 @@ class zmq_load final : public load_transport {
     swept_s_ = now_s;
     const double silent_ms = (now_s - server_heard_s_) * 1000.0;
     if (silent_ms > limits::bench_server_silence_ms_max)
-      return run_->fail_all(now_s, fmt::format("no sign of life from {} for {:.0f} ms", endpoint_, silent_ms));
+      return run_->fail_all(
+          now_s, fmt::format("no sign of life from {} for {:.0f} ms", endpoint_, silent_ms));
     if (silent_ms > limits::bench_ping_ms && (now_s - pinged_s_) * 1000.0 > limits::bench_ping_ms) {
       pinged_s_ = now_s;
       send(message_kind::ping, {}, ping{}, lane::realtime);
     }
     for (std::size_t index = 0; index < heard_s_.size(); ++index) {
-      if (!run_->is_running(index) || now_s - heard_s_[index] <= job_->generation.silence_s_max) continue;
+      if (!run_->is_running(index) || now_s - heard_s_[index] <= job_->generation.silence_s_max)
+        continue;
       send(message_kind::cancel, id_of(index), cancel{}, lane::realtime);
-      run_->on_failure(index, now_s, fmt::format("no token for {} s", job_->generation.silence_s_max));
+      run_->on_failure(index, now_s,
+                       fmt::format("no token for {} s", job_->generation.silence_s_max));
     }
   }
 
@@ -170,7 +182,8 @@ result<std::unique_ptr<load_transport>> open_zmq_load(const std::string& endpoin
   try {
     return std::unique_ptr<load_transport>(std::make_unique<zmq_load>(endpoint));
   } catch (const zmq::error_t& failure) {
-    return error{errc::invalid_argument, fmt::format("cannot connect to {}: {}", endpoint, failure.what())};
+    return error{errc::invalid_argument,
+                 fmt::format("cannot connect to {}: {}", endpoint, failure.what())};
   }
 }
 

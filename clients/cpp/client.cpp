@@ -22,9 +22,11 @@ class dealer_client final : public wire_client {
     socket_.connect(options.endpoint);
   }
 
-  result<finished> generate(const submit& request, lane service,
-                            const std::function<bool(const envelope_header&, const delta&)>& on_delta) override {
-    const std::string id = fmt::format("{:016x}", std::uniform_int_distribution<std::uint64_t>{}(random_));
+  result<finished> generate(
+      const submit& request, lane service,
+      const std::function<bool(const envelope_header&, const delta&)>& on_delta) override {
+    const std::string id =
+        fmt::format("{:016x}", std::uniform_int_distribution<std::uint64_t>{}(random_));
     send(message_kind::submit, id, request, service);
     std::map<std::uint32_t, std::uint64_t> next_offset;  // by sequence; the wire may repeat
     for (;;) {
@@ -48,13 +50,17 @@ class dealer_client final : public wire_client {
     send(message_kind::stats, {}, stats{}, lane::realtime);
     for (;;) {
       TROUPE_TRY(auto message, receive());
-      if (message.first.kind == message_kind::stats) return std::get<stats>(std::move(message.second));
-      if (message.first.kind == message_kind::error) return failure_of(std::get<error_reply>(message.second));
+      if (message.first.kind == message_kind::stats)
+        return std::get<stats>(std::move(message.second));
+      if (message.first.kind == message_kind::error)
+        return failure_of(std::get<error_reply>(message.second));
     }
   }
 
  private:
-  static error failure_of(const error_reply& reply) { return {errc_named(reply.code), reply.message}; }
+  static error failure_of(const error_reply& reply) {
+    return {errc_named(reply.code), reply.message};
+  }
 
   void send(message_kind kind, const std::string& id, const message_body& body, lane service) {
     envelope_header header;
@@ -114,7 +120,8 @@ result<std::unique_ptr<wire_client>> wire_client::connect(const wire_client_opti
   try {
     return std::unique_ptr<wire_client>(std::make_unique<dealer_client>(options));
   } catch (const zmq::error_t& failure) {
-    return error{errc::invalid_argument, fmt::format("cannot connect to {}: {}", options.endpoint, failure.what())};
+    return error{errc::invalid_argument,
+                 fmt::format("cannot connect to {}: {}", options.endpoint, failure.what())};
   }
 }
 

@@ -32,8 +32,8 @@ variant variant_of(isa set, kv_dtype type) {
               detail::attention_rows_max_avx2};
     case isa::avx512:
       return {has_pair_dot ? detail::attention_item_avx512bf16 : detail::attention_item_avx512,
-              detail::attention_merge_avx512,
-              detail::write_kv_head_avx512, detail::attention_rows_max_avx512};
+              detail::attention_merge_avx512, detail::write_kv_head_avx512,
+              detail::attention_rows_max_avx512};
   }
   return {detail::attention_item_ref, detail::attention_merge_ref, detail::write_kv_head_ref,
           detail::attention_rows_max_avx512};
@@ -105,7 +105,8 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
 
 /// Threads claim items in order, so that each probably runs every thread_count-th one.
 void link_next(std::vector<attention_item>& items, std::size_t thread_count) {
-  for (std::size_t i = 0; i + thread_count < items.size(); ++i) items[i].next = &items[i + thread_count];
+  for (std::size_t i = 0; i + thread_count < items.size(); ++i)
+    items[i].next = &items[i + thread_count];
 }
 
 /// Every segment as a task of its own, then a merge for each item.

@@ -2,12 +2,13 @@
 //
 // Cache layout, one layer: for each physical block, for each KV head, K as tiles of 16 tokens
 // stored transposed ([tile][head_dim][16 tokens]: SIMD lanes are keys) and V as [token][head_dim]
-// (lanes are channels). A bf16 cache holds pairs instead: K as [tile][head_dim / 2][16 tokens][2 d], V as
-// [tile][8 token pairs][head_dim][2 tokens]. An int8 cache holds quads, whose four bytes
-// stand in the order 0, 2, 1, 3: K as [tile][head_dim / 4][16 tokens][4 d], V as [tile][4 token quads][head_dim][4 tokens],
-// each tile followed by 16 float scales: a token's element is byte * scale. Positions that were never written, or that a reused block still holds from
-// another sequence, are never part of a result: a loop over V ends at the query's position (or
-// weighs what follows with the integer zero), and the scores of such keys are replaced before use.
+// (lanes are channels). A bf16 cache holds pairs instead: K as [tile][head_dim / 2][16 tokens][2
+// d], V as [tile][8 token pairs][head_dim][2 tokens]. An int8 cache holds quads, whose four bytes
+// stand in the order 0, 2, 1, 3: K as [tile][head_dim / 4][16 tokens][4 d], V as [tile][4 token
+// quads][head_dim][4 tokens], each tile followed by 16 float scales: a token's element is byte *
+// scale. Positions that were never written, or that a reused block still holds from another
+// sequence, are never part of a result: a loop over V ends at the query's position (or weighs what
+// follows with the integer zero), and the scores of such keys are replaced before use.
 //
 // Numerics (batch invariance; every variant gives the same bits as the reference):
 //  - score[k] = (sum over d ascending of fma(q[d], K[d][k])) * scale, one accumulator per (query,
@@ -19,24 +20,28 @@
 //  - Segments merge in ascending order: with M = max(m1, m2), o = fma(o2, exp(m2 - M), o1 * exp(m1
 //  - M)), l alike; the
 //    result is o / l. A query sees exactly the keys at positions <= its own.
-//  - A bf16 cache multiplies in bf16, as vdpbf16ps does: q and p are rounded to bf16 (l sums the rounded p), and a sum
-//    takes pairs of d or keys in ascending order, of each pair the second product first; a second key that is not
-//    visible counts as zero; denormal inputs and results of these steps are zero.
-//  - An int8 cache quantizes each row of K and V (head_dim floats x of one token and head): scale = max|x| / 127, bytes
-//  round x * (127 / max|x|) to nearest even. A row whose max|x| is zero, too small for a finite inverse, or not finite
-//  gets zeros, and its scale carries a NaN or infinity on. A query row becomes 16-bit integers in the same way, with 32767
-//  for 127. score[k] = float(exact 32-bit sum of products) * (k_scale[k] * (q_scale * scale)). After a segment's softmax,
-//  w[k] = p[k] * v_scale[k] becomes 16-bit integers too, with one scale for each row and segment; o[d] = float(exact
-//  32-bit sum) * w_scale. l sums p as it is. (256 products of 32767 * 127 fit 32 bits.)
+//  - A bf16 cache multiplies in bf16, as vdpbf16ps does: q and p are rounded to bf16 (l sums the
+//  rounded p), and a sum
+//    takes pairs of d or keys in ascending order, of each pair the second product first; a second
+//    key that is not visible counts as zero; denormal inputs and results of these steps are zero.
+//  - An int8 cache quantizes each row of K and V (head_dim floats x of one token and head): scale =
+//  max|x| / 127, bytes round x * (127 / max|x|) to nearest even. A row whose max|x| is zero, too
+//  small for a finite inverse, or not finite gets zeros, and its scale carries a NaN or infinity
+//  on. A query row becomes 16-bit integers in the same way, with 32767 for 127. score[k] =
+//  float(exact 32-bit sum of products) * (k_scale[k] * (q_scale * scale)). After a segment's
+//  softmax, w[k] = p[k] * v_scale[k] becomes 16-bit integers too, with one scale for each row and
+//  segment; o[d] = float(exact 32-bit sum) * w_scale. l sums p as it is. (256 products of 32767 *
+//  127 fit 32 bits.)
 //  - exp is the polynomial of kernels/exp, the same bits in every variant.
 //  - Against exact attention over the rounded K and V: a score is off by at most (head_dim + 2) u
 //  s, where u = 2^-24 and
 //    s = scale * sum |q K|; so a weight by a factor of 1 + 2 (head_dim + 2) u s + 4 u, and an
 //    output by (2 (head_dim + 2) s + 300 + 4 * segments) u * max |V|. 300 is the longest sum (256
-//    products) and its rounding. In bf16, with q rounded first, 2^-8 max |V| more: p is off by 2^-9 of itself, above and
-//    below the fraction. In int8 a score is off by e = scale * max|q| / 65534 * sum |K| more (q is off by half a step), and
-//    an output by (2 e + 2^-8) max |V|: each of a segment's 256 w by half a step, max w / 65534, times at most 127. The
-//    errors of w have both signs and mostly cancel; rounding K and V itself, by up to half a step of max|x| / 127 for
+//    products) and its rounding. In bf16, with q rounded first, 2^-8 max |V| more: p is off by 2^-9
+//    of itself, above and below the fraction. In int8 a score is off by e = scale * max|q| / 65534
+//    * sum |K| more (q is off by half a step), and an output by (2 e + 2^-8) max |V|: each of a
+//    segment's 256 w by half a step, max w / 65534, times at most 127. The errors of w have both
+//    signs and mostly cancel; rounding K and V itself, by up to half a step of max|x| / 127 for
 //    each element, costs more.
 #pragma once
 
@@ -68,7 +73,8 @@ struct kv_layout {
   std::size_t kv_head_count = 0;
   std::size_t head_dim = 0;
   std::size_t block_tokens = 16;  ///< divides attention_segment_tokens, multiple of kv_tile_tokens
-  /// K or V of one tile and one head: the elements, and behind those of int8 a float scale for each token.
+  /// K or V of one tile and one head: the elements, and behind those of int8 a float scale for each
+  /// token.
   [[nodiscard]] std::size_t tile_bytes() const {
     if (type == kv_dtype::int8) return kv_tile_tokens * (head_dim + sizeof(float));
     return kv_tile_tokens * head_dim * (type == kv_dtype::f32 ? 4 : 2);
@@ -118,9 +124,10 @@ struct attention_arguments {
 };
 
 /// Attention of every row over its own sequence's cached keys, its own included (write_kv comes
-/// first). head_dim is even (of int8 a multiple of 4) and at most 256; heads are a multiple of KV heads. Work is split over
-/// (slice, positions, heads of a KV head) and, where that gives too few tasks for the threads, over
-/// segments too, whose partial results a second region merges in ascending order: the same bits.
+/// first). head_dim is even (of int8 a multiple of 4) and at most 256; heads are a multiple of KV
+/// heads. Work is split over (slice, positions, heads of a KV head) and, where that gives too few
+/// tasks for the threads, over segments too, whose partial results a second region merges in
+/// ascending order: the same bits.
 void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
                      std::span<const attention_slice> slices, const attention_arguments& arguments,
                      thread_pool& pool);

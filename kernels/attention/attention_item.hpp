@@ -17,8 +17,8 @@ inline constexpr std::size_t attention_rows_max_avx2 = 6;
 /// Largest integers of an int8 cache's K and V, and of what multiplies them.
 inline constexpr float kv_byte_max = 127.0f;
 inline constexpr float attention_word_max = 32767.0f;
-/// Where the elements of a quad stand in its four bytes: the low bytes of its two 16-bit halves are neighbours,
-/// and the high bytes, so that two shifts make pairs of words of them.
+/// Where the elements of a quad stand in its four bytes: the low bytes of its two 16-bit halves are
+/// neighbours, and the high bytes, so that two shifts make pairs of words of them.
 inline constexpr std::size_t kv_quad_places[4] = {0, 2, 1, 3};
 
 /// The K and V of one KV head of one layer, as one sequence sees them.

@@ -1,7 +1,8 @@
-// The two products of attention over a bf16 cache, as dot products of pairs: each 32-bit lane holds two
-// bf16 values (two d of a key, two tokens of a channel), and one step adds the second product, then the
-// first, each rounded once, with denormal inputs and results taken as zero: what vdpbf16ps does. Simd is
-// one of kernels/base/simd_*.hpp; for *_avx2.cpp, *_avx512.cpp and *_avx512bf16.cpp only.
+// The two products of attention over a bf16 cache, as dot products of pairs: each 32-bit lane holds
+// two bf16 values (two d of a key, two tokens of a channel), and one step adds the second product,
+// then the first, each rounded once, with denormal inputs and results taken as zero: what vdpbf16ps
+// does. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp, *_avx512.cpp and *_avx512bf16.cpp
+// only.
 #pragma once
 
 #include <immintrin.h>
@@ -15,7 +16,8 @@ inline constexpr std::size_t kv_tile_pairs = kv_tile_tokens / 2;
 /// A row of packed values: the floats' stride, so that scratch rows are laid out alike.
 inline constexpr std::size_t attention_pair_stride = attention_row_stride;
 
-/// While it lives, products made of single multiplications flush denormals as vdpbf16ps does by itself.
+/// While it lives, products made of single multiplications flush denormals as vdpbf16ps does by
+/// itself.
 template <class Simd>
 class pair_rounding {
  public:
@@ -43,8 +45,8 @@ std::uint32_t load_pair(const std::uint16_t* from) {
   return pair;
 }
 
-/// scores[r][tile * 16 + lane] = scale * sum over pairs of d of query[r] * K[lane], for Rows rows and
-/// Tiles tiles. K tiles are [head_dim / 2][16 keys][2].
+/// scores[r][tile * 16 + lane] = scale * sum over pairs of d of query[r] * K[lane], for Rows rows
+/// and Tiles tiles. K tiles are [head_dim / 2][16 keys][2].
 template <class Simd, int Rows, int Tiles>
 void score_pairs(const std::uint16_t* query, const segment_tiles& tiles, std::size_t tile,
                  std::size_t head_dim, float scale, float* scores) {
@@ -99,9 +101,9 @@ void score_pairs(const std::uint16_t* query, const segment_tiles& tiles, std::si
   }
 }
 
-/// output[r][channel ..] += sum over token pairs first .. end - 1 (of the segment) of weights[r] * V, for Rows rows
-/// and Columns vectors of channels. V tiles are [8 pairs][head_dim][2]. FirstTokenOnly: the second token of a pair is
-/// not visible; whatever stands there counts as zero.
+/// output[r][channel ..] += sum over token pairs first .. end - 1 (of the segment) of weights[r] *
+/// V, for Rows rows and Columns vectors of channels. V tiles are [8 pairs][head_dim][2].
+/// FirstTokenOnly: the second token of a pair is not visible; whatever stands there counts as zero.
 template <class Simd, int Rows, int Columns, bool FirstTokenOnly>
 void weigh_pairs(const std::uint16_t* weights, const segment_tiles& tiles, std::size_t head_dim,
                  std::size_t first, std::size_t end, std::size_t channel, float* output) {
@@ -134,8 +136,8 @@ void weigh_pairs(const std::uint16_t* weights, const segment_tiles& tiles, std::
     }
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const auto weight = Simd::broadcast_pair(
-          load_pair<Simd>(weights + static_cast<std::size_t>(r) * attention_pair_stride + 2 * pair));
+      const auto weight = Simd::broadcast_pair(load_pair<Simd>(
+          weights + static_cast<std::size_t>(r) * attention_pair_stride + 2 * pair));
 #pragma GCC unroll 16
       for (int c = 0; c < Columns; ++c) sums[r][c] = Simd::add_dot(sums[r][c], value[c], weight);
     }
@@ -170,8 +172,8 @@ void score_row_pairs(const std::uint16_t* query, const segment_tiles& tiles, std
 
 /// Rows rows over all channels and token pairs first .. end - 1.
 template <class Simd, int Rows, bool FirstTokenOnly>
-void weigh_row_pairs(const std::uint16_t* weights, const segment_tiles& tiles,
-                     std::size_t head_dim, std::size_t first, std::size_t end, float* output) {
+void weigh_row_pairs(const std::uint16_t* weights, const segment_tiles& tiles, std::size_t head_dim,
+                     std::size_t first, std::size_t end, float* output) {
   if (first == end) return;
   constexpr int step = columns_for<Simd>(Rows);
   std::size_t channel = 0;

@@ -106,7 +106,8 @@ float quantize(const float* from, std::size_t count, float limit, std::int16_t* 
   const float inverse = limit / largest;
   const bool is_usable = inverse > 0.0f && inverse <= std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < count; ++i) {
-    to[i] = is_usable ? static_cast<std::int16_t>(std::nearbyint(from[i] * inverse)) : std::int16_t{0};
+    to[i] =
+        is_usable ? static_cast<std::int16_t>(std::nearbyint(from[i] * inverse)) : std::int16_t{0};
   }
   return largest / limit;
 }
@@ -308,9 +309,8 @@ void write_kv_head_ref(const kv_row_target& target, const float* k, const float*
     }
   };
   write(k, target.keys, [&](std::size_t d) { return key_index(target.type, target.token, d); });
-  write(v, target.values, [&](std::size_t d) {
-    return value_index(target.type, target.head_dim, target.token, d);
-  });
+  write(v, target.values,
+        [&](std::size_t d) { return value_index(target.type, target.head_dim, target.token, d); });
 }
 
 }  // namespace troupe::kernels::detail

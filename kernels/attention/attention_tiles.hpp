@@ -17,9 +17,9 @@ namespace troupe::kernels {
 inline constexpr std::size_t attention_row_stride = attention_head_dim_max + 16;
 
 /// So few rows (decode) wait for memory rather than for arithmetic, and a tile is too short for the
-/// hardware to see a stream. So scoring asks for the V tiles that will be weighed and for the next K tiles,
-/// and weighing asks for the K tiles that will be scored next, in the next segment or item: each
-/// half asks for about as much as it reads, and the memory is never idle.
+/// hardware to see a stream. So scoring asks for the V tiles that will be weighed and for the next
+/// K tiles, and weighing asks for the K tiles that will be scored next, in the next segment or
+/// item: each half asks for about as much as it reads, and the memory is never idle.
 inline constexpr int prefetch_rows_max = 8;
 inline constexpr std::size_t cache_line_bytes = 64;
 
@@ -29,7 +29,8 @@ struct segment_tiles {
   static constexpr std::size_t ahead_max = 4;  // the most tiles that score_tiles takes at once
   const std::byte* keys[detail::attention_segment_tiles + ahead_max];
   const std::byte* values[detail::attention_segment_tiles];
-  const std::byte* next_keys[detail::attention_segment_tiles];  ///< scored after this segment; any address where there are none
+  const std::byte* next_keys[detail::attention_segment_tiles];  ///< scored after this segment; any
+                                                                ///< address where there are none
 };
 
 /// Asks for the cache lines of some bytes, into L2: they are read later than what fits L1.
@@ -165,7 +166,8 @@ void weigh_values(const float* weights, const segment_tiles& tiles, std::size_t 
     const element* values = reinterpret_cast<const element*>(tiles.values[tile]) + offset;
     const element* next_keys = reinterpret_cast<const element*>(tiles.next_keys[tile]) + offset;
     for (; key < tile_end; ++key, values += head_dim, next_keys += head_dim) {
-      if constexpr (Rows <= prefetch_rows_max) prefetch_lines<Columns * Simd::width * sizeof(element)>(next_keys);
+      if constexpr (Rows <= prefetch_rows_max)
+        prefetch_lines<Columns * Simd::width * sizeof(element)>(next_keys);
       Simd value[Columns];
 #pragma GCC unroll 16
       for (int c = 0; c < Columns; ++c) {
@@ -200,8 +202,9 @@ void weigh_value_tail(const float* weights, const segment_tiles& tiles, std::siz
     for (std::size_t r = 0; r < rows; ++r) {
       float sum = output[r * attention_row_stride + channel];
       for (std::size_t key = first; key < end; ++key) {
-        const element* value = reinterpret_cast<const element*>(tiles.values[key / kv_tile_tokens]) +
-                               key % kv_tile_tokens * head_dim + channel;
+        const element* value =
+            reinterpret_cast<const element*>(tiles.values[key / kv_tile_tokens]) +
+            key % kv_tile_tokens * head_dim + channel;
         sum =
             __builtin_fmaf(weights[r * attention_row_stride + key], elements::load_one(value), sum);
       }

@@ -78,9 +78,10 @@ class attention_runner {
         if constexpr (in_pairs) {
           round_row<Simd>(head_query, item_.head_dim, pairs_ + row * attention_pair_stride);
         } else if constexpr (in_quads) {
-          factors_[row] = quantize_words<Simd>(head_query, item_.head_dim, detail::attention_word_max,
-                                               pairs_ + row * attention_pair_stride) *
-                          item_.scale;
+          factors_[row] =
+              quantize_words<Simd>(head_query, item_.head_dim, detail::attention_word_max,
+                                   pairs_ + row * attention_pair_stride) *
+              item_.scale;
         } else {
           copy_row(head_query, item_.head_dim, query_ + row * attention_row_stride);
         }
@@ -112,7 +113,8 @@ class attention_runner {
   static void find_keys(const detail::attention_item& item, std::size_t segment,
                         std::size_t tile_count, const std::byte** keys) {
     const detail::attention_cache& cache = item.cache;
-    const block_index* block = cache.table + segment * attention_segment_tokens / cache.block_tokens;
+    const block_index* block =
+        cache.table + segment * attention_segment_tokens / cache.block_tokens;
     for (std::size_t tile = 0; tile < tile_count; ++block) {
       const std::byte* at = cache.data + static_cast<std::size_t>(*block) * cache.block_bytes;
       for (std::size_t token = 0; token < cache.block_tokens && tile < tile_count;
@@ -126,7 +128,8 @@ class attention_runner {
 
   /// Tiles of a segment that an item's last position sees.
   static std::size_t tiles_in(const detail::attention_item& item, std::size_t segment) {
-    const std::size_t seen = item.position_first + item.position_count - segment * attention_segment_tokens;
+    const std::size_t seen =
+        item.position_first + item.position_count - segment * attention_segment_tokens;
     const std::size_t keys = seen < attention_segment_tokens ? seen : attention_segment_tokens;
     return (keys + kv_tile_tokens - 1) / kv_tile_tokens;
   }
@@ -152,8 +155,8 @@ class attention_runner {
     for (std::size_t position = 0; position < item_.position_count; ++position) {
       const std::size_t key_count = keys_in_segment(position, first);
       for (std::size_t head = 0; head < item_.head_count; ++head, ++row) {
-        soften(scores_ + row * attention_row_stride, key_count, weights_ + row * attention_pair_stride,
-               out.maximum[row], out.sum[row]);
+        soften(scores_ + row * attention_row_stride, key_count,
+               weights_ + row * attention_pair_stride, out.maximum[row], out.sum[row]);
       }
     }
     weigh(first, out);
@@ -165,9 +168,9 @@ class attention_runner {
     return seen < attention_segment_tokens ? seen : attention_segment_tokens;
   }
 
-  /// Scores to e^(score - maximum), in place, or rounded to bf16 in weights. Lanes past the row's last key may hold anything (a
-  /// later row's key or an unwritten one); they become -inf, which is neutral for the maximum and
-  /// adds zero.
+  /// Scores to e^(score - maximum), in place, or rounded to bf16 in weights. Lanes past the row's
+  /// last key may hold anything (a later row's key or an unwritten one); they become -inf, which is
+  /// neutral for the maximum and adds zero.
   static void soften(float* scores, std::size_t key_count, std::uint16_t* weights, float& maximum,
                      float& sum) {
     const std::size_t padded = (key_count + 15) / 16 * 16;
@@ -211,18 +214,16 @@ class attention_runner {
     if constexpr (in_pairs) return weigh_pairs_of_keys(first, out);
     const std::size_t common = keys_in_segment(0, first);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
-      weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_,
-                                   item_.head_dim, 0, common,
-                                   out.output + row * attention_row_stride);
+      weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_, item_.head_dim, 0,
+                                   common, out.output + row * attention_row_stride);
     });
     for (std::size_t position = 1; position < item_.position_count; ++position) {
       const std::size_t end = keys_in_segment(position, first);
       if (end == common) break;
       for_row_blocks<Simd>(item_.head_count, [&]<int Rows>(std::size_t head) {
         const std::size_t row = position * item_.head_count + head;
-        weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_,
-                                     item_.head_dim, common, end,
-                                     out.output + row * attention_row_stride);
+        weigh_rows<Simd, Type, Rows>(scores_ + row * attention_row_stride, tiles_, item_.head_dim,
+                                     common, end, out.output + row * attention_row_stride);
       });
     }
   }
@@ -231,8 +232,8 @@ class attention_runner {
   void weigh_pairs_of_keys(std::size_t first, segment_rows& out) {
     const auto weigh_block = [&]<int Rows, bool FirstTokenOnly>(std::size_t row, std::size_t begin,
                                                                 std::size_t end) {
-      weigh_row_pairs<Simd, Rows, FirstTokenOnly>(weights_ + row * attention_pair_stride,
-                                                  tiles_, item_.head_dim, begin, end,
+      weigh_row_pairs<Simd, Rows, FirstTokenOnly>(weights_ + row * attention_pair_stride, tiles_,
+                                                  item_.head_dim, begin, end,
                                                   out.output + row * attention_row_stride);
     };
     const std::size_t common = keys_in_segment(0, first) / 2;
@@ -250,17 +251,16 @@ class attention_runner {
     }
   }
 
-  /// The same in quads of keys, for all rows at once: keys that a row does not see have a weight of zero, and integers
-  /// hold no NaN.
+  /// The same in quads of keys, for all rows at once: keys that a row does not see have a weight of
+  /// zero, and integers hold no NaN.
   void weigh_quads_of_keys(std::size_t first, segment_rows& out) {
     const std::size_t tile_count = tiles_in(item_, first / attention_segment_tokens);
     const std::size_t end = keys_in_segment(item_.position_count - 1, first);
     float scales[rows_max];
     for (std::size_t row = 0; row < row_count_; ++row) {
-      scales[row] = pack_weights<Simd>(scores_ + row * attention_row_stride,
-                                       keys_in_segment(row / item_.head_count, first), tiles_,
-                                       tile_count, item_.head_dim,
-                                       weights_ + row * attention_pair_stride);
+      scales[row] = pack_weights<Simd>(
+          scores_ + row * attention_row_stride, keys_in_segment(row / item_.head_count, first),
+          tiles_, tile_count, item_.head_dim, weights_ + row * attention_pair_stride);
     }
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
       weigh_row_bytes<Simd, Rows>(weights_ + row * attention_pair_stride, scales + row, tiles_,

@@ -20,11 +20,12 @@ class aligned_buffer {
 
  public:
   aligned_buffer() = default;
-  /// Zero-filled. Ends the process when the allocator refuses: callers size buffers from checked limits.
+  /// Zero-filled. Ends the process when the allocator refuses: callers size buffers from checked
+  /// limits.
   explicit aligned_buffer(std::size_t count) : count_(count) {
     if (count == 0) return;
-    const std::size_t bytes =
-        (count * sizeof(T) + buffer_alignment_bytes - 1) / buffer_alignment_bytes * buffer_alignment_bytes;
+    const std::size_t bytes = (count * sizeof(T) + buffer_alignment_bytes - 1) /
+                              buffer_alignment_bytes * buffer_alignment_bytes;
     data_.reset(static_cast<T*>(std::aligned_alloc(buffer_alignment_bytes, bytes)));
     TROUPE_CHECK(data_ != nullptr);
     std::memset(static_cast<void*>(data_.get()), 0, bytes);

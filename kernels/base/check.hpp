@@ -13,13 +13,13 @@ namespace troupe::detail {
 
 }  // namespace troupe::detail
 
-#define TROUPE_CHECK(condition)                                                        \
-  (static_cast<bool>(condition)                                                        \
-       ? static_cast<void>(0)                                                          \
+#define TROUPE_CHECK(condition) \
+  (static_cast<bool>(condition) \
+       ? static_cast<void>(0)   \
        : ::troupe::detail::check_failed(__FILE__, __LINE__, #condition, std::string_view{}))
 
 /// The message is evaluated only on failure: TROUPE_CHECK_MESSAGE(free <= total, fmt::format(...)).
-#define TROUPE_CHECK_MESSAGE(condition, ...)                                           \
-  (static_cast<bool>(condition)                                                        \
-       ? static_cast<void>(0)                                                          \
+#define TROUPE_CHECK_MESSAGE(condition, ...) \
+  (static_cast<bool>(condition)              \
+       ? static_cast<void>(0)                \
        : ::troupe::detail::check_failed(__FILE__, __LINE__, #condition, (__VA_ARGS__)))

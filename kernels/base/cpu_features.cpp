@@ -40,8 +40,9 @@ result<isa> parse_isa(std::string_view text) {
   for (const isa set : {isa::reference, isa::avx2, isa::avx512}) {
     if (text != to_string(set)) continue;
     if (is_supported(set)) return set;
-    return error{errc::unsupported, "this machine cannot run the instruction set '" + std::string(text) +
-                                        "'; use 'auto' (here: " + std::string(to_string(best_isa())) + ")"};
+    return error{errc::unsupported,
+                 "this machine cannot run the instruction set '" + std::string(text) +
+                     "'; use 'auto' (here: " + std::string(to_string(best_isa())) + ")"};
   }
   return error{errc::invalid_argument, "unknown instruction set '" + std::string(text) +
                                            "'; known: auto, reference, avx2, avx512"};

@@ -1,4 +1,5 @@
-// A small 64-bit hash for names and salts (FNV-1a, finished with splitmix64's mixer). Not for hostile keys.
+// A small 64-bit hash for names and salts (FNV-1a, finished with splitmix64's mixer). Not for
+// hostile keys.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +7,8 @@
 
 namespace troupe {
 
-/// splitmix64's finalizer. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+/// splitmix64's finalizer. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number
+/// generators", OOPSLA 2014.
 constexpr std::uint64_t mix_bits(std::uint64_t x) noexcept {
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;

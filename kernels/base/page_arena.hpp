@@ -1,6 +1,6 @@
-// Memory for what is made once and lives as long as the program's model: large, never returned in parts, and on
-// 2 MiB pages where the system grants them. Walking 66 MB of weights on 4 KiB pages costs 16,000 address
-// translations a step, which under virtualization is a sixth of a decode step.
+// Memory for what is made once and lives as long as the program's model: large, never returned in
+// parts, and on 2 MiB pages where the system grants them. Walking 66 MB of weights on 4 KiB pages
+// costs 16,000 address translations a step, which under virtualization is a sixth of a decode step.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,8 @@ class page_arena {
   page_arena(const page_arena&) = delete;
   page_arena& operator=(const page_arena&) = delete;
 
-  /// Zero-filled bytes on a 64-byte boundary, valid until the arena ends. Ends the process when the system refuses.
+  /// Zero-filled bytes on a 64-byte boundary, valid until the arena ends. Ends the process when the
+  /// system refuses.
   std::uint8_t* allocate(std::size_t bytes);
 
  private:

@@ -12,13 +12,15 @@ namespace troupe {
 
 namespace {
 
-/// One system call's worth, a large page: about 0.2 ms, which is how long a stop or a fault may wait for it.
+/// One system call's worth, a large page: about 0.2 ms, which is how long a stop or a fault may
+/// wait for it.
 constexpr std::size_t piece_bytes = std::size_t{2} << 20;
 
 }  // namespace
 
 page_populator::page_populator(std::vector<range> ranges)
-    : thread_([ranges = std::move(ranges)](const std::stop_token& stop) { populate(stop, ranges); }) {}
+    : thread_(
+          [ranges = std::move(ranges)](const std::stop_token& stop) { populate(stop, ranges); }) {}
 
 void page_populator::populate(const std::stop_token& stop, const std::vector<range>& ranges) {
   const sched_param none{};

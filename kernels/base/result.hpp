@@ -66,7 +66,8 @@ struct error {
 template <class T = void>
 class [[nodiscard]] result {
  public:
-  result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose
+  result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose
   result(error failure) : state_(std::in_place_index<1>, std::move(failure)) {}  // NOLINT
 
   [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
@@ -133,16 +134,17 @@ class [[nodiscard]] result<void> {
 #define TROUPE_CONCAT_INNER(a, b) a##b
 #define TROUPE_CONCAT(a, b) TROUPE_CONCAT_INNER(a, b)
 
-/// TROUPE_TRY(auto file, gguf_file::open(path)); declares `file` or returns the error to the caller.
-#define TROUPE_TRY(declaration, ...)                                              \
-  auto TROUPE_CONCAT(troupe_result_, __LINE__) = (__VA_ARGS__);                   \
-  if (!TROUPE_CONCAT(troupe_result_, __LINE__).has_value())                       \
-    return std::move(TROUPE_CONCAT(troupe_result_, __LINE__)).failure();          \
+/// TROUPE_TRY(auto file, gguf_file::open(path)); declares `file` or returns the error to the
+/// caller.
+#define TROUPE_TRY(declaration, ...)                                     \
+  auto TROUPE_CONCAT(troupe_result_, __LINE__) = (__VA_ARGS__);          \
+  if (!TROUPE_CONCAT(troupe_result_, __LINE__).has_value())              \
+    return std::move(TROUPE_CONCAT(troupe_result_, __LINE__)).failure(); \
   declaration = std::move(TROUPE_CONCAT(troupe_result_, __LINE__)).value()
 
 /// TROUPE_TRY_VOID(check_shape(tensor)); returns the error to the caller, if there is one.
-#define TROUPE_TRY_VOID(...)                                                      \
-  do {                                                                            \
-    if (auto troupe_result_ = (__VA_ARGS__); !troupe_result_.has_value())         \
-      return std::move(troupe_result_).failure();                                 \
+#define TROUPE_TRY_VOID(...)                                              \
+  do {                                                                    \
+    if (auto troupe_result_ = (__VA_ARGS__); !troupe_result_.has_value()) \
+      return std::move(troupe_result_).failure();                         \
   } while (false)

@@ -94,9 +94,9 @@ struct simd_avx2 {
   /// Rounds to nearest even integers, which fit 16 bits.
   void store_words(std::uint16_t* to) const {
     const __m256i rounded = _mm256_cvtps_epi32(value);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                     _mm_packs_epi32(_mm256_castsi256_si128(rounded),
-                                     _mm256_extracti128_si256(rounded, 1)));
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(to),
+        _mm_packs_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1)));
   }
 
   /// Lanes folded by halves: (0 + 4, 1 + 5, ...), then by twos and ones.
@@ -141,8 +141,8 @@ struct simd_avx2 {
   static pairs first_of_pairs(pairs x) {
     return {_mm256_and_si256(x.bits, _mm256_set1_epi32(0xFFFF))};
   }
-  /// fma(first of a, first of b, fma(second of a, second of b, sum)). The caller sees to it that denormals are taken
-  /// as zero (MXCSR).
+  /// fma(first of a, first of b, fma(second of a, second of b, sum)). The caller sees to it that
+  /// denormals are taken as zero (MXCSR).
   static constexpr bool has_pair_dot = false;
   static simd_avx2 add_dot(simd_avx2 sum, pairs a, pairs b) {
     return fma(first_floats(a), first_floats(b), fma(second_floats(a), second_floats(b), sum));
@@ -151,7 +151,8 @@ struct simd_avx2 {
   /// The low (high) bytes of the 16-bit halves, with their signs.
   static pairs low_bytes(pairs x) { return high_bytes({_mm256_slli_epi16(x.bits, 8)}); }
   static pairs high_bytes(pairs x) { return {_mm256_srai_epi16(x.bits, 8)}; }
-  /// Lanes of 32 bits. As __m256i, the type of all integer vectors, GCC 12 would keep two copies of a sum in a loop.
+  /// Lanes of 32 bits. As __m256i, the type of all integer vectors, GCC 12 would keep two copies of
+  /// a sum in a loop.
   struct integers {
     std::int32_t value __attribute__((vector_size(32)));
   };

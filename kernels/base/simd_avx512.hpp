@@ -144,8 +144,8 @@ struct simd_avx512 {
   static pairs first_of_pairs(pairs x) {
     return {_mm512_and_si512(x.bits, _mm512_set1_epi32(0xFFFF))};
   }
-  /// fma(first of a, first of b, fma(second of a, second of b, sum)), with denormals taken as zero. Without the
-  /// instruction the caller sees to the latter (MXCSR).
+  /// fma(first of a, first of b, fma(second of a, second of b, sum)), with denormals taken as zero.
+  /// Without the instruction the caller sees to the latter (MXCSR).
 #ifdef __AVX512BF16__
   static constexpr bool has_pair_dot = true;
   static simd_avx512 add_dot(simd_avx512 sum, pairs a, pairs b) {
@@ -160,21 +160,32 @@ struct simd_avx512 {
 #endif
 
   /// The low (high) bytes of the 16-bit halves, with their signs.
-  static pairs low_bytes(pairs x) { return high_bytes({_mm512_slli_epi16(x.bits, 8)}); }
-  static pairs high_bytes(pairs x) { return {_mm512_srai_epi16(x.bits, 8)}; }
-  /// Lanes of 32 bits. As __m512i, the type of all integer vectors, GCC 12 would keep two copies of a sum in a loop.
+  static pairs low_bytes(pairs x) {
+    return high_bytes({_mm512_slli_epi16(x.bits, 8)});
+  }
+  static pairs high_bytes(pairs x) {
+    return {_mm512_srai_epi16(x.bits, 8)};
+  }
+  /// Lanes of 32 bits. As __m512i, the type of all integer vectors, GCC 12 would keep two copies of
+  /// a sum in a loop.
   struct integers {
     std::int32_t value __attribute__((vector_size(64)));
   };
-  static integers zero_integers() { return with_bits(_mm512_setzero_si512()); }
+  static integers zero_integers() {
+    return with_bits(_mm512_setzero_si512());
+  }
   /// sum + first of a * first of b + second of a * second of b: exact where it fits 32 bits.
   static integers add_dot(integers sum, pairs a, pairs b) {
     return with_bits(_mm512_dpwssd_epi32(bits_of(sum), a.bits, b.bits));
   }
-  static simd_avx512 to_floats(integers x) { return {_mm512_cvtepi32_ps(bits_of(x))}; }
+  static simd_avx512 to_floats(integers x) {
+    return {_mm512_cvtepi32_ps(bits_of(x))};
+  }
 
  private:
-  static __m512i bits_of(integers x) { return reinterpret_cast<__m512i>(x.value); }
+  static __m512i bits_of(integers x) {
+    return reinterpret_cast<__m512i>(x.value);
+  }
   static integers with_bits(__m512i bits) {
     return {reinterpret_cast<decltype(integers::value)>(bits)};
   }

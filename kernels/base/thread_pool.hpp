@@ -1,7 +1,7 @@
 // The compute threads. parallel_for splits a region into tasks which threads claim dynamically, so
 // that a thread that loses its core delays a region by one task at most. A waiting thread
-// spins for at most spin_us and then sleeps on a futex. Nothing here may split a sum: a task computes
-// whole outputs (batch invariance).
+// spins for at most spin_us and then sleeps on a futex. Nothing here may split a sum: a task
+// computes whole outputs (batch invariance).
 #pragma once
 
 #include <atomic>
@@ -31,7 +31,8 @@ class thread_pool {
 
   /// Calls body(task_index, thread_index) once for each task in 0 .. task_count - 1, on the pool's
   /// threads and the caller (thread_index 0), and returns when all are done. One region at a time;
-  /// regions do not nest. What the tasks wrote is visible to the caller afterwards. body must not throw.
+  /// regions do not nest. What the tasks wrote is visible to the caller afterwards. body must not
+  /// throw.
   template <class Body>
   void parallel_for(std::size_t task_count, Body&& body) {
     if (task_count == 0) return;
@@ -59,11 +60,12 @@ class thread_pool {
   template <class Predicate>
   void wait_until(std::atomic<std::uint32_t>& word, Predicate ready);
 
-  // A task is claimed by counting unclaimed_ down. A successful claim proves that a region is open and,
-  // because the region cannot close before that task is done, that job_ and task_count_ are its own: so a
-  // thread that wakes late costs nothing, it finds no task or helps with a later region.
-  alignas(64) std::atomic<std::uint32_t> region_{0};     // changes with each region; wakes the workers
-  alignas(64) std::atomic<std::uint32_t> unclaimed_{0};  // tasks that nobody has begun
+  // A task is claimed by counting unclaimed_ down. A successful claim proves that a region is open
+  // and, because the region cannot close before that task is done, that job_ and task_count_ are
+  // its own: so a thread that wakes late costs nothing, it finds no task or helps with a later
+  // region.
+  alignas(64) std::atomic<std::uint32_t> region_{0};  // changes with each region; wakes the workers
+  alignas(64) std::atomic<std::uint32_t> unclaimed_{0};   // tasks that nobody has begun
   alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // tasks that are not done
   job job_;
   std::size_t task_count_ = 0;

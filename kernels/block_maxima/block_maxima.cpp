@@ -16,7 +16,8 @@ void fill_block_maxima(isa set, std::span<const float> values, std::span<float> 
   }
   if (whole == maxima.size()) return;
   float largest = -std::numeric_limits<float>::infinity();
-  for (const float value : values.subspan(whole * maxima_block)) largest = value > largest ? value : largest;
+  for (const float value : values.subspan(whole * maxima_block))
+    largest = value > largest ? value : largest;
   maxima[whole] = largest;
 }
 

@@ -1,5 +1,5 @@
-// The largest value of each block of a row: the one pass over all logits of a vocabulary, after which selections
-// look at few blocks.
+// The largest value of each block of a row: the one pass over all logits of a vocabulary, after
+// which selections look at few blocks.
 #pragma once
 
 #include <cstddef>
@@ -9,10 +9,11 @@
 
 namespace troupe::kernels {
 
-inline constexpr std::size_t maxima_block = 64;  ///< values that share one maximum: whole cache lines
+inline constexpr std::size_t maxima_block =
+    64;  ///< values that share one maximum: whole cache lines
 
-/// maxima[b] = the largest of values[64 b] .. values[64 b + 63], the last block possibly shorter. NaN counts as
-/// -infinity. maxima has values.size() / 64 elements, rounded up.
+/// maxima[b] = the largest of values[64 b] .. values[64 b + 63], the last block possibly shorter.
+/// NaN counts as -infinity. maxima has values.size() / 64 elements, rounded up.
 void fill_block_maxima(isa set, std::span<const float> values, std::span<float> maxima);
 
 namespace detail {

@@ -15,7 +15,8 @@ void block_maxima_vector(const float* values, std::size_t block_count, float* ma
     for (std::size_t i = 0; i < maxima_block; i += 16) {
       // Of a NaN and a number, max takes its second argument.
       for (std::size_t part = 0; part < largest.part_count; ++part) {
-        largest.parts[part] = Simd::max(Simd::load(values + i + part * Simd::width), largest.parts[part]);
+        largest.parts[part] =
+            Simd::max(Simd::load(values + i + part * Simd::width), largest.parts[part]);
       }
     }
     maxima[block] = largest.largest();

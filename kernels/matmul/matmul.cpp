@@ -79,7 +79,8 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
   const std::size_t rows = std::min(row_count, plan.row_tiles_per_task * tile_rows);
   std::size_t panels = std::max<std::size_t>(1, task_cycles / set_panel_cycles(set, rows));
   if (plan.row_tiles_per_task > 1) {
-    panels = std::min(panels, std::max<std::size_t>(1, task_weight_bytes_max / set_panel_bytes(set)));
+    panels =
+        std::min(panels, std::max<std::size_t>(1, task_weight_bytes_max / set_panel_bytes(set)));
   }
   panels = std::min(panels, panel_count);
   plan.panel_tasks = divide_up(panel_count, panels);
@@ -94,10 +95,9 @@ void run_tile(const matmul_job& job, const output_range& range, std::size_t firs
   const packed_matrix::state& weight = job.weight->packed();
   const matmul_kernels& kernels = kernels_of(weight.set);
   const std::uint8_t* panels = weight.panels + first_panel * weight.panel_bytes;
-  const output_block output{job.output + range.row_first * job.output_stride + range.output_first,
-                            job.output_stride,
-                            job.bias != nullptr ? job.bias + range.output_first : nullptr,
-                            range.output_count};
+  const output_block output{
+      job.output + range.row_first * job.output_stride + range.output_first, job.output_stride,
+      job.bias != nullptr ? job.bias + range.output_first : nullptr, range.output_count};
   if (weight.quantized) {
     kernels.quantized({weight.format, weight.wide_scales, weight.offset_shift, panels,
                        weight.panel_bytes, panel_count, next_panel, weight.group_count(),
@@ -119,8 +119,8 @@ std::size_t first_panel_of(const set_plan& plan, std::size_t task) {
 }
 
 // next_panel: what this thread will probably read afterwards.
-void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count,
-              std::size_t task, const std::uint8_t* next_panel) {
+void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count, std::size_t task,
+              const std::uint8_t* next_panel) {
   const packed_matrix::state& weight = first_weight(set);
   const std::size_t first_panel = first_panel_of(plan, task);
   const std::size_t panel_count =
@@ -129,8 +129,7 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
   const std::size_t end_row = std::min(row_count, first_row + plan.row_tiles_per_task * tile_rows);
   output_range range;
   range.output_first = first_panel * panel_outputs;
-  range.output_count =
-      std::min(weight.row_count - range.output_first, panel_count * panel_outputs);
+  range.output_count = std::min(weight.row_count - range.output_first, panel_count * panel_outputs);
   for (range.row_first = first_row; range.row_first < end_row; range.row_first += tile_rows) {
     range.row_count = std::min(tile_rows, end_row - range.row_first);
     const bool is_last_tile = range.row_first + tile_rows >= end_row;

@@ -333,10 +333,14 @@ TROUPE_INLINE __m512i magnitudes(const group_values& x) {
 
 // Lane i of the result is the largest of m[i].
 TROUPE_INLINE __m128i largest_of_each(const __m512i (&m)[quantized_together]) {
-  const __m512i ab = _mm512_max_epi32(_mm512_unpacklo_epi32(m[0], m[1]), _mm512_unpackhi_epi32(m[0], m[1]));
-  const __m512i cd = _mm512_max_epi32(_mm512_unpacklo_epi32(m[2], m[3]), _mm512_unpackhi_epi32(m[2], m[3]));
-  const __m512i all = _mm512_max_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-  const __m256i half = _mm256_max_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+  const __m512i ab =
+      _mm512_max_epi32(_mm512_unpacklo_epi32(m[0], m[1]), _mm512_unpackhi_epi32(m[0], m[1]));
+  const __m512i cd =
+      _mm512_max_epi32(_mm512_unpacklo_epi32(m[2], m[3]), _mm512_unpackhi_epi32(m[2], m[3]));
+  const __m512i all =
+      _mm512_max_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  const __m256i half =
+      _mm256_max_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
   return _mm_max_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
@@ -390,7 +394,8 @@ void quantize(const float* x, std::size_t column_count, const row_target& target
     const __mmask8 usable = _mm_cmp_ps_mask(inverse, _mm_setzero_ps(), _CMP_GT_OQ) &
                             _mm_cmp_ps_mask(inverse, _mm_set1_ps(FLT_MAX), _CMP_LE_OQ);
     const __m128 scale = _mm_div_ps(max, limit);
-    alignas(16) float factors[quantized_together], scales[quantized_together], scaled_sums[quantized_together];
+    alignas(16) float factors[quantized_together], scales[quantized_together],
+        scaled_sums[quantized_together];
     alignas(16) std::int32_t firsts[quantized_together], totals[quantized_together];
     _mm_store_ps(factors, _mm_maskz_mov_ps(usable, inverse));
     __m256i q[quantized_together];

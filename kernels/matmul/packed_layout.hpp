@@ -76,7 +76,8 @@ struct quantized_tile {
   const std::uint8_t* panels;
   std::size_t panel_bytes;  // between panels; a multiple of 64
   std::size_t panel_count;
-  const std::uint8_t* next_panel;  // what this thread will probably read after these; only prefetched
+  const std::uint8_t*
+      next_panel;  // what this thread will probably read after these; only prefetched
   std::size_t group_count;
   const activation_group* activations;
   std::size_t row_count;  // 1 .. tile_rows

@@ -1,5 +1,6 @@
-// Random words as a pure function of a key and a counter: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random
-// numbers: as easy as 1, 2, 3", SC 2011, section 4.3); and sixteen counters at a time on vectors, the same words.
+// Random words as a pure function of a key and a counter: Philox4x32-10 (Salmon, Moraes, Dror,
+// Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 4.3); and sixteen counters
+// at a time on vectors, the same words.
 #pragma once
 
 #include <array>

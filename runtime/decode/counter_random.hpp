@@ -1,5 +1,5 @@
-// A token's noise: random words that depend only on (seed, sequence, position, vocabulary index), never on what was
-// drawn before.
+// A token's noise: random words that depend only on (seed, sequence, position, vocabulary index),
+// never on what was drawn before.
 #pragma once
 
 #include <cstdint>

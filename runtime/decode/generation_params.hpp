@@ -1,5 +1,6 @@
-// What a request asks of decoding: how tokens are drawn and when a sequence ends. Names and meanings
-// follow vLLM's SamplingParams. Validated once (runtime/messages/validate.hpp), then immutable and shared.
+// What a request asks of decoding: how tokens are drawn and when a sequence ends. Names and
+// meanings follow vLLM's SamplingParams. Validated once (runtime/messages/validate.hpp), then
+// immutable and shared.
 #pragma once
 
 #include <cstddef>
@@ -21,9 +22,11 @@ struct sampling_params {
   float repetition_penalty = 1.0f;  ///< > 0; over prompt and output
   float presence_penalty = 0.0f;    ///< [-2, 2]; over output
   float frequency_penalty = 0.0f;   ///< [-2, 2]; over output
-  std::uint64_t seed = 0;           ///< always set: the gateway draws one where the client gave none
-  std::vector<std::pair<token_id, float>> logit_bias;  ///< each id at most once, bias in [-100, 100]
-  std::optional<std::uint32_t> logprobs;         ///< top tokens to report for each output token; 0: only the drawn one
+  std::uint64_t seed = 0;  ///< always set: the gateway draws one where the client gave none
+  std::vector<std::pair<token_id, float>>
+      logit_bias;  ///< each id at most once, bias in [-100, 100]
+  std::optional<std::uint32_t>
+      logprobs;  ///< top tokens to report for each output token; 0: only the drawn one
   std::optional<std::uint32_t> prompt_logprobs;  ///< the same for each prompt token but the first
 
   [[nodiscard]] bool needs_history() const {
@@ -56,8 +59,10 @@ struct token_logprob {
 /// One drawn token and, where asked for, the logprobs of its position.
 struct sampled_token {
   token_id token{};
-  float logprob = 0.0f;            ///< of `token`, under the raw logits; meaningful when logprobs were asked for
-  std::uint32_t rank = 0;          ///< 1 = the most probable under the raw logits; 0: logprobs not asked for
+  float logprob =
+      0.0f;  ///< of `token`, under the raw logits; meaningful when logprobs were asked for
+  std::uint32_t rank =
+      0;  ///< 1 = the most probable under the raw logits; 0: logprobs not asked for
   std::vector<token_logprob> top;  ///< descending by logprob, ties by ascending id
 };
 

@@ -43,8 +43,8 @@ class race {
 
   [[nodiscard]] std::uint32_t winner() const { return best_id_; }
 
-  /// A block of the vocabulary scan, whose largest logit is `highest`. The noise of all its tokens is made at once;
-  /// mostly its largest word shows that none of them can win.
+  /// A block of the vocabulary scan, whose largest logit is `highest`. The noise of all its tokens
+  /// is made at once; mostly its largest word shows that none of them can win.
   void run_block(std::size_t first, float highest) {
     if (!(highest >= floor_) || highest == no_logit) return;
     noise_.sixteen_blocks(set_, static_cast<std::uint32_t>(first / 4), words_);

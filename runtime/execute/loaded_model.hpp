@@ -1,5 +1,6 @@
-// Everything that is read from a model file once and shared by every replica, gateway and API: weights,
-// tokenizer, chat template, description. Outlives workers, so that a restart costs no reload.
+// Everything that is read from a model file once and shared by every replica, gateway and API:
+// weights, tokenizer, chat template, description. Outlives workers, so that a restart costs no
+// reload.
 #pragma once
 
 #include <filesystem>
@@ -24,12 +25,12 @@ struct loaded_model {
   model_weights weights;
   std::shared_ptr<const tokenizer> tokens;
   std::shared_ptr<const chat_template> chat;  ///< null where the file has none
-  std::uint64_t fingerprint = 0;              ///< over the file, the instruction set and the KV dtype
+  std::uint64_t fingerprint = 0;  ///< over the file, the instruction set and the KV dtype
 
   /// progress is called with 0..1 from the loading thread.
-  static result<std::shared_ptr<const loaded_model>> load(const std::filesystem::path& path, isa set,
-                                                          thread_pool& pool,
-                                                          const std::function<void(float)>& progress);
+  static result<std::shared_ptr<const loaded_model>> load(
+      const std::filesystem::path& path, isa set, thread_pool& pool,
+      const std::function<void(float)>& progress);
 };
 
 }  // namespace troupe

@@ -19,20 +19,22 @@ std::size_t logits_row_count(const step_slice& slice) {
 
 }  // namespace
 
-result<std::unique_ptr<step_executor>> model_executor::create(std::shared_ptr<const loaded_model> model,
-                                                               const executor_options& options) {
-  TROUPE_TRY(auto cache, kv_cache::create(options.layout, model->description.layer_count, options.block_count));
-  return std::unique_ptr<step_executor>(new model_executor(std::move(model), options, std::move(cache)));
+result<std::unique_ptr<step_executor>> model_executor::create(
+    std::shared_ptr<const loaded_model> model, const executor_options& options) {
+  TROUPE_TRY(auto cache,
+             kv_cache::create(options.layout, model->description.layer_count, options.block_count));
+  return std::unique_ptr<step_executor>(
+      new model_executor(std::move(model), options, std::move(cache)));
 }
 
-model_executor::model_executor(std::shared_ptr<const loaded_model> model, const executor_options& options,
-                               kv_cache cache)
+model_executor::model_executor(std::shared_ptr<const loaded_model> model,
+                               const executor_options& options, kv_cache cache)
     : model_(std::move(model)),
       vocab_size_(model_->description.vocab_size),
       pool_(options.threads),
       cache_(std::move(cache)),
-      forward_(model_->description, model_->weights, cache_, pool_, model_->weights.instruction_set(),
-               options.max_tokens_per_step) {
+      forward_(model_->description, model_->weights, cache_, pool_,
+               model_->weights.instruction_set(), options.max_tokens_per_step) {
   for (std::size_t i = 0; i < pool_.thread_count(); ++i) samplers_.emplace_back(vocab_size_);
   cache_.populate_in_background();
 }
@@ -61,10 +63,12 @@ step_result model_executor::execute(const step_plan& plan) {
   result.slices.resize(plan.slices.size());
   pool_.parallel_for(plan.slices.size(), [&](std::size_t i, std::size_t thread) {
     const step_slice& slice = plan.slices[i];
-    const auto rows = logits.subspan(row_first[i] * vocab_size_, logits_row_count(slice) * vocab_size_);
+    const auto rows =
+        logits.subspan(row_first[i] * vocab_size_, logits_row_count(slice) * vocab_size_);
     result.slices[i] = finish_slice(slice, rows, samplers_[thread]);
   });
-  result.compute_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
+  result.compute_ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
   return result;
 }
 
@@ -98,7 +102,8 @@ slice_result model_executor::finish_slice(const step_slice& slice, std::span<con
   std::vector<token_id> forbidden;
   if (order.forbid_stop_ids) {
     forbidden = order.params->stopping.stop_token_ids;
-    // With ignore_eos an EOS does not stop, but before min_tokens it is still not drawn (as in vLLM).
+    // With ignore_eos an EOS does not stop, but before min_tokens it is still not drawn (as in
+    // vLLM).
     const auto& ends = model_->tokens->end_of_generation();
     forbidden.insert(forbidden.end(), ends.begin(), ends.end());
   }

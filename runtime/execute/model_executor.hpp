@@ -33,10 +33,12 @@ class model_executor final : public step_executor {
   step_result execute(const step_plan& plan) override;
 
  private:
-  model_executor(std::shared_ptr<const loaded_model> model, const executor_options& options, kv_cache cache);
+  model_executor(std::shared_ptr<const loaded_model> model, const executor_options& options,
+                 kv_cache cache);
   /// Reads the blocks that the plan offloads, then writes those that it uploads.
   std::vector<stored_block> move_blocks(const step_plan& plan);
-  slice_result finish_slice(const step_slice& slice, std::span<const float> rows, sampler& drawer) const;
+  slice_result finish_slice(const step_slice& slice, std::span<const float> rows,
+                            sampler& drawer) const;
 
   std::shared_ptr<const loaded_model> model_;
   std::size_t vocab_size_;

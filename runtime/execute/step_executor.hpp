@@ -8,8 +8,9 @@ namespace troupe {
 class step_executor {
  public:
   virtual ~step_executor() = default;
-  /// Executes the plan and returns one slice_result for each slice, in order. May throw: then the worker
-  /// dies, the supervisor makes a new executor, and every request is recomputed from its tokens.
+  /// Executes the plan and returns one slice_result for each slice, in order. May throw: then the
+  /// worker dies, the supervisor makes a new executor, and every request is recomputed from its
+  /// tokens.
   virtual step_result execute(const step_plan& plan) = 0;
 };
 

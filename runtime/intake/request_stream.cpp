@@ -8,10 +8,12 @@ request_stream::request_stream(std::shared_ptr<const tokenizer> tokens,
                                std::shared_ptr<const generation_params> params,
                                std::shared_ptr<const std::vector<token_id>> prompt)
     : tokens_(std::move(tokens)), params_(std::move(params)), prompt_(std::move(prompt)) {
-  const detokenizer_options text{.skip_special = params_->skip_special_tokens, .continues_prompt = true};
+  const detokenizer_options text{.skip_special = params_->skip_special_tokens,
+                                 .continues_prompt = true};
   for (std::uint32_t i = 0; i < params_->n; ++i) {
     // Stop strings were validated at intake, so that this cannot fail.
-    auto stops = stop_strings::create(params_->stopping.stop, params_->stopping.include_stop_str_in_output);
+    auto stops =
+        stop_strings::create(params_->stopping.stop, params_->stopping.include_stop_str_in_output);
     sequences_.push_back({{}, detokenizer(tokens_, text), std::move(stops).value(), {}, {}});
   }
 }
@@ -20,7 +22,8 @@ request_stream::taken request_stream::take(const sequence_update& update) {
   sequence_state& sequence = sequences_.at(update.sequence.index);
   // Rows that come after the first token are a recompute's: they went out already.
   if (prompt_logprobs_.size() + 1 < prompt_->size() && sequence.output.empty()) {
-    for (const sampled_token& scored : update.prompt_logprobs) prompt_logprobs_.push_back(describe(scored));
+    for (const sampled_token& scored : update.prompt_logprobs)
+      prompt_logprobs_.push_back(describe(scored));
   }
   if (sequence.ended) return {};
   if (!update.token && !update.finished) return {};
@@ -55,7 +58,8 @@ void request_stream::add_token(sequence_state& sequence, const sequence_update& 
   part.token_ids.push_back(static_cast<std::int64_t>(id));
   if (params_->sampling.logprobs) part.logprobs.push_back(describe(*update.token));
   // The id that ended the sequence is reported, but is no part of the text (as in vLLM).
-  const bool silent = update.stop_token.has_value() && !params_->stopping.include_stop_str_in_output;
+  const bool silent =
+      update.stop_token.has_value() && !params_->stopping.include_stop_str_in_output;
   if (silent) return;
   const auto stepped = look_for_stop(sequence, sequence.text.push(id));
   part.text += stepped.text;
@@ -65,8 +69,10 @@ void request_stream::add_token(sequence_state& sequence, const sequence_update& 
 }
 
 /// As in vLLM: a stop string counts when it ends in the text of a token after the first min_tokens.
-stop_strings::step request_stream::look_for_stop(sequence_state& sequence, std::string_view text) const {
-  if (sequence.output.size() <= params_->stopping.min_tokens) return {sequence.stops.pass(text), std::nullopt};
+stop_strings::step request_stream::look_for_stop(sequence_state& sequence,
+                                                 std::string_view text) const {
+  if (sequence.output.size() <= params_->stopping.min_tokens)
+    return {sequence.stops.pass(text), std::nullopt};
   return sequence.stops.push(text);
 }
 

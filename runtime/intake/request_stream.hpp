@@ -1,5 +1,6 @@
-// From drawn tokens to what a client reads: detokenizing, stop strings, logprobs as text, offsets, and the one
-// terminal reply. The state machine of a running request, without actors or time of its own.
+// From drawn tokens to what a client reads: detokenizing, stop strings, logprobs as text, offsets,
+// and the one terminal reply. The state machine of a running request, without actors or time of its
+// own.
 //
 //   running --every sequence ended--> finished
 //      \-----abort------------------> aborted
@@ -28,17 +29,19 @@ struct positioned_delta {
 
 class request_stream {
  public:
-  request_stream(std::shared_ptr<const tokenizer> tokens, std::shared_ptr<const generation_params> params,
+  request_stream(std::shared_ptr<const tokenizer> tokens,
+                 std::shared_ptr<const generation_params> params,
                  std::shared_ptr<const std::vector<token_id>> prompt);
 
   struct taken {
     std::optional<positioned_delta> out;  ///< absent when the update carries nothing for a client
-    bool stop_sequence = false;           ///< a stop string was met: the scheduler must stop the sequence
+    bool stop_sequence = false;  ///< a stop string was met: the scheduler must stop the sequence
   };
   /// Takes one update. Updates of a sequence that has already ended are dropped.
   taken take(const sequence_update& update);
 
-  /// A new scheduler scores a prompt that brought no token yet from its first row again: forgets those rows.
+  /// A new scheduler scores a prompt that brought no token yet from its first row again: forgets
+  /// those rows.
   void restart_prompt();
 
   [[nodiscard]] bool is_complete() const;  ///< every sequence ended
@@ -57,8 +60,10 @@ class request_stream {
     std::optional<std::string> stop_reason;
   };
 
-  void add_token(sequence_state& sequence, const sequence_update& update, delta& part, bool& reached_stop);
-  [[nodiscard]] stop_strings::step look_for_stop(sequence_state& sequence, std::string_view text) const;
+  void add_token(sequence_state& sequence, const sequence_update& update, delta& part,
+                 bool& reached_stop);
+  [[nodiscard]] stop_strings::step look_for_stop(sequence_state& sequence,
+                                                 std::string_view text) const;
   void add_prompt(delta& part) const;
   [[nodiscard]] position_logprobs describe(const sampled_token& token) const;
   [[nodiscard]] logprob_entry describe(token_id id, float logprob, std::uint64_t rank) const;
@@ -67,7 +72,8 @@ class request_stream {
   std::shared_ptr<const generation_params> params_;
   std::shared_ptr<const std::vector<token_id>> prompt_;
   std::vector<sequence_state> sequences_;
-  std::vector<position_logprobs> prompt_logprobs_;  ///< until they go out with each sequence's first delta
+  std::vector<position_logprobs>
+      prompt_logprobs_;  ///< until they go out with each sequence's first delta
 };
 
 }  // namespace troupe

@@ -34,20 +34,23 @@ enum class message_kind : std::uint8_t {
 struct envelope_header {
   std::uint32_t version = protocol_version;
   message_kind kind = message_kind::ping;
-  std::string request_id;           ///< chosen by the client, 1 to 128 bytes of printable ASCII; empty for ping, pong, stats
+  std::string request_id;  ///< chosen by the client, 1 to 128 bytes of printable ASCII; empty for
+                           ///< ping, pong, stats
   std::uint32_t sequence = 0;
-  std::uint64_t offset = 0;         ///< in tokens
-  lane service = lane::realtime;    ///< on the wire: "vip", "realtime", "async"
-  std::uint64_t deadline_ms = 0;    ///< from arrival; 0: none
+  std::uint64_t offset = 0;       ///< in tokens
+  lane service = lane::realtime;  ///< on the wire: "vip", "realtime", "async"
+  std::uint64_t deadline_ms = 0;  ///< from arrival; 0: none
 };
 
-using message_body = std::variant<submit, accepted, delta, finished, error_reply, cancel, resume, ping, pong, stats>;
+using message_body =
+    std::variant<submit, accepted, delta, finished, error_reply, cancel, resume, ping, pong, stats>;
 
 /// The kind that belongs to a body.
 message_kind kind_of(const message_body& body);
 
 std::string encode_header(const envelope_header& header);
-/// Errors: corrupt (not msgpack, wrong shape, wrong types), unsupported (another version; unknown kind or lane).
+/// Errors: corrupt (not msgpack, wrong shape, wrong types), unsupported (another version; unknown
+/// kind or lane).
 result<envelope_header> decode_header(std::string_view bytes);
 
 std::string encode_body(const message_body& body);

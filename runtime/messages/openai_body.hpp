@@ -62,8 +62,8 @@ result<nlohmann::ordered_json> parse_openai_object(std::string_view body);
 /// False for a number that no 64-bit integer with a sign comes near.
 bool fits_int64(const nlohmann::ordered_json& number);
 
-/// A whole number, also one written as a float. Beyond 64 bits the nearest that fits, so that whoever checks the
-/// range can say what is allowed.
+/// A whole number, also one written as a float. Beyond 64 bits the nearest that fits, so that
+/// whoever checks the range can say what is allowed.
 std::optional<std::int64_t> json_integer(const nlohmann::ordered_json& value);
 
 }  // namespace troupe

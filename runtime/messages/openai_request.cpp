@@ -26,7 +26,8 @@ void read_sampling(openai_body& body, submit& out) {
   body.read("frequency_penalty", out.frequency_penalty);
   body.read("seed", out.seed);
   if (const json* seed = body.find("seed"); out.seed && !fits_int64(*seed)) {
-    body.fail(fmt::format("`seed` must be in [{}, {}], got {}", INT64_MIN, INT64_MAX, seed->dump()));
+    body.fail(
+        fmt::format("`seed` must be in [{}, {}], got {}", INT64_MIN, INT64_MAX, seed->dump()));
   }
   body.read_strings("stop", out.stop);
   body.read("stop_token_ids", out.stop_token_ids);
@@ -196,7 +197,8 @@ result<void> read_completion(openai_body& body, submit& shared, openai_request& 
   const json* prompt = body.find("prompt");
   if (prompt == nullptr) return error{errc::invalid_argument, "`prompt` is required"};
   TROUPE_TRY(out.prompts, read_prompts(*prompt, shared));
-  for (submit& each : out.prompts) each.sibling_count = static_cast<std::uint32_t>(out.prompts.size());
+  for (submit& each : out.prompts)
+    each.sibling_count = static_cast<std::uint32_t>(out.prompts.size());
   const auto n = static_cast<std::size_t>(std::max<std::int64_t>(shared.n, 1));
   if (n <= static_cast<std::size_t>(limits::n_max) &&
       n * out.prompts.size() > limits::choices_per_request_max) {

@@ -284,16 +284,20 @@ result<void> fit_to_context(generation_params& params, bool max_tokens_given,
 
 result<void> check_logprob_entries(const generation_params& params, std::size_t prompt_tokens,
                                    std::uint32_t sibling_count) {
-  const auto entries = [](const std::optional<std::uint32_t>& alternatives, std::uint64_t positions) {
+  const auto entries = [](const std::optional<std::uint32_t>& alternatives,
+                          std::uint64_t positions) {
     return alternatives ? (std::uint64_t{*alternatives} + 1) * positions : 0;
   };
-  const std::uint64_t asked = params.n * (entries(params.sampling.prompt_logprobs, prompt_tokens) +
-                                          entries(params.sampling.logprobs, params.stopping.max_tokens));
+  const std::uint64_t asked =
+      params.n * (entries(params.sampling.prompt_logprobs, prompt_tokens) +
+                  entries(params.sampling.logprobs, params.stopping.max_tokens));
   const std::uint64_t share = limits::logprob_entries_max / sibling_count;
   if (asked <= share) return {};
   return invalid(
-      "The request asks for up to {} entries of logprobs ({} prompt tokens, max_tokens={}, n={}); at most {} are "
-      "accepted for each of {} prompts. Please lower logprobs, prompt_logprobs, max_tokens or n, or send fewer "
+      "The request asks for up to {} entries of logprobs ({} prompt tokens, max_tokens={}, n={}); "
+      "at most {} are "
+      "accepted for each of {} prompts. Please lower logprobs, prompt_logprobs, max_tokens or n, "
+      "or send fewer "
       "prompts at once.",
       asked, prompt_tokens, params.stopping.max_tokens, params.n, share, sibling_count);
 }

@@ -179,8 +179,8 @@ void forward_pass::state::make_room(std::size_t row_count) {
   gated.resize(row_count);
 }
 
-/// Some rows to a task: whole parts of quantized_rows, so that threads do not share cache lines, and
-/// enough of them to outweigh claiming the task (a row takes some 0.3 us).
+/// Some rows to a task: whole parts of quantized_rows, so that threads do not share cache lines,
+/// and enough of them to outweigh claiming the task (a row takes some 0.3 us).
 template <class Body>
 void forward_pass::state::for_rows(std::size_t row_count, const Body& body) {
   constexpr std::size_t part = kernels::part_rows;
@@ -388,10 +388,11 @@ result<kernels::kv_layout> kv_layout_for(const model_description& description,
                                          kernels::kv_dtype type, std::size_t block_tokens) {
   const std::size_t step = kernels::head_dim_step(type);
   if (description.head_dim % step != 0 || description.head_dim > kernels::attention_head_dim_max) {
-    return error{errc::unsupported,
-                 fmt::format("attention heads of {} elements; with a KV cache of this kv_cache_dtype "
-                             "they are multiples of {}, up to {}",
-                             description.head_dim, step, kernels::attention_head_dim_max)};
+    return error{
+        errc::unsupported,
+        fmt::format("attention heads of {} elements; with a KV cache of this kv_cache_dtype "
+                    "they are multiples of {}, up to {}",
+                    description.head_dim, step, kernels::attention_head_dim_max)};
   }
   if (block_tokens == 0 || block_tokens % kernels::kv_tile_tokens != 0 ||
       kernels::attention_segment_tokens % block_tokens != 0) {

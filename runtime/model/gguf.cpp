@@ -42,7 +42,8 @@ class file_mapping {
     return {static_cast<const std::byte*>(address_), size_};
   }
   void release_pages() const {
-    if (address_ != nullptr) ::madvise(address_, size_, MADV_DONTNEED);  // a refusal costs memory only
+    if (address_ != nullptr)
+      ::madvise(address_, size_, MADV_DONTNEED);  // a refusal costs memory only
   }
 
  private:

@@ -69,7 +69,8 @@ kernels::kv_layer kv_cache::layer(std::size_t index) const noexcept {
 
 void kv_cache::populate_in_background() {
   constexpr std::size_t large_page_bytes = std::size_t{2} << 20;
-  const std::size_t stride = std::max<std::size_t>(large_page_bytes / layout_.block_bytes(), 1);  // blocks
+  const std::size_t stride =
+      std::max<std::size_t>(large_page_bytes / layout_.block_bytes(), 1);  // blocks
   std::vector<page_populator::range> ranges;
   for (std::size_t block = 0; block < block_count_; block += stride) {
     const std::size_t bytes = std::min(stride, block_count_ - block) * layout_.block_bytes();

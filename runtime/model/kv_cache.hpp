@@ -31,8 +31,8 @@ class kv_cache {
   [[nodiscard]] std::size_t size_bytes() const noexcept { return layer_bytes() * layer_count_; }
   [[nodiscard]] kernels::kv_layer layer(std::size_t index) const noexcept;
 
-  /// From now on the system hands out the pages in the background, those of low blocks first, instead of at their
-  /// first use. The pool gives out low blocks first, too.
+  /// From now on the system hands out the pages in the background, those of low blocks first,
+  /// instead of at their first use. The pool gives out low blocks first, too.
   void populate_in_background();
 
   /// Copies a block's contents in every layer, for copy on write.

@@ -1,5 +1,5 @@
-// The deadlines of unfinished requests, soonest first. A request that ends leaves at once, so that there are never
-// more entries than requests. A plain object; time is handed in.
+// The deadlines of unfinished requests, soonest first. A request that ends leaves at once, so that
+// there are never more entries than requests. A plain object; time is handed in.
 #pragma once
 
 #include <optional>

@@ -30,6 +30,8 @@ constexpr std::optional<lane> parse_lane(std::string_view text) noexcept {
   return std::nullopt;
 }
 
-constexpr std::size_t to_index(lane value) noexcept { return static_cast<std::size_t>(value); }
+constexpr std::size_t to_index(lane value) noexcept {
+  return static_cast<std::size_t>(value);
+}
 
 }  // namespace troupe

@@ -28,7 +28,8 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
 }
 
 std::uint32_t scheduler_core::state::token_limit() const {
-  if (limits.step_ms_max == 0 || !limits.enable_chunked_prefill) return limits.max_num_batched_tokens;
+  if (limits.step_ms_max == 0 || !limits.enable_chunked_prefill)
+    return limits.max_num_batched_tokens;
   const std::uint32_t ms_max = running.requests_in(lane::vip) != 0 || queues.size(lane::vip) != 0
                                    ? limits.vip_step_ms_max
                                    : limits.step_ms_max;

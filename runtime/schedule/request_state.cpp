@@ -35,10 +35,10 @@ result<void> check_fit(const schedule_request& request, const scheduler_limits& 
   const std::uint32_t needed =
       blocks_for(static_cast<std::uint32_t>(written_max), limits.block_tokens);
   if (needed > limits.block_count) {
-    return invalid(fmt::format(
-        "a prompt of {} tokens and max_tokens of {} need {} KV blocks of {} "
-        "positions, but there are {}; shorten the prompt or lower max_tokens",
-        prompt_count, max_tokens, needed, limits.block_tokens, limits.block_count));
+    return invalid(
+        fmt::format("a prompt of {} tokens and max_tokens of {} need {} KV blocks of {} "
+                    "positions, but there are {}; shorten the prompt or lower max_tokens",
+                    prompt_count, max_tokens, needed, limits.block_tokens, limits.block_count));
   }
   return {};
 }

@@ -30,10 +30,12 @@ result<void> check_limits(const scheduler_limits& limits) {
   TROUPE_TRY_VOID(check("max_num_batched_tokens", limits.max_num_batched_tokens,
                         limits.max_num_seqs, no_bound));
   if (!limits.enable_chunked_prefill && limits.max_num_batched_tokens < limits.max_model_len)
-    return error{errc::invalid_argument,
-                 fmt::format("max_num_batched_tokens is {}, but without enable_chunked_prefill a step must hold a "
-                             "prompt of max_model_len ({}) tokens: raise it to that, or lower max_model_len",
-                             limits.max_num_batched_tokens, limits.max_model_len)};
+    return error{
+        errc::invalid_argument,
+        fmt::format(
+            "max_num_batched_tokens is {}, but without enable_chunked_prefill a step must hold a "
+            "prompt of max_model_len ({}) tokens: raise it to that, or lower max_model_len",
+            limits.max_num_batched_tokens, limits.max_model_len)};
   return {};
 }
 
@@ -100,7 +102,9 @@ std::uint32_t scheduler_core::cached_prefix_blocks(std::uint64_t tenant_salt,
       state_->prefix.lookup(tenant_salt, tokens, tokens.size()).size());
 }
 
-bool scheduler_core::has(request_id id) const { return state_->requests.contains(id); }
+bool scheduler_core::has(request_id id) const {
+  return state_->requests.contains(id);
+}
 
 bool scheduler_core::cancel(request_id id) {
   const auto found = state_->requests.find(id);

@@ -1,13 +1,14 @@
-// The scheduler's policy and state machine: lane queues, admission, continuous batching with chunked
-// prefill, block allocation with prefix reuse, preemption by recompute. A plain object: time and memory
-// are handed in, no I/O, no threads; the scheduler actor, the simulator and the tests run the same one.
+// The scheduler's policy and state machine: lane queues, admission, continuous batching with
+// chunked prefill, block allocation with prefix reuse, preemption by recompute. A plain object:
+// time and memory are handed in, no I/O, no threads; the scheduler actor, the simulator and the
+// tests run the same one.
 //
 //   enqueue -> waiting -> running -> finished
 //                ^           |
 //                +-preempted-+         cancel and stop end a request from any state
 //
-// The engine drives it: plan() while a step runs or not (at most one step in flight), complete() with the
-// step's result, then plan() again.
+// The engine drives it: plan() while a step runs or not (at most one step in flight), complete()
+// with the step's result, then plan() again.
 #pragma once
 
 #include <array>
@@ -43,12 +44,12 @@ struct scheduler_limits {
   std::uint32_t max_model_len = 2048;
   std::uint32_t max_num_seqs = 256;
   std::uint32_t max_num_batched_tokens = 4096;
-  std::uint32_t max_batch_size = 32;           ///< requests that may start their prefill in one step
-  std::uint32_t max_num_queued_reqs = 1024;    ///< waiting requests, all lanes together
+  std::uint32_t max_batch_size = 32;         ///< requests that may start their prefill in one step
+  std::uint32_t max_num_queued_reqs = 1024;  ///< waiting requests, all lanes together
   std::uint32_t block_tokens = 16;
   std::uint32_t block_count = 0;
-  /// Predicted duration that a step is filled up to, and the same while a VIP runs; 0: no such bound. Whole prompts
-  /// (without chunked prefill) are not held to it.
+  /// Predicted duration that a step is filled up to, and the same while a VIP runs; 0: no such
+  /// bound. Whole prompts (without chunked prefill) are not held to it.
   std::uint32_t step_ms_max = 0, vip_step_ms_max = 0;
   bool enable_prefix_caching = true;
   bool enable_chunked_prefill = true;
@@ -62,7 +63,8 @@ struct scheduler_limits {
 /// scheduler_core ends the process on limits that fail this.
 result<void> check_limits(const scheduler_limits& limits);
 
-/// A request as the scheduler sees it. Resubmission after a replica's restart carries what was emitted.
+/// A request as the scheduler sees it. Resubmission after a replica's restart carries what was
+/// emitted.
 struct schedule_request {
   request_id id{};
   lane service = lane::realtime;
@@ -72,7 +74,8 @@ struct schedule_request {
   std::shared_ptr<const generation_params> params;
   monotonic_time arrival{};
   std::optional<monotonic_time> deadline;
-  /// For each sequence the tokens it already generated and whether it already ended; empty for a new request.
+  /// For each sequence the tokens it already generated and whether it already ended; empty for a
+  /// new request.
   struct progress {
     std::vector<token_id> output;
     bool finished = false;
@@ -81,20 +84,20 @@ struct schedule_request {
 };
 
 /// What happened to a sequence in a completed step, in order. None comes for what cancel() or
-/// stop_sequence() ended. Prompt rows are delivered once, in order, on sequence 0, past preemptions too; a
-/// resumed request without any output delivers them again from the first.
+/// stop_sequence() ended. Prompt rows are delivered once, in order, on sequence 0, past preemptions
+/// too; a resumed request without any output delivers them again from the first.
 struct sequence_update {
   sequence_id sequence;
   std::optional<sampled_token> token;          ///< drawn in this step
   std::vector<sampled_token> prompt_logprobs;  ///< of this step's prompt rows
   std::optional<finish_reason> finished;
-  std::optional<token_id> stop_token;          ///< the id that ended it, if an id did
+  std::optional<token_id> stop_token;  ///< the id that ended it, if an id did
 };
 
 struct request_started {
   request_id id{};
-  monotonic_time queued{};            ///< how long it waited
-  std::uint32_t cached_tokens = 0;    ///< prompt tokens found in the prefix cache or uploaded
+  monotonic_time queued{};          ///< how long it waited
+  std::uint32_t cached_tokens = 0;  ///< prompt tokens found in the prefix cache or uploaded
 };
 
 struct step_outcome {
@@ -106,7 +109,7 @@ struct scheduler_counts {
   std::array<std::uint32_t, lane_count> running{};  ///< requests
   std::uint32_t running_sequences = 0;
   std::uint32_t blocks_total = 0, blocks_free = 0, blocks_cached = 0, blocks_referenced = 0;
-  std::uint64_t preemptions = 0;                    ///< since start
+  std::uint64_t preemptions = 0;  ///< since start
   std::uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0;
   std::uint64_t offloaded_blocks = 0, uploaded_blocks = 0;  ///< in sealed plans, since start
   std::uint32_t offered_blocks = 0;                         ///< held for requests
@@ -118,7 +121,8 @@ class scheduler_core {
   ~scheduler_core();
   scheduler_core(scheduler_core&&) noexcept;
 
-  /// Errors: overloaded (queue full), invalid_argument (can never fit: says the numbers), already_exists.
+  /// Errors: overloaded (queue full), invalid_argument (can never fit: says the numbers),
+  /// already_exists.
   result<void> enqueue(schedule_request request);
 
   /// Blocks of the request's prompt that the lower tier has, by ascending place, verified by their
@@ -133,14 +137,16 @@ class scheduler_core {
   /// Whether it waits or runs here: enqueued and not ended.
   [[nodiscard]] bool has(request_id id) const;
 
-  /// Ends a request in any state; its blocks are free after the step in flight that names them. False if unknown.
+  /// Ends a request in any state; its blocks are free after the step in flight that names them.
+  /// False if unknown.
   bool cancel(request_id id);
-  /// Ends one sequence (a stop string was seen by the request actor). False if unknown or already ended.
+  /// Ends one sequence (a stop string was seen by the request actor). False if unknown or already
+  /// ended.
   bool stop_sequence(sequence_id id);
 
   struct planned {
-    step_plan plan;                         ///< no slices: nothing to do
-    std::vector<request_started> started;   ///< requests which left the queue for the first time
+    step_plan plan;                        ///< no slices: nothing to do
+    std::vector<request_started> started;  ///< requests which left the queue for the first time
   };
   /// Seals the next step. No step may be in flight.
   planned plan(monotonic_time now);
@@ -150,7 +156,8 @@ class scheduler_core {
   [[nodiscard]] bool has_step_in_flight() const;
   [[nodiscard]] bool has_work() const;  ///< anything waiting or running
   [[nodiscard]] scheduler_counts counts() const;
-  /// Block conservation and agreement of tables, references and index; ends the process on a breach.
+  /// Block conservation and agreement of tables, references and index; ends the process on a
+  /// breach.
   void check_integrity() const;
 
  private:

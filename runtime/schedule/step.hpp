@@ -1,5 +1,6 @@
-// What a scheduler asks of a worker and what comes back: one sealed step plan, one step result. Plain
-// data; the plan carries everything the step needs, so that a worker keeps no state of any sequence.
+// What a scheduler asks of a worker and what comes back: one sealed step plan, one step result.
+// Plain data; the plan carries everything the step needs, so that a worker keeps no state of any
+// sequence.
 #pragma once
 
 #include <compare>
@@ -28,24 +29,26 @@ struct sequence_id {
 
 enum class step_id : std::uint64_t {};
 
-/// Draw the next token after the slice's last row, for one or more sequences that share it (n > 1 share
-/// their prompt and part at the first token).
+/// Draw the next token after the slice's last row, for one or more sequences that share it (n > 1
+/// share their prompt and part at the first token).
 struct sample_directive {
   std::shared_ptr<const generation_params> params;
   std::vector<std::uint32_t> sequence_indices;  ///< one token is drawn for each
   bool forbid_stop_ids = false;                 ///< fewer than min_tokens so far
   std::uint32_t prompt_count = 0;               ///< how many of history are prompt tokens
-  std::vector<token_id> history;                ///< prompt and output; filled only when params->sampling.needs_history()
+  std::vector<token_id>
+      history;  ///< prompt and output; filled only when params->sampling.needs_history()
 };
 
 struct step_slice {
   sequence_id sequence;
-  std::vector<token_id> tokens;           ///< consecutive positions; one for a decode
+  std::vector<token_id> tokens;  ///< consecutive positions; one for a decode
   std::uint32_t position_first = 0;
-  std::vector<block_index> block_table;   ///< covers position_first + tokens.size() positions
-  std::optional<sample_directive> sample;  ///< absent before the prompt's end, and where max_tokens is 0
-  /// Prompt logprobs: score token i + 1 of the prompt from row i. `next_token` is the prompt token after the
-  /// slice (absent when the slice ends the prompt). Absent when not asked for.
+  std::vector<block_index> block_table;  ///< covers position_first + tokens.size() positions
+  std::optional<sample_directive>
+      sample;  ///< absent before the prompt's end, and where max_tokens is 0
+  /// Prompt logprobs: score token i + 1 of the prompt from row i. `next_token` is the prompt token
+  /// after the slice (absent when the slice ends the prompt). Absent when not asked for.
   std::optional<std::uint32_t> prompt_logprobs;
   std::optional<token_id> next_token;
 };
@@ -76,7 +79,7 @@ struct step_plan {
 };
 
 struct slice_result {
-  std::vector<sampled_token> sampled;         ///< one for each of sample->sequence_indices
+  std::vector<sampled_token> sampled;          ///< one for each of sample->sequence_indices
   std::vector<sampled_token> prompt_logprobs;  ///< one for each row that had a next prompt token
 };
 

@@ -6,7 +6,8 @@ namespace troupe {
 
 namespace {
 
-/// Weight of the newest step: a chunk costs more the further into its prompt it lies, so old ones are forgotten soon.
+/// Weight of the newest step: a chunk costs more the further into its prompt it lies, so old ones
+/// are forgotten soon.
 constexpr double newest_weight = 0.5;
 
 }  // namespace

@@ -82,7 +82,8 @@ TEST_CASE("engine keys stand at the top or under engine, sections nest, lists ar
   CHECK_FALSE(config->enable_prefix_caching);
   CHECK(config->max_num_batched_tokens == 64);
   for (const auto no : {"false", "False", "FALSE", "no", "Off"})
-    CHECK_FALSE(parse_config("enable_prefix_caching: " + std::string(no), "")->enable_prefix_caching);
+    CHECK_FALSE(
+        parse_config("enable_prefix_caching: " + std::string(no), "")->enable_prefix_caching);
   for (const auto yes : {"true", "True", "TRUE", "YES", "on"})
     CHECK(parse_config("enable_prefix_caching: " + std::string(yes), "")->enable_prefix_caching);
   CHECK(parse_config("api_key: one\n", "")->api_key == std::vector<std::string>{"one"});

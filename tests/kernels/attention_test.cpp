@@ -73,7 +73,8 @@ struct sequence_case {
       const float nan = std::numeric_limits<float>::quiet_NaN();
       for (std::size_t i = 0; i < cache.size(); i += 4) std::memcpy(cache.data() + i, &nan, 4);
     } else {
-      std::fill(cache.begin(), cache.end(), std::byte{0xFF});  // NaN in both 16-bit formats and in scales
+      std::fill(cache.begin(), cache.end(),
+                std::byte{0xFF});  // NaN in both 16-bit formats and in scales
     }
     return cache;
   }
@@ -153,9 +154,10 @@ TEST_CASE("reference attention is within its bound of double precision", "[atten
                      rounded(type, input.v.data() + key * kv_width + kv_head * dim, dim, d);
           }
           const double query_step = largest_magnitude(query_row, dim) / 65534.0;
-          const double weight_error = type == kv_dtype::bf16   ? 0x1p-8
-                                      : type == kv_dtype::int8 ? 0x1p-8 + 2 * query_step * key_sum_max
-                                                               : 0.0;
+          const double weight_error = type == kv_dtype::bf16 ? 0x1p-8
+                                      : type == kv_dtype::int8
+                                          ? 0x1p-8 + 2 * query_step * key_sum_max
+                                          : 0.0;
           const double bound =
               ((2 * (dim + 2) * absolute_max + 300 + 4 * 3) * 0x1p-24 + weight_error) * value_max;
           CAPTURE(position, head, d);
@@ -204,24 +206,23 @@ TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[a
   for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
     if (!is_supported(set)) continue;
     for (const kv_dtype type : {kv_dtype::f16, kv_dtype::bf16, kv_dtype::int8}) {
-    const kv_layout layout{
-        .type = type, .kv_head_count = 2, .head_dim = 32, .block_tokens = 16};
-    const std::size_t tokens = set == isa::reference ? 300 : 800;
-    const sequence_case input(layout, 6, tokens, 13);
-    const std::vector<float> expected = input.run(set, {tokens}, one);
-    CAPTURE(to_string(set));
-    for (thread_pool* pool : {&one, &two, &three}) {
-      for (const std::vector<std::size_t>& chunks :
-           std::vector<std::vector<std::size_t>>{{1}, {7}, {64}, {1, 5, 129, 2}, {tokens}}) {
-        CAPTURE(pool->thread_count(), chunks);
-        const std::vector<float> actual = input.run(set, chunks, *pool);
-        REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
+      const kv_layout layout{.type = type, .kv_head_count = 2, .head_dim = 32, .block_tokens = 16};
+      const std::size_t tokens = set == isa::reference ? 300 : 800;
+      const sequence_case input(layout, 6, tokens, 13);
+      const std::vector<float> expected = input.run(set, {tokens}, one);
+      CAPTURE(to_string(set));
+      for (thread_pool* pool : {&one, &two, &three}) {
+        for (const std::vector<std::size_t>& chunks :
+             std::vector<std::vector<std::size_t>>{{1}, {7}, {64}, {1, 5, 129, 2}, {tokens}}) {
+          CAPTURE(pool->thread_count(), chunks);
+          const std::vector<float> actual = input.run(set, chunks, *pool);
+          REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
+        }
       }
-    }
-    sequence_case moved = input;
-    std::reverse(moved.table.begin(), moved.table.end());
-    const std::vector<float> actual = moved.run(set, {100}, two);
-    REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
+      sequence_case moved = input;
+      std::reverse(moved.table.begin(), moved.table.end());
+      const std::vector<float> actual = moved.run(set, {100}, two);
+      REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
     }
   }
 }
@@ -328,7 +329,8 @@ TEST_CASE("an int8 cache holds each row's bytes and its scale in every variant",
     sequence_case input(
         {.type = kv_dtype::int8, .kv_head_count = 2, .head_dim = dim, .block_tokens = 32}, 2,
         tokens, 15);
-    // Rows 1 to 5 of K and V: infinite, no number, zero, too small to be scaled, as large as they can be.
+    // Rows 1 to 5 of K and V: infinite, no number, zero, too small to be scaled, as large as they
+    // can be.
     const float special[] = {-inf, nan, 0.0f, 3e-38f, -3.4028235e38f};
     for (std::size_t row = 1; row <= std::size(special); ++row) {
       for (std::vector<float>* each : {&input.k, &input.v}) {
@@ -341,7 +343,8 @@ TEST_CASE("an int8 cache holds each row's bytes and its scale in every variant",
     const attention_slice slice{0, tokens, 0, input.table};
     write_kv(set, input.layout, {cache.data(), input.block_count}, {&slice, 1}, input.k.data(),
              input.v.data(), width, pool);
-    const auto put = [&](std::byte* tile, std::size_t token, const float* row, const auto& place_of) {
+    const auto put = [&](std::byte* tile, std::size_t token, const float* row,
+                         const auto& place_of) {
       const float largest = std::accumulate(row, row + dim, 0.0f, [](float so_far, float x) {
         return std::isnan(x) || std::isnan(so_far) ? std::numeric_limits<float>::quiet_NaN()
                                                    : std::max(so_far, std::abs(x));

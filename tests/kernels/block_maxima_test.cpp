@@ -1,4 +1,5 @@
-// Every variant finds the largest value of each block, whatever the length, the alignment and the NaNs.
+// Every variant finds the largest value of each block, whatever the length, the alignment and the
+// NaNs.
 #include "kernels/block_maxima/block_maxima.hpp"
 
 #include <algorithm>
@@ -18,7 +19,8 @@ std::vector<float> naive_maxima(std::span<const float> values) {
   std::vector<float> maxima;
   for (std::size_t first = 0; first < values.size(); first += kernels::maxima_block) {
     float largest = -infinity;
-    for (const float value : values.subspan(first, std::min(kernels::maxima_block, values.size() - first))) {
+    for (const float value :
+         values.subspan(first, std::min(kernels::maxima_block, values.size() - first))) {
       if (value > largest) largest = value;
     }
     maxima.push_back(largest);
@@ -35,8 +37,10 @@ TEST_CASE("block maxima of every variant are those of a plain loop") {
   for (std::size_t count = 0; count <= 4 * kernels::maxima_block; ++count) {
     const std::size_t offset = random() % 16;  // of the row in its buffer
     std::vector<float> buffer(offset + count);
-    for (float& value : buffer) value = random() % 8 == 0 ? odd_values[random() % 5] : normal(random);
-    if (count > 100 && count % 3 == 0) std::fill_n(buffer.begin() + static_cast<std::ptrdiff_t>(offset), 64, nan_value);
+    for (float& value : buffer)
+      value = random() % 8 == 0 ? odd_values[random() % 5] : normal(random);
+    if (count > 100 && count % 3 == 0)
+      std::fill_n(buffer.begin() + static_cast<std::ptrdiff_t>(offset), 64, nan_value);
     const std::span<const float> row = std::span(buffer).subspan(offset);
     const auto expected = naive_maxima(row);
     for (const isa set : {isa::reference, isa::avx2, isa::avx512}) {

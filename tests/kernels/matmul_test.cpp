@@ -380,7 +380,8 @@ TEST_CASE("matmul: an epilogue sees every output of a set once, whole and final"
       std::vector<std::vector<float>> outputs(2, std::vector<float>(m * n, canary));
       matmul_job jobs[2];
       for (std::size_t i = 0; i < 2; ++i) {
-        weights.push_back(pack(set, types[i], random_weights(types[i], n, k, random), n, k, single()));
+        weights.push_back(
+            pack(set, types[i], random_weights(types[i], n, k, random), n, k, single()));
       }
       for (std::size_t i = 0; i < 2; ++i) {
         jobs[i].weight = &weights[i];

@@ -1,4 +1,6 @@
 // Pages arrive without being touched, and what stood in them stays.
+#include "kernels/base/page_populator.hpp"
+
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -9,8 +11,6 @@
 
 #include <catch2/catch.hpp>
 
-#include "kernels/base/page_populator.hpp"
-
 using namespace troupe;
 
 namespace {
@@ -20,7 +20,8 @@ class fresh_pages {
  public:
   explicit fresh_pages(std::size_t size_bytes)
       : size_bytes_(size_bytes),
-        data_(::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+        data_(::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                     0)) {
     REQUIRE(data_ != MAP_FAILED);
   }
   ~fresh_pages() { ::munmap(data_, size_bytes_); }
@@ -61,7 +62,8 @@ TEST_CASE("a populator brings the pages of its ranges and changes no byte") {
   const fresh_pages pages(32 * mib);
   std::memcpy(pages.data() + 5 * mib, "kept", 4);
   CHECK_FALSE(pages.all_resident(16 * mib, 8 * mib));
-  const page_populator populator({{pages.data() + 16 * mib, 8 * mib}, {pages.data(), 7 * mib + 100}});
+  const page_populator populator(
+      {{pages.data() + 16 * mib, 8 * mib}, {pages.data(), 7 * mib + 100}});
   CHECK(pages.becomes_resident(16 * mib, 8 * mib));
   CHECK(pages.becomes_resident(0, 7 * mib));
   CHECK(std::memcmp(pages.data() + 5 * mib, "kept", 4) == 0);

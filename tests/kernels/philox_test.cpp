@@ -1,8 +1,10 @@
-// Every variant of make_philox gives philox4x32's words (whose published answers tests/runtime/decode checks).
+// Every variant of make_philox gives philox4x32's words (whose published answers
+// tests/runtime/decode checks).
 #include "kernels/philox/philox.hpp"
 
-#include <catch2/catch.hpp>
 #include <random>
+
+#include <catch2/catch.hpp>
 
 namespace troupe {
 namespace {
@@ -12,10 +14,12 @@ TEST_CASE("sixteen counters at a time give the words of one at a time") {
   for (const isa set : {isa::reference, isa::avx2, isa::avx512}) {
     if (!is_supported(set)) continue;
     for (int round = 0; round < 1000; ++round) {
-      philox_counter first{static_cast<std::uint32_t>(random()), static_cast<std::uint32_t>(random()),
-                           static_cast<std::uint32_t>(random()), static_cast<std::uint32_t>(random())};
+      philox_counter first{
+          static_cast<std::uint32_t>(random()), static_cast<std::uint32_t>(random()),
+          static_cast<std::uint32_t>(random()), static_cast<std::uint32_t>(random())};
       if (round == 0) first[0] = 0xFFFFFFF8u;  // wraps around
-      const philox_key key{static_cast<std::uint32_t>(random()), static_cast<std::uint32_t>(random())};
+      const philox_key key{static_cast<std::uint32_t>(random()),
+                           static_cast<std::uint32_t>(random())};
       kernels::philox_sixteen made;
       kernels::make_philox(set, first, key, made);
       std::uint32_t largest = 0;

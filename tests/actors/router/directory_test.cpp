@@ -19,7 +19,8 @@ ticket_ptr ticket_of(std::uint64_t number) {
 
 void finish(request_directory& directory, std::uint64_t number, std::uint64_t size_bytes) {
   REQUIRE(directory.add(ticket_of(number)));
-  directory.remove(request_id{number}, std::make_shared<const transcript>(transcript{{}, size_bytes}), start);
+  directory.remove(request_id{number},
+                   std::make_shared<const transcript>(transcript{{}, size_bytes}), start);
 }
 
 bool remembers(const request_directory& directory, std::uint64_t number) {

@@ -119,7 +119,8 @@ struct expected_output {
 };
 
 /// Where the stop string begins that ends after the first unstoppable_bytes.
-inline std::optional<std::size_t> find_stop(std::string_view text, const std::vector<std::string>& stops,
+inline std::optional<std::size_t> find_stop(std::string_view text,
+                                            const std::vector<std::string>& stops,
                                             std::size_t unstoppable_bytes) {
   if (stops.empty()) return std::nullopt;
   const auto& stop = stops.front();

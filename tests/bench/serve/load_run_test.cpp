@@ -1,14 +1,15 @@
-// The order of a load by hand-made times: what is due when, what latencies count from, and that every request ends
-// exactly once.
-#include <catch2/catch.hpp>
-
+// The order of a load by hand-made times: what is due when, what latencies count from, and that
+// every request ends exactly once.
 #include "bench/serve/load_run.hpp"
+
+#include <catch2/catch.hpp>
 
 namespace {
 
 using namespace troupe::bench;
 
-load_run make_run(std::vector<double> arrivals_s, std::size_t concurrency_max, bool counts_from_arrival) {
+load_run make_run(std::vector<double> arrivals_s, std::size_t concurrency_max,
+                  bool counts_from_arrival) {
   return load_run({.arrivals_s = std::move(arrivals_s),
                    .concurrency_max = concurrency_max,
                    .counts_from_arrival = counts_from_arrival,

@@ -1,4 +1,5 @@
-// The figures against values that numpy gives, and the report against the words and keys of vLLM's client.
+// The figures against values that numpy gives, and the report against the words and keys of vLLM's
+// client.
 #include <cmath>
 
 #include <catch2/catch.hpp>
@@ -19,7 +20,8 @@ request_record answered(double start_s, std::vector<double> tokens_at_s) {
   out.start_s = start_s;
   out.first_s = tokens_at_s.front();
   out.last_s = tokens_at_s.back();
-  for (std::size_t i = 1; i < tokens_at_s.size(); ++i) out.gaps_s.push_back(tokens_at_s[i] - tokens_at_s[i - 1]);
+  for (std::size_t i = 1; i < tokens_at_s.size(); ++i)
+    out.gaps_s.push_back(tokens_at_s[i] - tokens_at_s[i - 1]);
   return out;
 }
 
@@ -30,14 +32,15 @@ request_record refused() {
   return out;
 }
 
-load_figures figures_of(const std::vector<request_record>& records, const goodput_bounds& goodput = {}) {
+load_figures figures_of(const std::vector<request_record>& records,
+                        const goodput_bounds& goodput = {}) {
   std::vector<const request_record*> all;
   for (const auto& record : records) all.push_back(&record);
   return summarize(all, {.duration_s = 4.0, .percents = {90.0, 99.9}, .goodput = goodput});
 }
 
-const std::vector<request_record> three{answered(0.0, {0.5, 0.75, 1.0}), answered(1.0, {2.0, 3.9}), answered(1.5, {2.5}),
-                                        refused()};
+const std::vector<request_record> three{answered(0.0, {0.5, 0.75, 1.0}), answered(1.0, {2.0, 3.9}),
+                                        answered(1.5, {2.5}), refused()};
 
 }  // namespace
 
@@ -99,7 +102,8 @@ TEST_CASE("texts of options") {
   CHECK(parse_goodput({"ttft:200", "e2el:5000"})->ttft_ms == 200.0);
   for (const char* text : {"", "ttft,", "TTFT", "speed"}) CHECK_FALSE(parse_metrics(text));
   for (const char* text : {"", "101", "-1", "x", "9 "}) CHECK_FALSE(parse_percents(text));
-  for (const char* text : {"ttft", "ttft:", "itl:3", "ttft:-1", ":3", "tpot:nan"}) CHECK_FALSE(parse_goodput({text}));
+  for (const char* text : {"ttft", "ttft:", "itl:3", "ttft:-1", ":3", "tpot:nan"})
+    CHECK_FALSE(parse_goodput({text}));
 }
 
 TEST_CASE("the report speaks as vLLM's client") {

@@ -1,5 +1,7 @@
-// What a load is made of: CPython's shuffle (values from CPython 3.11), vLLM's rules for ShareGPT, prompts of exact
-// length, arrivals and lanes.
+// What a load is made of: CPython's shuffle (values from CPython 3.11), vLLM's rules for ShareGPT,
+// prompts of exact length, arrivals and lanes.
+#include <unistd.h>
+
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -7,7 +9,6 @@
 #include <set>
 
 #include <catch2/catch.hpp>
-#include <unistd.h>
 
 #include "bench/serve/arrivals.hpp"
 #include "bench/serve/lane_mix.hpp"
@@ -37,7 +38,8 @@ std::shared_ptr<const tokenizer> tiny_tokenizer() {
 class written_file {
  public:
   explicit written_file(std::string_view text)
-      : path_(std::filesystem::temp_directory_path() / ("troupe-sharegpt-" + std::to_string(::getpid()) + ".json")) {
+      : path_(std::filesystem::temp_directory_path() /
+              ("troupe-sharegpt-" + std::to_string(::getpid()) + ".json")) {
     std::ofstream(path_) << text;
   }
   ~written_file() { std::filesystem::remove(path_); }
@@ -47,7 +49,9 @@ class written_file {
   std::filesystem::path path_;
 };
 
-std::size_t count_letters(std::string_view text) { return text.size(); }
+std::size_t count_letters(std::string_view text) {
+  return text.size();
+}
 
 }  // namespace
 
@@ -97,7 +101,8 @@ TEST_CASE("ShareGPT sampling keeps the shuffled order and draws again where ther
   for (int i = 0; i < 10; ++i) conversations.push_back({"prompt" + std::to_string(i), "answer"});
   conversations.push_back({"no", "answer"});
   const auto order = shuffled(11, 3);
-  const auto work = sample_sharegpt(conversations, {.request_count = 30, .seed = 3, .output_tokens = {}}, count_letters);
+  const auto work = sample_sharegpt(
+      conversations, {.request_count = 30, .seed = 3, .output_tokens = {}}, count_letters);
   REQUIRE(work);
   REQUIRE(work->size() == 30);
   std::size_t at = 0;
@@ -109,16 +114,23 @@ TEST_CASE("ShareGPT sampling keeps the shuffled order and draws again where ther
   }
   python_random again(3);
   for (; at < 30; ++at) CHECK((*work)[at].prompt == (*work)[again.below(10)].prompt);
-  const auto given = sample_sharegpt(conversations, {.request_count = 2, .seed = 3, .output_tokens = 1}, count_letters);
+  const auto given = sample_sharegpt(
+      conversations, {.request_count = 2, .seed = 3, .output_tokens = 1}, count_letters);
   CHECK((*given)[0].output_tokens == 1);
-  CHECK(sample_sharegpt({{"no", "no"}}, {.request_count = 1, .seed = 0, .output_tokens = {}}, count_letters).failure().code ==
-        errc::invalid_argument);
+  CHECK(sample_sharegpt({{"no", "no"}}, {.request_count = 1, .seed = 0, .output_tokens = {}},
+                        count_letters)
+            .failure()
+            .code == errc::invalid_argument);
 }
 
 TEST_CASE("random prompts encode to their exact length") {
   const auto tokens = tiny_tokenizer();
-  const random_options options{.request_count = 40, .seed = 5, .input_tokens = 60, .output_tokens = 20,
-                               .range_ratio = 0.25, .prefix_tokens = 8};
+  const random_options options{.request_count = 40,
+                               .seed = 5,
+                               .input_tokens = 60,
+                               .output_tokens = 20,
+                               .range_ratio = 0.25,
+                               .prefix_tokens = 8};
   const auto work = make_random_prompts(*tokens, options);
   REQUIRE(work);
   REQUIRE(work->size() == 40);
@@ -128,7 +140,8 @@ TEST_CASE("random prompts encode to their exact length") {
     const auto ids = tokens->encode(item.prompt, {.add_special = true});
     CHECK(ids.size() == item.prompt_tokens);
     REQUIRE(item.prompt_token_ids.size() == ids.size());
-    for (std::size_t i = 0; i < ids.size(); ++i) CHECK(item.prompt_token_ids[i] == static_cast<std::int64_t>(ids[i]));
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      CHECK(item.prompt_token_ids[i] == static_cast<std::int64_t>(ids[i]));
     CHECK(item.prompt_tokens >= 8 + 45 - special);
     CHECK(item.prompt_tokens <= 8 + 75 + special);
     CHECK(item.output_tokens >= 15);
@@ -146,16 +159,19 @@ TEST_CASE("random prompts encode to their exact length") {
 
 TEST_CASE("arrivals end at count over rate, whatever the seed and the burstiness") {
   for (const double burstiness : {0.25, 1.0, 4.0, static_cast<double>(INFINITY)}) {
-    const auto times = arrival_times_s({.request_count = 2000, .rate_per_s = 8.0, .burstiness = burstiness, .seed = 11});
+    const auto times = arrival_times_s(
+        {.request_count = 2000, .rate_per_s = 8.0, .burstiness = burstiness, .seed = 11});
     CHECK(std::is_sorted(times.begin(), times.end()));
     CHECK(times.back() == Approx(250.0));
     double squares = 0.0;
-    for (std::size_t i = 1; i < times.size(); ++i) squares += std::pow((times[i] - times[i - 1]) * 8.0 - 1.0, 2);
+    for (std::size_t i = 1; i < times.size(); ++i)
+      squares += std::pow((times[i] - times[i - 1]) * 8.0 - 1.0, 2);
     // A gamma distribution of mean 1 has the variance 1 / shape.
     CHECK(squares / 2000.0 == Approx(1.0 / burstiness).epsilon(0.2).margin(1e-9));
   }
-  CHECK(arrival_times_s({.request_count = 3, .rate_per_s = INFINITY, .burstiness = 1.0, .seed = 0}) ==
-        std::vector<double>{0.0, 0.0, 0.0});
+  CHECK(
+      arrival_times_s({.request_count = 3, .rate_per_s = INFINITY, .burstiness = 1.0, .seed = 0}) ==
+      std::vector<double>{0.0, 0.0, 0.0});
   CHECK(arrival_times_s({}).empty());
 }
 
@@ -170,6 +186,7 @@ TEST_CASE("lanes are drawn by their shares") {
   CHECK(choose_lanes(*mix, 4000, 9) == lanes);
   CHECK(choose_lanes({}, 2, 9) == std::vector<lane>{lane::realtime, lane::realtime});
   CHECK(parse_lane_mix("")->empty());
-  for (const char* text : {"vip", "vip=", "vip=0", "vip=-1", "best=1", "vip=1,", "vip=1,vip=2", "vip=inf", "vip=1x"})
+  for (const char* text :
+       {"vip", "vip=", "vip=0", "vip=-1", "best=1", "vip=1,", "vip=1,vip=2", "vip=inf", "vip=1x"})
     CHECK(parse_lane_mix(text).failure().code == errc::invalid_argument);
 }

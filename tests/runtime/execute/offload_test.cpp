@@ -71,7 +71,8 @@ served serve(const std::shared_ptr<const loaded_model>& model, kernels::kv_dtype
   limits.enable_offload = with_tier;
   scheduler_core core(limits);
   memory_kv_store store(std::size_t{256} << 20);
-  auto executor = model_executor::create(model, options_for(*model, type, limits.block_count)).value();
+  auto executor =
+      model_executor::create(model, options_for(*model, type, limits.block_count)).value();
   served made;
   std::uint64_t id = 0;
   for (std::size_t round = 0; round < 3; ++round) {
@@ -133,9 +134,9 @@ void check_model(const std::filesystem::path& path,
 TEST_CASE("a lower tier changes no token of a tiny model", "[execute]") {
   for (const char* name : {"tiny-llama", "tiny-qwen3"}) {
     for (const auto type : {kernels::kv_dtype::f16, kernels::kv_dtype::int8}) {
-      check_model(std::filesystem::path(TROUPE_SOURCE_DIR) / "tests/models" /
-                      (std::string(name) + ".gguf"),
-                  type);
+      check_model(
+          std::filesystem::path(TROUPE_SOURCE_DIR) / "tests/models" / (std::string(name) + ".gguf"),
+          type);
     }
   }
 }

@@ -197,12 +197,13 @@ TEST_CASE("integers may be written as floats; the range of one beyond 64 bits is
   CHECK(completion(completion_with("seed", -9223372036854775808.0))->prompts[0].seed == INT64_MIN);
   for (const json& huge : {json(UINT64_MAX), json(1e30), json(-1e30)}) {
     CAPTURE(huge.dump());
-    for (const char* key : {"n", "max_tokens", "min_tokens", "top_k", "logprobs", "priority",
-                            "prompt_logprobs"}) {
+    for (const char* key :
+         {"n", "max_tokens", "min_tokens", "top_k", "logprobs", "priority", "prompt_logprobs"}) {
       CAPTURE(key);
       const auto parsed = completion(completion_with(key, huge));
       REQUIRE(parsed.has_value());
-      CHECK(validate_submit(parsed->prompts[0], bounds, 1).failure().code == errc::invalid_argument);
+      CHECK(validate_submit(parsed->prompts[0], bounds, 1).failure().code ==
+            errc::invalid_argument);
     }
     check_refused(completion(completion_with("seed", huge)), errc::invalid_argument,
                   "`seed` must be in [-9223372036854775808, 9223372036854775807]");

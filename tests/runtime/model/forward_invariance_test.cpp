@@ -184,7 +184,8 @@ TEST_CASE("all instruction sets give the same logits on tiny models", "[forward]
     for (isa set : {isa::avx2, isa::avx512}) {
       if (!is_supported(set)) continue;
       CAPTURE(name, to_string(set));
-      CHECK(same(expected, run_alone(test::loaded_model::open(path, set), type, tokens, 100, 2, 1)));
+      CHECK(
+          same(expected, run_alone(test::loaded_model::open(path, set), type, tokens, 100, 2, 1)));
     }
   }
 }

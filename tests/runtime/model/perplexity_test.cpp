@@ -1,6 +1,6 @@
 // Perplexity of the default model over tests/data/perplexity.txt, tokenizer included, within 0.5 %
-// of what llama-perplexity reports (smollm2-perplexity.json), over all chunks and, with an f16 KV cache,
-// after each of them once four are in; with an int8 KV cache it wanders further on the way.
+// of what llama-perplexity reports (smollm2-perplexity.json), over all chunks and, with an f16 KV
+// cache, after each of them once four are in; with an int8 KV cache it wanders further on the way.
 // Needs the file that TROUPE_TEST_MODEL names.
 #include <algorithm>
 #include <cmath>

@@ -198,9 +198,10 @@ TEST_CASE("check_limits names what is out of range", "[schedule]") {
   limits.max_num_batched_tokens = 255;
   REQUIRE(check_limits(limits).has_value());
   limits.enable_chunked_prefill = false;
-  REQUIRE_THAT(check_limits(limits).failure().message,
-               Catch::StartsWith("max_num_batched_tokens is 255, but without enable_chunked_prefill") &&
-                   Catch::Contains("max_model_len (256)"));
+  REQUIRE_THAT(
+      check_limits(limits).failure().message,
+      Catch::StartsWith("max_num_batched_tokens is 255, but without enable_chunked_prefill") &&
+          Catch::Contains("max_model_len (256)"));
   limits = small_limits();
   limits.block_count = 0;
   REQUIRE(!check_limits(limits).has_value());

@@ -2,9 +2,10 @@
 #include "runtime/schedule/deadline_timers.hpp"
 
 #include <algorithm>
-#include <catch2/catch.hpp>
 #include <map>
 #include <random>
+
+#include <catch2/catch.hpp>
 
 namespace troupe {
 namespace {
@@ -47,7 +48,8 @@ TEST_CASE("deadlines expire soonest first, and ended requests leave nothing behi
       }
     }
     REQUIRE(timers.size() == naive.size());
-    const auto soonest = std::ranges::min_element(naive, {}, [](const auto& entry) { return entry.second; });
+    const auto soonest =
+        std::ranges::min_element(naive, {}, [](const auto& entry) { return entry.second; });
     REQUIRE(timers.next() == (naive.empty() ? std::nullopt : std::optional(soonest->second)));
   }
 }

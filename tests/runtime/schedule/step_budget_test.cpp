@@ -1,11 +1,12 @@
-// Steps that are held to a duration: the budget by itself, and a scheduler whose long prompt is cut so that no step
-// takes much longer than it may, with and without a VIP beside it.
+// Steps that are held to a duration: the budget by itself, and a scheduler whose long prompt is cut
+// so that no step takes much longer than it may, with and without a VIP beside it.
 #include "runtime/schedule/step_budget.hpp"
 
 #include <algorithm>
-#include <catch2/catch.hpp>
 #include <memory>
 #include <vector>
+
+#include <catch2/catch.hpp>
 
 #include "runtime/schedule/scheduler_core.hpp"
 
@@ -20,7 +21,7 @@ TEST_CASE("a step budget follows the measured cost of prompt tokens", "[schedule
   CHECK(budget.tokens(100.0, 10) == 400);
   CHECK(budget.tokens(30.0, 10) == 120);
   CHECK(budget.tokens(0.001, 10) == 10 + step_budget::prompt_tokens_min);
-  budget.observe(8, 0, 1e6);    // too few prompt tokens to say anything
+  budget.observe(8, 0, 1e6);      // too few prompt tokens to say anything
   budget.observe(100, 200, 1e6);  // mostly decodes
   budget.observe(256, 10, 0.0);
   CHECK(budget.tokens(100.0, 10) == 400);
@@ -83,7 +84,8 @@ TEST_CASE("a long prompt does not stretch steps beyond what they may take", "[sc
     const double ms_max = with_vip ? 30.0 : 100.0;
     const auto durations = run_steps(with_vip);
     INFO("steps of at most " << ms_max << " ms");
-    // A chunk is predicted by those before it, and this prompt's tokens cost three times as much at its end.
+    // A chunk is predicted by those before it, and this prompt's tokens cost three times as much at
+    // its end.
     CHECK(*std::ranges::max_element(durations) < 1.35 * ms_max);
     // And they are filled: the prompt's 8,000 tokens cost 1,600 ms in all.
     CHECK(static_cast<double>(durations.size()) < 1.6 * 1'600.0 / ms_max + 8);
