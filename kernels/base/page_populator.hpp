@@ -1,8 +1,11 @@
-// Has the system hand out a region's pages before they are needed, on a thread that runs only while
-// nothing else wants its core: a page that compute threads touch first costs them its clearing.
+// Has the system hand out a region's pages before they are needed, on a thread of the lowest
+// priority: a page that compute threads touch first costs them its clearing.
 #pragma once
 
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
+#include <mutex>
 #include <stop_token>
 #include <thread>
 #include <vector>
@@ -16,16 +19,28 @@ class page_populator {
     std::size_t size_bytes = 0;
   };
 
-  /// Takes the ranges, which outlive it, in their order. Contents stay as they are. A system that
-  /// cannot do it (Linux before 5.14) or has no memory left leaves the pages to their first use.
-  explicit page_populator(std::vector<range> ranges);
-  /// Waits for the piece in hand.
-  ~page_populator() = default;
+  /// Takes the ranges, which outlive it, in their order, whenever nobody has computed for
+  /// quiet_min. Contents stay as they are. A system that cannot do it (Linux before 5.14) or has no
+  /// memory left leaves the pages to their first use.
+  page_populator(std::vector<range> ranges, std::chrono::milliseconds quiet_min);
+
+  /// Around whatever computes: after the piece in hand nothing is done until quiet_min after
+  /// resume().
+  void pause();
+  void resume();
 
  private:
-  static void populate(const std::stop_token& stop, const std::vector<range>& ranges);
+  using clock = std::chrono::steady_clock;
 
-  std::jthread thread_;
+  void populate(const std::stop_token& stop, const std::vector<range>& ranges);
+  [[nodiscard]] bool wait_until_quiet(const std::stop_token& stop);
+
+  std::chrono::milliseconds quiet_min_;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  bool is_paused_ = false;
+  clock::time_point quiet_since_ = clock::now();
+  std::jthread thread_;  // last: it uses the others
 };
 
 }  // namespace troupe

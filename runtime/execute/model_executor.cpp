@@ -41,6 +41,7 @@ model_executor::model_executor(std::shared_ptr<const loaded_model> model,
 
 step_result model_executor::execute(const step_plan& plan) {
   const auto began = std::chrono::steady_clock::now();
+  cache_.pause_population();
   std::vector<stored_block> offloaded = move_blocks(plan);
   for (const block_copy& copy : plan.copies) cache_.copy_block(copy.from, copy.to);
 
@@ -69,6 +70,7 @@ step_result model_executor::execute(const step_plan& plan) {
   });
   result.compute_ms =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
+  cache_.resume_population();
   return result;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -12,6 +13,15 @@
 #include "kernels/base/check.hpp"
 
 namespace troupe {
+
+namespace {
+
+/// Clearing pages slows whatever runs beside it down (in a virtual machine the host may have to
+/// find the memory first): neither the first request after the start nor a pause between two
+/// requests should meet it.
+constexpr std::chrono::milliseconds populate_quiet_min{500};
+
+}  // namespace
 
 result<kv_cache> kv_cache::create(const kernels::kv_layout& layout, std::size_t layer_count,
                                   std::size_t block_count) {
@@ -78,7 +88,15 @@ void kv_cache::populate_in_background() {
       ranges.push_back({data_ + index * layer_bytes() + block * layout_.block_bytes(), bytes});
     }
   }
-  populator_ = std::make_unique<page_populator>(std::move(ranges));
+  populator_ = std::make_unique<page_populator>(std::move(ranges), populate_quiet_min);
+}
+
+void kv_cache::pause_population() {
+  if (populator_ != nullptr) populator_->pause();
+}
+
+void kv_cache::resume_population() {
+  if (populator_ != nullptr) populator_->resume();
 }
 
 void kv_cache::copy_block(block_index from, block_index to) {

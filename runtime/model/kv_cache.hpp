@@ -34,6 +34,9 @@ class kv_cache {
   /// From now on the system hands out the pages in the background, those of low blocks first,
   /// instead of at their first use. The pool gives out low blocks first, too.
   void populate_in_background();
+  /// Around a step: the background rests until nothing has computed for a while.
+  void pause_population();
+  void resume_population();
 
   /// Copies a block's contents in every layer, for copy on write.
   void copy_block(block_index from, block_index to);

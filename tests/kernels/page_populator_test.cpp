@@ -55,6 +55,7 @@ class fresh_pages {
 };
 
 constexpr std::size_t mib = std::size_t{1} << 20;
+constexpr std::chrono::milliseconds at_once{0};
 
 }  // namespace
 
@@ -63,15 +64,26 @@ TEST_CASE("a populator brings the pages of its ranges and changes no byte") {
   std::memcpy(pages.data() + 5 * mib, "kept", 4);
   CHECK_FALSE(pages.all_resident(16 * mib, 8 * mib));
   const page_populator populator(
-      {{pages.data() + 16 * mib, 8 * mib}, {pages.data(), 7 * mib + 100}});
+      {{pages.data() + 16 * mib, 8 * mib}, {pages.data(), 7 * mib + 100}}, at_once);
   CHECK(pages.becomes_resident(16 * mib, 8 * mib));
   CHECK(pages.becomes_resident(0, 7 * mib));
   CHECK(std::memcmp(pages.data() + 5 * mib, "kept", 4) == 0);
   CHECK(pages.data()[20 * mib] == std::byte{0});
 }
 
+TEST_CASE("a paused populator goes on when it is resumed, and ends while it is paused") {
+  const fresh_pages pages(64 * mib);
+  page_populator populator({{pages.data(), 64 * mib}}, std::chrono::milliseconds(1));
+  populator.pause();
+  populator.resume();
+  CHECK(pages.becomes_resident(0, 64 * mib));
+  const fresh_pages others(64 * mib);
+  page_populator paused({{others.data(), 64 * mib}}, std::chrono::hours(1));
+  paused.pause();
+}
+
 TEST_CASE("a populator that is not wanted any more stops") {
   const fresh_pages pages(256 * mib);
-  for (int i = 0; i < 20; ++i) page_populator({{pages.data(), 256 * mib}});
+  for (int i = 0; i < 20; ++i) page_populator({{pages.data(), 256 * mib}}, at_once);
   CHECK(pages.data()[0] == std::byte{0});
 }
