@@ -95,26 +95,15 @@ void score_bytes(const std::uint16_t* query, const float* factors, const segment
   constexpr int parts = 16 / static_cast<int>(Simd::width);
   constexpr int columns = Tiles * parts;
   const std::byte* const* const keys = tiles.keys + tile;
-  const std::byte* const* const next_keys = keys + Tiles;
-  const std::byte* const* const values = tiles.values + tile;
   typename Simd::integers sums[Rows][columns];
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 16
     for (int c = 0; c < columns; ++c) sums[r][c] = Simd::zero_integers();
   }
-  const auto prefetch = [&](std::size_t offset) {
-    if constexpr (Rows <= prefetch_rows_max) {
-#pragma GCC unroll 16
-      for (int t = 0; t < Tiles; ++t) {
-        __builtin_prefetch(values[t] + offset, 0, 2);
-        __builtin_prefetch(next_keys[t] + offset, 0, 2);
-      }
-    }
-  };
-  prefetch(kv_tile_tokens * head_dim);  // the scales
+  prefetch_ahead<Rows, Tiles>(tiles, tile, kv_tile_tokens * head_dim);  // the scales
   for (std::size_t quad = 0; quad < head_dim / 4; ++quad) {
-    prefetch(quad * kv_quads_bytes);
+    prefetch_ahead<Rows, Tiles>(tiles, tile, quad * kv_quads_bytes);
     typename Simd::pairs key[columns];
 #pragma GCC unroll 16
     for (int c = 0; c < columns; ++c) {
@@ -177,36 +166,13 @@ void weigh_bytes(const std::uint16_t* weights, const float* scales, const segmen
   }
 }
 
-/// Rows rows against all tiles of a segment.
-template <class Simd, int Rows>
-void score_row_bytes(const std::uint16_t* query, const float* factors, const segment_tiles& tiles,
-                     std::size_t tile_count, std::size_t head_dim, float* scores) {
-  constexpr int step = columns_for<Simd>(Rows) / (16 / static_cast<int>(Simd::width));
-  std::size_t tile = 0;
-  for (; tile + step <= tile_count; tile += step) {
-    score_bytes<Simd, Rows, step>(query, factors, tiles, tile, head_dim,
-                                  scores + tile * kv_tile_tokens);
-  }
-  if constexpr (step > 1) {
-    for (; tile < tile_count; ++tile) {
-      score_bytes<Simd, Rows, 1>(query, factors, tiles, tile, head_dim,
-                                 scores + tile * kv_tile_tokens);
-    }
-  }
-}
-
 /// Rows rows over all channels.
 template <class Simd, int Rows>
 void weigh_row_bytes(const std::uint16_t* weights, const float* scales, const segment_tiles& tiles,
                      std::size_t quad_count, std::size_t head_dim, float* output) {
-  constexpr int step = columns_for<Simd>(Rows);
-  std::size_t channel = 0;
-  for (; channel + step * Simd::width <= head_dim; channel += step * Simd::width) {
-    weigh_bytes<Simd, Rows, step>(weights, scales, tiles, quad_count, head_dim, channel, output);
-  }
-  for (; channel < head_dim; channel += Simd::width) {
-    weigh_bytes<Simd, Rows, 1>(weights, scales, tiles, quad_count, head_dim, channel, output);
-  }
+  for_channel_steps<Simd, Rows>(head_dim, [&]<int Columns>(std::size_t channel) {
+    weigh_bytes<Simd, Rows, Columns>(weights, scales, tiles, quad_count, head_dim, channel, output);
+  });
 }
 
 }  // namespace troupe::kernels

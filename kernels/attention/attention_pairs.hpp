@@ -63,18 +63,9 @@ void score_pairs(const std::uint16_t* query, const segment_tiles& tiles, std::si
 #pragma GCC unroll 16
     for (int c = 0; c < columns; ++c) sums[r][c] = Simd::zero();
   }
-  const std::byte* const* const values = tiles.values + tile;
-  const std::byte* const* const next_keys = tiles.keys + tile + Tiles;
   const pair_rounding<Simd> rounding;
   for (std::size_t pair = 0; pair < head_dim / 2; ++pair) {
-    if (Rows <= prefetch_rows_max) {  // one pair of 16 keys is a cache line
-      const std::size_t offset = pair * kv_tile_tokens * 2 * sizeof(std::uint16_t);
-#pragma GCC unroll 16
-      for (int t = 0; t < Tiles; ++t) {
-        __builtin_prefetch(values[t] + offset, 0, 2);
-        __builtin_prefetch(next_keys[t] + offset, 0, 2);
-      }
-    }
+    prefetch_ahead<Rows, Tiles>(tiles, tile, pair * cache_line_bytes);  // 16 keys' pairs are a line
     typename Simd::pairs key[columns];
 #pragma GCC unroll 16
     for (int c = 0; c < columns; ++c) {
@@ -152,39 +143,15 @@ void weigh_pairs(const std::uint16_t* weights, const segment_tiles& tiles, std::
   }
 }
 
-/// Rows rows against all tiles of a segment.
-template <class Simd, int Rows>
-void score_row_pairs(const std::uint16_t* query, const segment_tiles& tiles, std::size_t tile_count,
-                     std::size_t head_dim, float scale, float* scores) {
-  constexpr int step = columns_for<Simd>(Rows) / (16 / static_cast<int>(Simd::width));
-  std::size_t tile = 0;
-  for (; tile + step <= tile_count; tile += step) {
-    score_pairs<Simd, Rows, step>(query, tiles, tile, head_dim, scale,
-                                  scores + tile * kv_tile_tokens);
-  }
-  if constexpr (step > 1) {
-    for (; tile < tile_count; ++tile) {
-      score_pairs<Simd, Rows, 1>(query, tiles, tile, head_dim, scale,
-                                 scores + tile * kv_tile_tokens);
-    }
-  }
-}
-
 /// Rows rows over all channels and token pairs first .. end - 1.
 template <class Simd, int Rows, bool FirstTokenOnly>
 void weigh_row_pairs(const std::uint16_t* weights, const segment_tiles& tiles, std::size_t head_dim,
                      std::size_t first, std::size_t end, float* output) {
   if (first == end) return;
-  constexpr int step = columns_for<Simd>(Rows);
-  std::size_t channel = 0;
-  for (; channel + step * Simd::width <= head_dim; channel += step * Simd::width) {
-    weigh_pairs<Simd, Rows, step, FirstTokenOnly>(weights, tiles, head_dim, first, end, channel,
-                                                  output);
-  }
-  for (; channel < head_dim; channel += Simd::width) {
-    weigh_pairs<Simd, Rows, 1, FirstTokenOnly>(weights, tiles, head_dim, first, end, channel,
-                                               output);
-  }
+  for_channel_steps<Simd, Rows>(head_dim, [&]<int Columns>(std::size_t channel) {
+    weigh_pairs<Simd, Rows, Columns, FirstTokenOnly>(weights, tiles, head_dim, first, end, channel,
+                                                     output);
+  });
 }
 
 }  // namespace troupe::kernels

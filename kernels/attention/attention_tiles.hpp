@@ -53,6 +53,21 @@ void with_kv_type(kv_dtype type, const Work& work) {
   }
 }
 
+/// While Tiles tiles from `tile` on are scored, the cache line at an offset of each one's V and of
+/// the K that is scored next: with few rows only.
+template <int Rows, int Tiles>
+inline __attribute__((always_inline)) void prefetch_ahead(const segment_tiles& tiles,
+                                                          std::size_t tile, std::size_t offset) {
+  if constexpr (Rows <= prefetch_rows_max) {
+#pragma GCC unroll 16
+    for (int t = 0; t < Tiles; ++t) {
+      const std::size_t at = tile + static_cast<std::size_t>(t);
+      __builtin_prefetch(tiles.values[at] + offset, 0, 2);
+      __builtin_prefetch(tiles.keys[at + Tiles] + offset, 0, 2);
+    }
+  }
+}
+
 template <class Simd, kv_dtype Type>
 struct kv_elements {
   using element = std::conditional_t<Type == kv_dtype::f32, float, std::uint16_t>;
@@ -106,16 +121,9 @@ void score_tiles(const float* query, const segment_tiles& tiles, std::size_t til
 #pragma GCC unroll 16
     for (int c = 0; c < columns; ++c) sums[r][c] = Simd::zero();
   }
-  const std::byte* const* const values = tiles.values + tile;
-  const std::byte* const* const next_keys = tiles.keys + tile + Tiles;
   for (std::size_t d = 0; d < head_dim; ++d) {
-    if (Rows <= prefetch_rows_max && d % 2 == 0) {
-      const std::size_t offset = d * kv_tile_tokens * sizeof(element);
-#pragma GCC unroll 16
-      for (int t = 0; t < Tiles; ++t) {
-        __builtin_prefetch(values[t] + offset, 0, 2);
-        __builtin_prefetch(next_keys[t] + offset, 0, 2);
-      }
+    if (d % 2 == 0) {  // two rows of a 16-bit tile are a cache line
+      prefetch_ahead<Rows, Tiles>(tiles, tile, d * kv_tile_tokens * sizeof(element));
     }
     Simd key[columns];
 #pragma GCC unroll 16
@@ -221,38 +229,38 @@ constexpr int columns_for(int rows) {
   return rows > 3 ? 2 : 4;
 }
 
-/// Rows rows against all tiles of a segment.
-template <class Simd, kv_dtype Type, int Rows>
-void score_rows(const float* query, const segment_tiles& tiles, std::size_t tile_count,
-                std::size_t head_dim, float scale, float* scores) {
-  constexpr int parts = 16 / static_cast<int>(Simd::width);
-  constexpr int step = columns_for<Simd>(Rows) / parts;
+/// Calls work.template operator()<Tiles>(tile) for steps of tiles that cover tile_count exactly.
+template <class Simd, int Rows, class Work>
+inline __attribute__((always_inline)) void for_tile_steps(std::size_t tile_count,
+                                                          const Work& work) {
+  constexpr int step = columns_for<Simd>(Rows) / (16 / static_cast<int>(Simd::width));
   std::size_t tile = 0;
-  for (; tile + step <= tile_count; tile += step) {
-    score_tiles<Simd, Type, Rows, step>(query, tiles, tile, head_dim, scale,
-                                        scores + tile * kv_tile_tokens);
-  }
+  for (; tile + step <= tile_count; tile += step) work.template operator()<step>(tile);
   if constexpr (step > 1) {
-    for (; tile < tile_count; ++tile) {
-      score_tiles<Simd, Type, Rows, 1>(query, tiles, tile, head_dim, scale,
-                                       scores + tile * kv_tile_tokens);
-    }
+    for (; tile < tile_count; ++tile) work.template operator()<1>(tile);
   }
+}
+
+/// Calls work.template operator()<Columns>(channel) for steps of vectors of channels: whole ones,
+/// and a last one that end cuts short.
+template <class Simd, int Rows, class Work>
+inline __attribute__((always_inline)) void for_channel_steps(std::size_t end, const Work& work) {
+  constexpr int step = columns_for<Simd>(Rows);
+  std::size_t channel = 0;
+  for (; channel + step * Simd::width <= end; channel += step * Simd::width) {
+    work.template operator()<step>(channel);
+  }
+  for (; channel < end; channel += Simd::width) work.template operator()<1>(channel);
 }
 
 /// Rows rows over all channels.
 template <class Simd, kv_dtype Type, int Rows>
 void weigh_rows(const float* weights, const segment_tiles& tiles, std::size_t head_dim,
                 std::size_t first, std::size_t end, float* output) {
-  constexpr int step = columns_for<Simd>(Rows);
   const std::size_t whole = head_dim / Simd::width * Simd::width;
-  std::size_t channel = 0;
-  for (; channel + step * Simd::width <= whole; channel += step * Simd::width) {
-    weigh_values<Simd, Type, Rows, step>(weights, tiles, head_dim, first, end, channel, output);
-  }
-  for (; channel < whole; channel += Simd::width) {
-    weigh_values<Simd, Type, Rows, 1>(weights, tiles, head_dim, first, end, channel, output);
-  }
+  for_channel_steps<Simd, Rows>(whole, [&]<int Columns>(std::size_t channel) {
+    weigh_values<Simd, Type, Rows, Columns>(weights, tiles, head_dim, first, end, channel, output);
+  });
   if (whole < head_dim) {
     weigh_value_tail<Simd, Type>(weights, tiles, head_dim, first, end, Rows, output);
   }

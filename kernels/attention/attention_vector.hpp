@@ -126,11 +126,16 @@ class attention_runner {
 
   static std::size_t least(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
+  /// How many keys of the segment that begins at first an item's position-th position sees.
+  static std::size_t visible_keys(const detail::attention_item& item, std::size_t position,
+                                  std::size_t first) {
+    return least(item.position_first + position + 1 - first, attention_segment_tokens);
+  }
+
   /// Tiles of a segment that an item's last position sees.
   static std::size_t tiles_in(const detail::attention_item& item, std::size_t segment) {
-    const std::size_t seen =
-        item.position_first + item.position_count - segment * attention_segment_tokens;
-    const std::size_t keys = seen < attention_segment_tokens ? seen : attention_segment_tokens;
+    const std::size_t keys =
+        visible_keys(item, item.position_count - 1, segment * attention_segment_tokens);
     return (keys + kv_tile_tokens - 1) / kv_tile_tokens;
   }
 
@@ -139,17 +144,19 @@ class attention_runner {
     const std::size_t tile_count = tiles_in(item_, segment);
     find_tiles(segment, tile_count);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
-      float* const scores = scores_ + row * attention_row_stride;
-      if constexpr (in_pairs) {
-        score_row_pairs<Simd, Rows>(pairs_ + row * attention_pair_stride, tiles_, tile_count,
-                                    item_.head_dim, item_.scale, scores);
-      } else if constexpr (in_quads) {
-        score_row_bytes<Simd, Rows>(pairs_ + row * attention_pair_stride, factors_ + row, tiles_,
-                                    tile_count, item_.head_dim, scores);
-      } else {
-        score_rows<Simd, Type, Rows>(query_ + row * attention_row_stride, tiles_, tile_count,
-                                     item_.head_dim, item_.scale, scores);
-      }
+      for_tile_steps<Simd, Rows>(tile_count, [&]<int Tiles>(std::size_t tile) {
+        float* const scores = scores_ + row * attention_row_stride + tile * kv_tile_tokens;
+        if constexpr (in_pairs) {
+          score_pairs<Simd, Rows, Tiles>(pairs_ + row * attention_pair_stride, tiles_, tile,
+                                         item_.head_dim, item_.scale, scores);
+        } else if constexpr (in_quads) {
+          score_bytes<Simd, Rows, Tiles>(pairs_ + row * attention_pair_stride, factors_ + row,
+                                         tiles_, tile, item_.head_dim, scores);
+        } else {
+          score_tiles<Simd, Type, Rows, Tiles>(query_ + row * attention_row_stride, tiles_, tile,
+                                               item_.head_dim, item_.scale, scores);
+        }
+      });
     });
     std::size_t row = 0;
     for (std::size_t position = 0; position < item_.position_count; ++position) {
@@ -162,10 +169,8 @@ class attention_runner {
     weigh(first, out);
   }
 
-  /// How many keys of the segment that begins at first the item's position-th position sees.
   [[nodiscard]] std::size_t keys_in_segment(std::size_t position, std::size_t first) const {
-    const std::size_t seen = item_.position_first + position + 1 - first;
-    return seen < attention_segment_tokens ? seen : attention_segment_tokens;
+    return visible_keys(item_, position, first);
   }
 
   /// Scores to e^(score - maximum), in place, or rounded to bf16 in weights. Lanes past the row's
