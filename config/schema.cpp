@@ -87,7 +87,7 @@ std::string nearest_config_key(std::string_view path) {
     // A right name in a wrong section is near, too.
     const std::size_t distance = std::min(edit_distance(path, candidate),
                                           edit_distance(last_part(path), last_part(candidate)) + 2);
-    if (distance >= best || 3 * distance > std::max(path.size(), candidate.size())) return;
+    if (distance >= best || !is_near(distance, path, candidate)) return;
     best = distance;
     nearest = candidate;
   };

@@ -26,4 +26,9 @@ inline std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+/// Near enough to be meant: within a third of the longer name.
+inline bool is_near(std::size_t distance, std::string_view a, std::string_view b) {
+  return 3 * distance <= std::max(a.size(), b.size());
+}
+
 }  // namespace troupe

@@ -6,12 +6,12 @@
 
 #include "kernels/base/aligned_buffer.hpp"
 #include "kernels/base/check.hpp"
+#include "kernels/base/large_page.hpp"
 
 namespace troupe {
 
 namespace {
 
-constexpr std::size_t large_page_bytes = std::size_t{2} << 20;
 /// A small model wastes at most this much address space; pages that nobody touches cost nothing.
 constexpr std::size_t chunk_bytes_min = std::size_t{32} << 20;
 

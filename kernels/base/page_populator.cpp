@@ -7,16 +7,15 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/base/large_page.hpp"
 #include "kernels/base/thread_pool.hpp"
 
 namespace troupe {
 
 namespace {
 
-/// One system call's worth, a large page: about 0.2 ms, which is how long others that change the
-/// process's memory map may wait for it. Not less than nice 19 (SCHED_IDLE): they would wait for a
-/// thread that never gets a core.
-constexpr std::size_t piece_bytes = std::size_t{2} << 20;
+/// Not lower (SCHED_IDLE): while a piece is in hand, others that change the process's memory map
+/// wait for it, and would wait for a thread that never gets a core.
 constexpr int lowest_nice = 19;
 
 }  // namespace
@@ -59,9 +58,10 @@ void page_populator::populate(const std::stop_token& stop, const std::vector<ran
   for (const range& each : ranges) {
     const auto first = reinterpret_cast<std::uintptr_t>(each.data) & ~(page - 1);
     const auto end = reinterpret_cast<std::uintptr_t>(each.data) + each.size_bytes;
-    for (std::uintptr_t at = first; at < end; at += piece_bytes) {
+    // A large page is one system call's worth: about 0.2 ms.
+    for (std::uintptr_t at = first; at < end; at += large_page_bytes) {
       if (!wait_until_quiet(stop)) return;
-      const std::size_t bytes = std::min(piece_bytes, end - at);
+      const std::size_t bytes = std::min(large_page_bytes, end - at);
       if (::madvise(reinterpret_cast<void*>(at), bytes, MADV_POPULATE_WRITE) != 0) return;
     }
   }

@@ -1,7 +1,6 @@
 // A few dozen short names: the plain quadratic distance is enough.
 #include "runtime/messages/nearest_name.hpp"
 
-#include <algorithm>
 #include <cstddef>
 
 #include "kernels/base/edit_distance.hpp"
@@ -20,7 +19,7 @@ std::string_view nearest_name(std::string_view name, std::span<const std::string
   for (const std::string_view each : known) {
     const std::string_view candidate = each.substr(0, bytes_max);
     const std::size_t distance = edit_distance(name, candidate);
-    if (distance < best && 3 * distance <= std::max(name.size(), candidate.size())) {
+    if (distance < best && is_near(distance, name, candidate)) {
       best = distance;
       nearest = each;
     }

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "kernels/base/check.hpp"
+#include "kernels/base/large_page.hpp"
 
 namespace troupe {
 
@@ -78,7 +79,6 @@ kernels::kv_layer kv_cache::layer(std::size_t index) const noexcept {
 }
 
 void kv_cache::populate_in_background() {
-  constexpr std::size_t large_page_bytes = std::size_t{2} << 20;
   const std::size_t stride =
       std::max<std::size_t>(large_page_bytes / layout_.block_bytes(), 1);  // blocks
   std::vector<page_populator::range> ranges;
