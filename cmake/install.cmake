@@ -19,7 +19,8 @@ install(TARGETS ${troupe_libraries} EXPORT troupe_targets ARCHIVE DESTINATION ${
 install(TARGETS troupe RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY kernels config runtime actors DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/troupe
         FILES_MATCHING PATTERN "*.hpp")
-install(DIRECTORY clients/cpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/troupe/clients FILES_MATCHING PATTERN "*.hpp")
+install(DIRECTORY clients/cpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/troupe/clients FILES_MATCHING PATTERN "*.hpp"
+        PATTERN wire_socket.hpp EXCLUDE)  # needs cppzmq
 # #include <troupe.hpp> for the embedded API.
 install(FILES cmake/troupe.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/troupe)
 install(EXPORT troupe_targets NAMESPACE troupe:: FILE troupe-targets.cmake DESTINATION ${troupe_package_dir})

@@ -10,6 +10,7 @@
 #include <zmq.hpp>
 
 #include "bench/serve/load_transport.hpp"
+#include "clients/cpp/wire_socket.hpp"
 #include "config/limits.hpp"
 #include "runtime/messages/envelope.hpp"
 
@@ -69,8 +70,8 @@ class zmq_load final : public load_transport {
 
   void start(std::size_t index) {
     heard_s_[index] = clock_.now_s();
-    send(message_kind::submit, id_of(index), submit_of(job_->work[index], job_->generation),
-         job_->lanes[index]);
+    send_message(socket_, message_kind::submit, id_of(index),
+                 submit_of(job_->work[index], job_->generation), job_->lanes[index]);
   }
 
   [[nodiscard]] std::string id_of(std::size_t index) const {
@@ -85,15 +86,6 @@ class zmq_load final : public load_transport {
     if (failure != std::errc{} || end != id.data() + id.size() || index >= heard_s_.size())
       return std::nullopt;
     return index;
-  }
-
-  void send(message_kind kind, const std::string& id, const message_body& body, lane service) {
-    envelope_header header;
-    header.kind = kind;
-    header.request_id = id;
-    header.service = service;
-    socket_.send(zmq::buffer(encode_header(header)), zmq::send_flags::sndmore);
-    socket_.send(zmq::buffer(encode_body(body)), zmq::send_flags::none);
   }
 
   /// Until something comes, or the next request is due.
@@ -119,7 +111,8 @@ class zmq_load final : public load_transport {
 
   void take(const envelope_header& header, const message_body& body) {
     if (header.kind == message_kind::ping)
-      return send(message_kind::pong, {}, pong{std::get<ping>(body).nonce}, lane::realtime);
+      return send_message(socket_, message_kind::pong, {}, pong{std::get<ping>(body).nonce},
+                          lane::realtime);
     const double now_s = server_heard_s_;
     const auto* failure = std::get_if<error_reply>(&body);
     // The server could not read a message: which request it was is not known.
@@ -152,12 +145,12 @@ class zmq_load final : public load_transport {
           now_s, fmt::format("no sign of life from {} for {:.0f} ms", endpoint_, silent_ms));
     if (silent_ms > limits::bench_ping_ms && (now_s - pinged_s_) * 1000.0 > limits::bench_ping_ms) {
       pinged_s_ = now_s;
-      send(message_kind::ping, {}, ping{}, lane::realtime);
+      send_message(socket_, message_kind::ping, {}, ping{}, lane::realtime);
     }
     for (std::size_t index = 0; index < heard_s_.size(); ++index) {
       if (!run_->is_running(index) || now_s - heard_s_[index] <= job_->generation.silence_s_max)
         continue;
-      send(message_kind::cancel, id_of(index), cancel{}, lane::realtime);
+      send_message(socket_, message_kind::cancel, id_of(index), cancel{}, lane::realtime);
       run_->on_failure(index, now_s,
                        fmt::format("no token for {} s", job_->generation.silence_s_max));
     }

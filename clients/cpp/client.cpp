@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <zmq.hpp>
 
+#include "clients/cpp/wire_socket.hpp"
+
 namespace troupe {
 
 namespace {
@@ -27,7 +29,7 @@ class dealer_client final : public wire_client {
       const std::function<bool(const envelope_header&, const delta&)>& on_delta) override {
     const std::string id =
         fmt::format("{:016x}", std::uniform_int_distribution<std::uint64_t>{}(random_));
-    send(message_kind::submit, id, request, service);
+    send_message(socket_, message_kind::submit, id, request, service);
     std::map<std::uint32_t, std::uint64_t> next_offset;  // by sequence; the wire may repeat
     for (;;) {
       TROUPE_TRY(auto message, receive());
@@ -42,12 +44,13 @@ class dealer_client final : public wire_client {
       std::uint64_t& expected = next_offset[header.sequence];
       if (header.offset < expected) continue;
       expected = header.offset + part.token_ids.size();
-      if (!on_delta(header, part)) send(message_kind::cancel, id, cancel{}, service);
+      if (!on_delta(header, part))
+        send_message(socket_, message_kind::cancel, id, cancel{}, service);
     }
   }
 
   result<stats> get_stats() override {
-    send(message_kind::stats, {}, stats{}, lane::realtime);
+    send_message(socket_, message_kind::stats, {}, stats{}, lane::realtime);
     for (;;) {
       TROUPE_TRY(auto message, receive());
       if (message.first.kind == message_kind::stats)
@@ -60,15 +63,6 @@ class dealer_client final : public wire_client {
  private:
   static error failure_of(const error_reply& reply) {
     return {errc_named(reply.code), reply.message};
-  }
-
-  void send(message_kind kind, const std::string& id, const message_body& body, lane service) {
-    envelope_header header;
-    header.kind = kind;
-    header.request_id = id;
-    header.service = service;
-    socket_.send(zmq::buffer(encode_header(header)), zmq::send_flags::sndmore);
-    socket_.send(zmq::buffer(encode_body(body)), zmq::send_flags::none);
   }
 
   /// The next message; sends pings while it waits.
@@ -87,7 +81,8 @@ class dealer_client final : public wire_client {
         // A server takes a client that once sent a ping for gone when it leaves the server's own
         // unanswered.
         if (header.kind == message_kind::ping)
-          send(message_kind::pong, {}, pong{std::get<ping>(body).nonce}, lane::realtime);
+          send_message(socket_, message_kind::pong, {}, pong{std::get<ping>(body).nonce},
+                       lane::realtime);
         if (header.kind == message_kind::pong || header.kind == message_kind::ping) {
           give_up = steady::now() + silence_max();
           continue;
@@ -98,7 +93,7 @@ class dealer_client final : public wire_client {
         return error{errc::deadline_exceeded,
                      fmt::format("no answer from {} for {} ms; is `troupe serve` running there?",
                                  options_.endpoint, silence_max().count())};
-      send(message_kind::ping, {}, ping{}, lane::realtime);
+      send_message(socket_, message_kind::ping, {}, ping{}, lane::realtime);
     }
   }
 
