@@ -1,7 +1,5 @@
 #include "kernels/block_maxima/block_maxima.hpp"
 
-#include <limits>
-
 #include "kernels/base/check.hpp"
 
 namespace troupe::kernels {
@@ -14,11 +12,10 @@ void fill_block_maxima(isa set, std::span<const float> values, std::span<float> 
     case isa::avx2: detail::block_maxima_avx2(values.data(), whole, maxima.data()); break;
     case isa::avx512: detail::block_maxima_avx512(values.data(), whole, maxima.data()); break;
   }
-  if (whole == maxima.size()) return;
-  float largest = -std::numeric_limits<float>::infinity();
-  for (const float value : values.subspan(whole * maxima_block))
-    largest = value > largest ? value : largest;
-  maxima[whole] = largest;
+  if (whole < maxima.size()) {
+    const auto rest = values.subspan(whole * maxima_block);
+    maxima[whole] = detail::largest_value(rest.data(), rest.size());
+  }
 }
 
 }  // namespace troupe::kernels

@@ -17,6 +17,8 @@ inline constexpr std::size_t maxima_block =
 void fill_block_maxima(isa set, std::span<const float> values, std::span<float> maxima);
 
 namespace detail {
+/// The largest of any number of values; -infinity of none.
+float largest_value(const float* values, std::size_t count);
 /// Whole blocks only.
 void block_maxima_ref(const float* values, std::size_t block_count, float* maxima);
 void block_maxima_avx2(const float* values, std::size_t block_count, float* maxima);
