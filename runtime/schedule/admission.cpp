@@ -1,9 +1,11 @@
 // Starting what waits: seats (max_num_seqs), starts (max_batch_size), tokens of the step, and
 // blocks. A request that has to wait holds back everything behind it, in its lane and in the lanes
-// below, so that large requests are not starved by small ones. Only a VIP preempts to be admitted.
+// below, so that large requests are not starved by small ones. A lane that uses less than it is
+// sure of preempts lanes below to be admitted, and a VIP may always preempt async.
 #include <algorithm>
 #include <utility>
 
+#include "config/limits.hpp"
 #include "runtime/schedule/scheduler_state.hpp"
 
 namespace troupe {
@@ -17,22 +19,23 @@ constexpr std::uint32_t reserve_divisor = 100;
 void scheduler_core::state::admit(lane service, monotonic_time now,
                                   std::vector<request_started>& started) {
   while (admission_open) {
-    request_state* const request = queues.front(service);
+    request_state* const request = next_to_admit(service, now);
     if (request == nullptr) return;
-    // After a preemption the same blocks would be handed to whoever just lost them.
-    const bool may_start = (service == lane::vip || !preempted_in_plan) && starts_left != 0;
     const auto first = std::ranges::find_if(
         request->sequences, [&](const auto& each) { return request->is_schedulable(each); });
     TROUPE_CHECK(first != request->sequences.end());
     std::optional<std::uint32_t> hit_tokens;
-    if (may_start && make_seats(*request)) hit_tokens = start_sequence(*request, *first);
+    if (may_start(request->service()) && starts_left != 0 && make_seats(*request))
+      hit_tokens = start_sequence(*request, *first);
     if (!hit_tokens) {
       admission_open = false;
       return;
     }
     queues.erase(*request);
     running.insert(*request);
+    request->planned_at = now;
     --starts_left;
+    starts_since_aged = request->service() == lane::async ? 0 : starts_since_aged + 1;
     if (request->started) continue;
     request->started = true;
     if (limits.enable_prefix_caching) {
@@ -44,17 +47,55 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
   }
 }
 
-/// True when the request's sequences fit into max_num_seqs, for a VIP after preempting lower lanes.
+/// The lane's next; now and then an async request that has waited for long takes realtime's turn.
+request_state* scheduler_core::state::next_to_admit(lane service, monotonic_time now) const {
+  if (service == lane::realtime && starts_since_aged >= troupe::limits::aged_start_stride) {
+    request_state* const aged = queues.front(lane::async);
+    const auto age_max = std::chrono::milliseconds{troupe::limits::async_aged_ms};
+    if (aged != nullptr && now - aged->request.arrival > age_max) return aged;
+  }
+  return queues.front(service);
+}
+
+/// The requests behind it are those of the lanes below that hold more than their lane is sure of:
+/// async for any VIP, and async, then realtime, for a lane that uses no more than its own reserve.
+std::size_t scheduler_core::state::displaceable_from(const request_state& request) const {
+  const lane service = request.service();
+  const auto reserve = [&](lane each) {
+    return static_cast<std::uint32_t>(limits.lanes[to_index(each)].reserved_fraction *
+                                      limits.max_num_seqs);
+  };
+  const bool is_within_reserve =
+      running.sequences_in(service) + request.unfinished_count <= reserve(service);
+  std::size_t first = running.size();
+  for (const lane victim : {lane::async, lane::realtime}) {
+    const bool may_take =
+        service < victim && (is_within_reserve || (service == lane::vip && victim == lane::async));
+    if (!may_take) break;
+    std::uint32_t left = running.sequences_in(victim);
+    while (first > running.first_of(victim)) {
+      const std::uint32_t lost = running[first - 1].unfinished_count;
+      if (left - lost < reserve(victim)) return first;
+      left -= lost;
+      --first;
+    }
+  }
+  return first;
+}
+
+/// True when the request's sequences fit into max_num_seqs, perhaps after preempting lower lanes.
 bool scheduler_core::state::make_seats(request_state& request) {
   const std::uint32_t wanted = request.unfinished_count;
   if (running.sequence_count() + wanted <= limits.max_num_seqs) return true;
-  if (request.service() != lane::vip) return false;
-  if (running.sequences_in(lane::vip) + wanted > limits.max_num_seqs) return false;
+  const std::size_t kept = displaceable_from(request);
+  std::uint32_t left = 0;
+  for (std::size_t i = 0; i < kept; ++i) left += running[i].unfinished_count;
+  if (left + wanted > limits.max_num_seqs) return false;
   const auto first = std::ranges::find_if(
       request.sequences, [&](const auto& each) { return request.is_schedulable(each); });
-  // Nobody is thrown out for a VIP that would then wait for blocks which other VIPs hold.
+  // Nobody is thrown out for a request that would then wait for blocks which others keep.
   const std::uint32_t blocks = blocks_for(request.tokens_of(*first).size(), limits.block_tokens);
-  if (!can_ever_make_room({}, blocks + margin_for(lane::vip))) return false;
+  if (!can_ever_make_room(kept, {}, blocks + margin_of(request.service()))) return false;
   while (running.sequence_count() + wanted > limits.max_num_seqs) {
     preempt_request(running[running.size() - 1]);
   }
@@ -81,7 +122,7 @@ std::optional<std::uint32_t> scheduler_core::state::start_sequence(request_state
   const auto hit_tokens =
       device_tokens + static_cast<std::uint32_t>(offers.size()) * limits.block_tokens;
   if (chunk_for(hit_tokens, tokens.size() - hit_tokens) == 0) return std::nullopt;
-  if (!make_room(request.service(), hits, blocks_for(tokens.size(), limits.block_tokens))) {
+  if (!make_room(request, hits, blocks_for(tokens.size(), limits.block_tokens))) {
     return std::nullopt;
   }
   std::vector<block_upload> uploads;
@@ -100,30 +141,33 @@ std::optional<std::uint32_t> scheduler_core::state::start_sequence(request_state
 }
 
 /// True when `blocks` blocks, `hits` among them, can be had and the margin stays.
-bool scheduler_core::state::make_room(lane service, std::span<const block_index> hits,
-                                      std::uint32_t blocks) {
+bool scheduler_core::state::make_room(const request_state& request,
+                                      std::span<const block_index> hits, std::uint32_t blocks) {
   // A hit that nobody refers to takes an available block, just as a new one does.
-  const auto needed = [&] {
+  const auto needed = [&](lane lowest) {
     const auto referenced = std::ranges::count_if(
         hits, [&](block_index block) { return pool.reference_count(block) != 0; });
-    return blocks - static_cast<std::uint32_t>(referenced) + margin_for(service);
+    return blocks - static_cast<std::uint32_t>(referenced) + margin_of(lowest);
   };
-  if (needed() <= pool.available()) return true;
-  if (service != lane::vip || !can_ever_make_room(hits, blocks + margin_for(lane::vip)))
+  // A VIP looks at VIPs only, since it may preempt the rest.
+  const lane service = request.service();
+  const lane seen = service == lane::vip ? lane::vip : lane::async;
+  if (needed(seen) <= pool.available()) return true;
+  const std::size_t kept = displaceable_from(request);
+  if (kept == running.size() || !can_ever_make_room(kept, hits, blocks + margin_of(service)))
     return false;
-  while (needed() > pool.available()) {
-    if (running.size() == running.end_of(lane::vip)) return false;
+  while (needed(service) > pool.available()) {
+    if (running.size() <= kept) return false;
     preempt_request(running[running.size() - 1]);
   }
   return true;
 }
 
-/// Blocks not to be given away: what prefills that have begun will still take, and the reserve. A
-/// VIP looks at VIPs only, since it may preempt the rest.
-std::uint32_t scheduler_core::state::margin_for(lane service) const {
+/// What prefills that have begun will still take, and the reserve for growth.
+std::uint32_t scheduler_core::state::margin_of(lane lowest) const {
   std::uint32_t active = 0, committed = 0;
   for (const lane each : all_lanes) {
-    if (service == lane::vip && each != lane::vip) continue;
+    if (each > lowest) break;
     active += active_sequences[to_index(each)];
     committed += committed_blocks[to_index(each)];
   }
@@ -131,12 +175,14 @@ std::uint32_t scheduler_core::state::margin_for(lane service) const {
   return committed + std::max(active, pool.total() / reserve_divisor);
 }
 
-/// Whether a VIP would have its blocks if every request of the lower lanes were preempted.
-bool scheduler_core::state::can_ever_make_room(std::span<const block_index> hits,
+/// Whether the blocks could be had if all but the first `kept_requests` running ones were
+/// preempted.
+bool scheduler_core::state::can_ever_make_room(std::size_t kept_requests,
+                                               std::span<const block_index> hits,
                                                std::uint32_t blocks_and_margin) {
   ++mark_epoch;
   std::uint32_t kept = 0;
-  for (std::size_t i = 0; i < running.end_of(lane::vip); ++i) {
+  for (std::size_t i = 0; i < kept_requests; ++i) {
     for (const auto& sequence : running[i].sequences) {
       for (const block_index block : sequence.table.blocks()) {
         std::uint32_t& mark = marks[to_index(block)];

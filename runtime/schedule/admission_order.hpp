@@ -11,11 +11,14 @@
 
 namespace troupe {
 
-/// Within a lane: preempted requests first, then by priority, deadline, arrival and cost. Smaller
-/// goes first.
+/// Within a lane: preempted requests first, then by priority; then, where a lane has a wait_max, by
+/// the window of that length in which each is due, and in a window by cost; else by deadline,
+/// arrival and cost. Smaller goes first.
 struct admission_key {
   bool fresh = true;  ///< never preempted
   std::int32_t priority = 0;
+  std::int64_t due_window = 0;
+  std::uint64_t window_cost = 0;
   monotonic_time deadline = monotonic_time::max();  ///< none: last
   monotonic_time arrival{};
   std::uint64_t cost = 0;   ///< tokens x sequences
@@ -24,17 +27,23 @@ struct admission_key {
 };
 
 inline admission_key admission_key_of(const schedule_request& request, std::uint64_t order,
-                                      bool preempted) {
+                                      bool preempted, monotonic_time wait_max) {
   std::size_t length = request.prompt->size();
   for (const auto& each : request.resumed) {
     length = std::max(length, request.prompt->size() + each.output.size());
   }
-  return {!preempted,
-          request.priority,
-          request.deadline.value_or(monotonic_time::max()),
-          request.arrival,
-          std::uint64_t{length} * request.params->n,
-          order};
+  const std::uint64_t cost = std::uint64_t{length} * request.params->n;
+  const monotonic_time deadline = request.deadline.value_or(monotonic_time::max());
+  const bool has_window = wait_max > monotonic_time{};
+  const monotonic_time due = std::min(deadline, request.arrival + wait_max);
+  return {.fresh = !preempted,
+          .priority = request.priority,
+          .due_window = has_window ? due / wait_max : 0,
+          .window_cost = has_window ? cost : 0,
+          .deadline = deadline,
+          .arrival = request.arrival,
+          .cost = cost,
+          .order = order};
 }
 
 /// Importance of a running request: smaller is served first, the largest is preempted first.

@@ -1,6 +1,8 @@
-// Who is in the next step. Decodes go first, in order of importance; then, lane by lane, prefills
-// that have begun and requests that wait. So a VIP is admitted before a realtime prompt's next
-// chunk.
+// Who is in the next step. Lane by lane: its decodes, its prefills that have begun, and its
+// requests that wait. The most important lane that has work decodes whole; the lanes below have
+// what is left of the step's predicted duration: realtime takes turns at it, async runs in order,
+// and whoever is left out keeps its blocks. While a VIP's prompt is computed, async stands still.
+// Nobody stands still for longer than limits::held_ms_max.
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -14,41 +16,93 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   TROUPE_CHECK(!in_flight && drafts.empty());
   drafted = {};
   tokens_left = limits.max_num_batched_tokens;
-  step_ms_max = duration_limit_ms();
+  const bool has_vip = is_vip_expected(now);
+  step_ms_max = duration_limit_ms(has_vip);
   starts_left = limits.max_batch_size;
   uploads_left = limits.max_uploads_per_step;
-  preempted_in_plan = false;
+  loser.reset();
+  held_sequences = 0;
+  vip_prompt_planned = false;
   admission_open = true;
 
   planned made;
-  plan_decodes();
+  const lane top = has_vip                                    ? lane::vip
+                   : running.requests_in(lane::realtime) != 0 ? lane::realtime
+                                                              : lane::async;
   for (const lane service : all_lanes) {
+    plan_decodes(service, service <= top, now);
+    // A VIP's prompt is in this step: async pauses.
+    if (service == lane::async && vip_prompt_planned) break;
     continue_prefills(service);
     admit(service, now, made.started);
+    if (service == lane::vip) vip_prompt_planned = drafted.prefill_tokens != 0;
   }
   made.plan = seal();
   return made;
 }
 
-std::optional<double> scheduler_core::state::duration_limit_ms() const {
-  if (limits.step_ms_max == 0 || !limits.enable_chunked_prefill) return std::nullopt;
-  const bool has_vip = running.requests_in(lane::vip) != 0 || queues.size(lane::vip) != 0;
-  const double ms_max = has_vip ? limits.vip_step_ms_max : limits.step_ms_max;
-  // Nobody waits for a token of the next step but the request itself.
-  return requests.size() == 1 ? ms_max * troupe::limits::lone_prompt_steps : ms_max;
+/// A VIP waits or runs, or did a moment ago: the next one shall find short steps.
+bool scheduler_core::state::is_vip_expected(monotonic_time now) {
+  if (running.requests_in(lane::vip) != 0 || queues.size(lane::vip) != 0) vip_seen = now;
+  return vip_seen && now - *vip_seen <= std::chrono::milliseconds{troupe::limits::vip_expected_ms};
 }
 
-// Preemption removes only requests at or behind the one being planned, so that an index stays
-// valid; where it was this one, its successor has moved to its place.
-void scheduler_core::state::plan_decodes() {
-  for (std::size_t i = 0; i < running.size();) {
-    request_state& request = running[i];
-    for (sequence_state& sequence : request.sequences) {
-      if (!request.running || tokens_left == 0) break;
-      if (sequence.phase == sequence_phase::decode) schedule(request, sequence, 1);
+std::optional<double> scheduler_core::state::duration_limit_ms(bool has_vip) const {
+  if (limits.step_ms_max == 0 || !limits.enable_chunked_prefill) return std::nullopt;
+  if (has_vip) return limits.vip_step_ms_max;
+  // Nobody waits for a token of the next step but the request itself.
+  return limits.step_ms_max *
+         (requests.size() == 1 ? static_cast<double>(troupe::limits::lone_prompt_steps) : 1.0);
+}
+
+void scheduler_core::state::plan_decodes(lane service, bool is_top, monotonic_time now) {
+  decode_room room{.whole = is_top || !step_ms_max,
+                   .overdue_left = troupe::limits::held_served_max};
+  room.paused = service == lane::async && vip_prompt_planned;
+  const std::size_t first = running.first_of(service);
+  std::size_t start = first;
+  if (service == lane::realtime && next_turn)
+    start = std::clamp(running.lower_bound(*next_turn), first, running.end_of(service));
+  next_turn = service == lane::realtime ? std::nullopt : next_turn;
+  // Preemption removes only requests at or behind the one being planned, so that an index stays
+  // valid; where it was this one, its successor has moved to its place.
+  const auto plan_range = [&](std::size_t from, std::size_t end) {
+    for (std::size_t i = from; i < std::min(end, running.end_of(service));) {
+      request_state& request = running[i];
+      plan_decodes_of(request, room, now);
+      if (running.holds(i, request)) ++i;
     }
-    if (running.holds(i, request)) ++i;
+  };
+  plan_range(start, running.size());
+  plan_range(first, start);
+}
+
+void scheduler_core::state::plan_decodes_of(request_state& request, decode_room& room,
+                                            monotonic_time now) {
+  const bool overdue =
+      now - request.planned_at > std::chrono::milliseconds{troupe::limits::held_ms_max};
+  for (sequence_state& sequence : request.sequences) {
+    if (!request.running || tokens_left == 0) return;
+    if (sequence.phase != sequence_phase::decode || sequence.draft) continue;
+    const bool fits = room.whole || (!room.paused && !room.is_full &&
+                                     fits_decode(sequence.table.position_count()));
+    if (!fits && !(overdue && room.overdue_left != 0)) {
+      room.is_full = true;
+      ++held_sequences;
+      if (request.service() == lane::realtime && !next_turn) next_turn = request.rank;
+      continue;
+    }
+    if (!fits) --room.overdue_left;
+    schedule(request, sequence, 1);
+    request.planned_at = now;
   }
+}
+
+bool scheduler_core::state::fits_decode(std::uint32_t position) const {
+  if (drafted.tokens() == 0) return true;
+  step_shape with = drafted;
+  with.add(1, position, 1);
+  return cost.predict_ms(with) <= *step_ms_max;
 }
 
 void scheduler_core::state::continue_prefills(lane service) {
@@ -65,8 +119,7 @@ void scheduler_core::state::continue_prefills(lane service) {
       } else if (sequence.phase == sequence_phase::idle && request.is_schedulable(sequence)) {
         // With the prefix cache, siblings wait for the one in prefill: they will find its blocks.
         if (has_prefill && limits.enable_prefix_caching) continue;
-        const bool may_start = service == lane::vip || !preempted_in_plan;
-        if (!may_start || !start_sequence(request, sequence)) admission_open = false;
+        if (!may_start(service) || !start_sequence(request, sequence)) admission_open = false;
       }
       has_prefill = has_prefill || sequence.phase == sequence_phase::prefill;
     }

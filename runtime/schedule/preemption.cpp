@@ -37,9 +37,9 @@ void scheduler_core::state::preempt_request(request_state& request) {
     if (sequence.phase != sequence_phase::idle) preempt_sequence(request, sequence);
   }
   running.erase(request);
-  request.key = admission_key_of(request.request, request.order, true);
+  request.key = admission_key_of(request.request, request.order, true,
+                                 limits.lanes[to_index(request.service())].wait_max);
   queues.insert(request);
-  preempted_in_plan = true;
 }
 
 void scheduler_core::state::preempt_sequence(request_state& request, sequence_state& sequence) {
@@ -52,7 +52,7 @@ void scheduler_core::state::preempt_sequence(request_state& request, sequence_st
     sequence.draft.reset();
   }
   release_blocks(request, sequence);
-  preempted_in_plan = true;
+  loser = loser ? std::min(*loser, request.service()) : request.service();
   ++preemptions;
 }
 

@@ -44,6 +44,7 @@ struct request_state {
   std::uint64_t order = 0;
   admission_key key;  ///< under which it waits
   running_rank rank;
+  monotonic_time planned_at{};  ///< when it was last admitted or a decode of it was in a plan
   std::vector<sequence_state> sequences;
   std::uint32_t unfinished_count =
       0;  ///< each one takes a place of max_num_seqs while the request runs

@@ -34,6 +34,11 @@ void running_requests::sequence_finished(const request_state& request) {
   --sequences_in_[to_index(request.service())];
 }
 
+std::size_t running_requests::lower_bound(const running_rank& rank) const {
+  return static_cast<std::size_t>(
+      std::lower_bound(requests_.begin(), requests_.end(), rank, is_before) - requests_.begin());
+}
+
 std::size_t running_requests::first_of(lane service) const {
   std::size_t first = 0;
   for (std::size_t i = 0; i < to_index(service); ++i) first += requests_in_[i];

@@ -24,6 +24,8 @@ class running_requests {
   [[nodiscard]] bool holds(std::size_t i, const request_state& request) const {
     return i < requests_.size() && requests_[i] == &request;
   }
+  /// Where the first request is that does not come before the rank.
+  [[nodiscard]] std::size_t lower_bound(const running_rank& rank) const;
   /// Where the lane's requests begin, and the next lane's.
   [[nodiscard]] std::size_t first_of(lane service) const;
   [[nodiscard]] std::size_t end_of(lane service) const;

@@ -196,6 +196,7 @@ scheduler_counts scheduler_core::counts() const {
     counts.running[to_index(service)] = self.running.requests_in(service);
   }
   counts.running_sequences = self.running.sequence_count();
+  counts.held_sequences = self.held_sequences;
   counts.blocks_total = self.pool.total();
   counts.blocks_free = self.pool.free();
   counts.blocks_cached = self.pool.cached();

@@ -41,6 +41,16 @@ constexpr std::string_view to_string(finish_reason reason) noexcept {
   return "error";
 }
 
+/// What a lane is sure of, and how long its requests may be held back.
+struct lane_rules {
+  /// Share of the sequences and blocks. What it does not use is lent to the others; it is taken
+  /// back by preempting those below, and nobody above may take it.
+  double reserved_fraction = 0.0;
+  /// Requests that arrive within this time of each other go by cost; a longer wait for that never
+  /// happens. 0: by arrival.
+  monotonic_time wait_max{};
+};
+
 struct scheduler_limits {
   std::uint32_t max_model_len = 2048;
   std::uint32_t max_num_seqs = 256;
@@ -53,6 +63,7 @@ struct scheduler_limits {
   /// such bound. Whole prompts (without chunked prefill) are not held to it, and a request that is
   /// alone may take limits::lone_prompt_steps times as long.
   std::uint32_t step_ms_max = 0, vip_step_ms_max = 0;
+  std::array<lane_rules, lane_count> lanes{};
   cost_profile initial_cost;  ///< what steps are predicted with until some were measured
   bool enable_prefix_caching = true;
   bool enable_chunked_prefill = true;
@@ -110,6 +121,7 @@ struct step_outcome {
 struct scheduler_counts {
   std::array<std::uint32_t, lane_count> waiting{};
   std::array<std::uint32_t, lane_count> running{};  ///< requests
+  std::uint32_t held_sequences = 0;  ///< running ones that the last plan left out, blocks kept
   std::uint32_t running_sequences = 0;
   std::uint32_t blocks_total = 0, blocks_free = 0, blocks_cached = 0, blocks_referenced = 0;
   std::uint64_t preemptions = 0;  ///< since start

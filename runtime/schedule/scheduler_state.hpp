@@ -52,8 +52,18 @@ struct scheduler_core::state {
   // plan_step.cpp
   planned plan(monotonic_time now);
   /// What the next step may take; nothing where only tokens bound it.
-  [[nodiscard]] std::optional<double> duration_limit_ms() const;
-  void plan_decodes();
+  [[nodiscard]] std::optional<double> duration_limit_ms(bool has_vip) const;
+  [[nodiscard]] bool is_vip_expected(monotonic_time now);
+  /// What is left of the step for one lane's decodes.
+  struct decode_room {
+    bool whole = false;              ///< the lane decodes whole
+    std::uint32_t overdue_left = 0;  ///< sequences held for too long that are served all the same
+    bool paused = false;
+    bool is_full = false;
+  };
+  void plan_decodes(lane service, bool is_top, monotonic_time now);
+  void plan_decodes_of(request_state& request, decode_room& room, monotonic_time now);
+  [[nodiscard]] bool fits_decode(std::uint32_t position) const;
   void continue_prefills(lane service);
   /// Takes the sequence's next `count` tokens into the plan, preempting where blocks lack. False
   /// when the sequence itself was preempted.
@@ -68,11 +78,19 @@ struct scheduler_core::state {
 
   // admission.cpp
   void admit(lane service, monotonic_time now, std::vector<request_started>& started);
+  [[nodiscard]] request_state* next_to_admit(lane service, monotonic_time now) const;
+  /// False where what was just taken from a request would be handed to its like.
+  [[nodiscard]] bool may_start(lane service) const { return !loser || service < *loser; }
   bool make_seats(request_state& request);
   std::optional<std::uint32_t> start_sequence(request_state& request, sequence_state& sequence);
-  bool make_room(lane service, std::span<const block_index> hits, std::uint32_t blocks);
-  [[nodiscard]] std::uint32_t margin_for(lane service) const;
-  [[nodiscard]] bool can_ever_make_room(std::span<const block_index> hits,
+  bool make_room(const request_state& request, std::span<const block_index> hits,
+                 std::uint32_t blocks);
+  /// Blocks not to be given away to a lane, as the lanes down to `lowest` see it.
+  [[nodiscard]] std::uint32_t margin_of(lane lowest) const;
+  /// Where the running requests begin that may be preempted for a request of the lane.
+  [[nodiscard]] std::size_t displaceable_from(const request_state& request) const;
+  [[nodiscard]] bool can_ever_make_room(std::size_t kept_requests,
+                                        std::span<const block_index> hits,
                                         std::uint32_t blocks_and_margin);
 
   // offers.cpp
@@ -136,11 +154,17 @@ struct scheduler_core::state {
   std::optional<double> step_ms_max;  ///< predicted; nothing: tokens alone bound the plan
   std::uint32_t starts_left = 0;
   std::uint32_t uploads_left = 0;
-  bool preempted_in_plan = false;
+  std::optional<lane> loser;  ///< the most important lane that was preempted in this plan
+  bool vip_prompt_planned = false;
+  std::uint32_t held_sequences = 0;
   bool admission_open =
       true;  ///< false once a request had to wait: nothing behind it may overtake it
 
   std::vector<block_offload> offloads;  ///< evicted since the last sealed plan; bytes still there
+
+  std::optional<monotonic_time> vip_seen;  ///< when a VIP last waited or ran
+  std::optional<running_rank> next_turn;   ///< the first realtime request that was left out
+  std::uint32_t starts_since_aged = 0;     ///< admissions since an aged async request's
 
   std::optional<step_id> in_flight;
   step_shape shape_in_flight;

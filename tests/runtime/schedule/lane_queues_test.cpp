@@ -21,12 +21,14 @@ TEST_CASE("lane_queues agrees with a sorted list", "[schedule]") {
     if (waiting.size() < 50 && random() % 2 == 0) {
       auto request = std::make_unique<request_state>();
       request->request.service = all_lanes[random() % 3];
-      request->key = {random() % 4 != 0,
-                      static_cast<std::int32_t>(random() % 3),
-                      monotonic_time(random() % 5),
-                      monotonic_time(random() % 5),
-                      random() % 5,
-                      step};
+      request->key = {.fresh = random() % 4 != 0,
+                      .priority = static_cast<std::int32_t>(random() % 3),
+                      .due_window = static_cast<std::int64_t>(random() % 2),
+                      .window_cost = random() % 3,
+                      .deadline = monotonic_time(random() % 5),
+                      .arrival = monotonic_time(random() % 5),
+                      .cost = random() % 5,
+                      .order = step};
       queues.insert(*request);
       waiting.push_back(std::move(request));
     } else if (!waiting.empty()) {

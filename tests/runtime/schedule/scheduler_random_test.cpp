@@ -87,6 +87,12 @@ class random_round {
     limits.block_count = std::max(2u, longest / 2) + below(longest * 5);
     limits.model_fingerprint = random_();
     limits.end_of_generation = {token_id{0}, token_id{7}};
+    for (lane_rules& rules : limits.lanes) {
+      rules.reserved_fraction = 0.1 * below(4);
+      if (below(2) == 0) rules.wait_max = monotonic_time(1 + below(20));
+    }
+    if (below(2) == 0) limits.step_ms_max = 2 + below(20);
+    limits.vip_step_ms_max = limits.step_ms_max / 2;
     if (!offload) return limits;
     limits.enable_offload = true;
     limits.enable_prefix_caching = below(8) != 0;
@@ -214,6 +220,7 @@ class random_round {
 
   void step() {
     now_ += std::chrono::nanoseconds(1 + below(3));
+    if (below(16) == 0) now_ += std::chrono::milliseconds(below(4'000));
     if (!quiet_ && below(6) == 0) disturb();
     const bool had_work = core_.has_work();
     auto planned = core_.plan(now_);

@@ -1,0 +1,214 @@
+// Proves what each lane is promised: reserves that are lent and taken back, steps that stay short
+// beside a VIP, turns among those that are left out, and that nobody is left out for ever.
+// Durations come from a made-up profile: a row costs nearly 1 ms, everything else next to nothing.
+#include <algorithm>
+#include <set>
+
+#include "tests/runtime/schedule/driven_scheduler.hpp"
+
+using namespace troupe;
+using namespace troupe::test;
+using namespace std::chrono_literals;
+using id_list = std::vector<std::uint64_t>;
+
+namespace {
+
+scheduler_limits timed_limits() {
+  auto limits = small_limits();
+  limits.max_num_seqs = 32;
+  limits.block_count = 1024;
+  limits.max_batch_size = 32;
+  limits.max_num_batched_tokens = 1024;
+  limits.step_ms_max = 100;
+  limits.vip_step_ms_max = 10;
+  constexpr double nothing = 1e-9;
+  limits.initial_cost = {.step_ms = nothing,
+                         .row_tile_ms = nothing,
+                         .row_ms = 0.99,
+                         .logit_row_ms = nothing,
+                         .decode_pair_us = nothing,
+                         .prefill_pair_us = nothing};
+  return limits;
+}
+
+/// Requests first .. first + count - 1, run until all of them decode.
+void start(driven_scheduler& driven, std::uint64_t first, std::uint64_t count,
+           request_shape shape) {
+  for (std::uint64_t id = first; id < first + count; ++id) driven.submit(id, shape);
+  while (driven.core.counts().waiting[to_index(shape.service)] != 0) driven.step();
+  driven.step();
+}
+
+std::set<std::uint64_t> set_of(const step_plan& plan) {
+  const auto ids = ids_of(plan);
+  return {ids.begin(), ids.end()};
+}
+
+std::array<std::uint32_t, lane_count> running(const driven_scheduler& driven) {
+  return driven.core.counts().running;
+}
+
+}  // namespace
+
+TEST_CASE("a lane takes back what it is sure of, and no more", "[schedule][lanes]") {
+  auto limits = small_limits();
+  limits.max_num_seqs = 8;
+  limits.lanes[to_index(lane::vip)].reserved_fraction = 0.25;
+  limits.lanes[to_index(lane::realtime)].reserved_fraction = 0.5;
+  using counts = std::array<std::uint32_t, lane_count>;
+
+  driven_scheduler driven(limits);
+  start(driven, 1, 8, {.max_tokens = 100, .service = lane::async});
+  REQUIRE(running(driven) == counts{0, 0, 8});  // lent
+  for (std::uint64_t id = 11; id <= 16; ++id) driven.submit(id, {.max_tokens = 100});
+  driven.step();
+  REQUIRE(running(driven) == counts{0, 4, 4});
+  // Two VIPs take their own, a third one takes from async all the same.
+  for (std::uint64_t id = 21; id <= 23; ++id)
+    driven.submit(id, {.max_tokens = 100, .service = lane::vip});
+  driven.step();
+  REQUIRE(running(driven) == counts{3, 4, 1});
+  for (std::uint64_t id = 24; id <= 26; ++id)
+    driven.submit(id, {.max_tokens = 100, .service = lane::vip});
+  driven.step();
+  // Realtime keeps its half although six VIPs want in.
+  REQUIRE(running(driven) == counts{4, 4, 0});
+  driven.drain();
+}
+
+TEST_CASE("a VIP takes its reserve from realtime where async holds nothing", "[schedule][lanes]") {
+  auto limits = small_limits();
+  limits.max_num_seqs = 8;
+  limits.lanes[to_index(lane::vip)].reserved_fraction = 0.25;
+  driven_scheduler driven(limits);
+  start(driven, 1, 8, {.max_tokens = 100});
+  for (std::uint64_t id = 21; id <= 23; ++id)
+    driven.submit(id, {.max_tokens = 100, .service = lane::vip});
+  driven.step();
+  REQUIRE(running(driven) == std::array<std::uint32_t, lane_count>{2, 6, 0});
+  driven.drain();
+}
+
+TEST_CASE("beside a VIP realtime takes turns within a short step", "[schedule][lanes]") {
+  driven_scheduler driven(timed_limits());
+  start(driven, 1, 20, {.prompt = 4, .max_tokens = 100});
+  start(driven, 50, 1, {.prompt = 4, .max_tokens = 100, .service = lane::vip});
+  std::set<std::uint64_t> served;
+  for (int i = 0; i < 3; ++i) {
+    const auto planned = driven.step();
+    const auto ids = set_of(planned.plan);
+    REQUIRE(ids.size() == 10);
+    REQUIRE(ids.contains(50));
+    REQUIRE(driven.core.counts().held_sequences == 11);
+    served.insert(ids.begin(), ids.end());
+  }
+  REQUIRE(served.size() == 21);  // 3 x 9 places for 20
+  driven.drain();
+}
+
+TEST_CASE("beside a VIP async runs to its end in order", "[schedule][lanes]") {
+  driven_scheduler driven(timed_limits());
+  start(driven, 1, 20, {.prompt = 4, .max_tokens = 30, .service = lane::async});
+  start(driven, 50, 1, {.prompt = 4, .max_tokens = 200, .service = lane::vip});
+  const auto first = set_of(driven.step().plan);
+  REQUIRE(first == std::set<std::uint64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 50});
+  REQUIRE(set_of(driven.step().plan) == first);
+  REQUIRE(driven.core.counts().preemptions == 0);
+  driven.drain();
+}
+
+TEST_CASE("without a VIP the most important lane decodes whole", "[schedule][lanes]") {
+  auto limits = timed_limits();
+  limits.step_ms_max = 12;
+  driven_scheduler driven(limits);
+  start(driven, 1, 8, {.prompt = 4, .max_tokens = 100, .service = lane::async});
+  start(driven, 11, 16, {.prompt = 4, .max_tokens = 40});
+  const auto ids = set_of(driven.step().plan);
+  REQUIRE(ids.size() == 16);  // more than 12 ms: holding its own would help nobody
+  REQUIRE(*ids.begin() == 11);
+  driven.drain();
+}
+
+TEST_CASE("a VIP's prompt pauses async, which keeps its blocks", "[schedule][lanes]") {
+  driven_scheduler driven(timed_limits());
+  start(driven, 1, 2, {.prompt = 4, .max_tokens = 60, .service = lane::async});
+  start(driven, 11, 1, {.prompt = 4, .max_tokens = 60});
+  driven.submit(21, {.prompt = 24, .max_tokens = 8, .service = lane::vip});
+  REQUIRE(set_of(driven.step().plan) == std::set<std::uint64_t>{21});
+  REQUIRE(set_of(driven.step().plan) == std::set<std::uint64_t>{11, 21});  // its last 8 tokens
+  REQUIRE(set_of(driven.step().plan) == std::set<std::uint64_t>{1, 2, 11, 21});
+  REQUIRE(driven.core.counts().preemptions == 0);
+  driven.drain();
+}
+
+TEST_CASE("nobody is held for ever", "[schedule][lanes]") {
+  auto limits = timed_limits();
+  driven_scheduler driven(limits);
+  start(driven, 1, 3, {.prompt = 4, .max_tokens = 60, .service = lane::async});
+  start(driven, 51, 12, {.prompt = 4, .max_tokens = 200, .service = lane::vip});
+  REQUIRE(!set_of(driven.step().plan).contains(1));  // 12 VIPs fill more than the step
+  driven.now += 1'500ms;
+  REQUIRE(set_of(driven.step().plan).size() == 15);
+  REQUIRE(set_of(driven.step().plan).size() == 12);
+  driven.drain();
+}
+
+TEST_CASE("steps stay short for a while after the last VIP", "[schedule][lanes]") {
+  driven_scheduler driven(timed_limits());
+  start(driven, 50, 1, {.prompt = 4, .max_tokens = 2, .service = lane::vip});
+  driven.drain();
+  driven.submit(1, {.prompt = 200});
+  driven.submit(2, {.prompt = 200});
+  driven.now += 4'000ms;
+  REQUIRE(driven.step().plan.token_count() <= 16);
+  driven.now += 6'000ms;
+  REQUIRE(driven.step().plan.token_count() >= 90);
+  driven.drain();
+}
+
+TEST_CASE("async that has waited for long takes some of realtime's turns", "[schedule][lanes]") {
+  auto limits = small_limits();
+  limits.max_num_seqs = 4;
+  driven_scheduler driven(limits);
+  std::uint64_t id = 100;
+  const auto keep_busy = [&] {
+    while (driven.core.counts().waiting[to_index(lane::realtime)] < 8)
+      driven.submit(id++, {.prompt = 6, .max_tokens = 4});
+  };
+  keep_busy();
+  driven.step();
+  driven.submit(1, {.prompt = 6, .max_tokens = 4, .service = lane::async});
+  for (int i = 0; i < 40; ++i) {
+    driven.step();
+    keep_busy();
+  }
+  REQUIRE(!driven.truth.at(request_id{1}).started);
+  driven.now += 11'000ms;
+  for (int i = 0; !driven.truth.at(request_id{1}).is_done(); ++i) {
+    REQUIRE(i < 40);
+    driven.step();
+    keep_busy();
+  }
+  driven.drain();
+}
+
+TEST_CASE("what is due in the same window goes by cost", "[schedule][lanes]") {
+  auto limits = small_limits();
+  limits.lanes[to_index(lane::realtime)].wait_max = 100ms;
+  driven_scheduler driven(limits);
+  const auto add = [&](std::uint64_t id, std::size_t length, monotonic_time arrival,
+                       std::optional<monotonic_time> deadline = {}) {
+    auto request = driven.make(id, {.prompt = length});
+    request.arrival = arrival;
+    request.deadline = deadline;
+    driven.submit(std::move(request));
+  };
+  driven.now = 2'000ms;
+  add(1, 12, 1'010ms);
+  add(2, 4, 1'090ms);
+  add(3, 8, 1'050ms);
+  add(4, 4, 1'110ms);            // due in the next window
+  add(5, 12, 1'180ms, 1'050ms);  // due before all
+  REQUIRE(ids_of(driven.step().started) == id_list{5, 2, 3, 1, 4});
+  driven.drain();
+}
