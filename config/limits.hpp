@@ -90,6 +90,8 @@ inline constexpr std::uint32_t vip_expected_ms = 5'000;
 /// and so many of them in one step.
 inline constexpr std::uint32_t held_ms_max = 1'000;
 inline constexpr std::uint32_t held_served_max = 4;
+/// Waiting requests that are looked at one by one to say whether a deadline can be met.
+inline constexpr std::uint32_t deadline_scan_max = 1'024;
 /// An async request that has waited for this long takes every so manieth turn of realtime.
 inline constexpr std::uint32_t async_aged_ms = 10'000;
 inline constexpr std::uint32_t aged_start_stride = 8;

@@ -14,19 +14,20 @@
 namespace troupe {
 
 enum class errc : std::uint8_t {
-  invalid_argument,   ///< the caller asked for something that makes no sense; do not retry
-  not_found,          ///< no such request, key, file or model
-  already_exists,     ///< a duplicate id
-  unauthorized,       ///< missing or wrong credentials
-  out_of_memory,      ///< memory for weights, KV cache or a request cannot be had
-  overloaded,         ///< a bounded queue is full; retry later
-  slow_client,        ///< the reader fell too far behind
-  corrupt,            ///< bytes that break their own format
-  unsupported,        ///< well formed, but not something this build can do
-  unavailable,        ///< the engine is draining, restarting or gone
-  deadline_exceeded,  ///< a wait ran out
-  aborted,            ///< cancelled by its owner
-  internal,           ///< a defect of ours
+  invalid_argument,     ///< the caller asked for something that makes no sense; do not retry
+  not_found,            ///< no such request, key, file or model
+  already_exists,       ///< a duplicate id
+  unauthorized,         ///< missing or wrong credentials
+  out_of_memory,        ///< memory for weights, KV cache or a request cannot be had
+  overloaded,           ///< a bounded queue is full; retry later
+  slow_client,          ///< the reader fell too far behind
+  corrupt,              ///< bytes that break their own format
+  unsupported,          ///< well formed, but not something this build can do
+  unavailable,          ///< the engine is draining, restarting or gone
+  deadline_exceeded,    ///< a wait ran out
+  deadline_unmeetable,  ///< it would run out: refused before any work
+  aborted,              ///< cancelled by its owner
+  internal,             ///< a defect of ours
 };
 
 /// The stable lower-case name of a code, as it goes over the wire ("invalid_argument").
@@ -43,6 +44,7 @@ constexpr std::string_view to_string(errc code) noexcept {
     case errc::unsupported: return "unsupported";
     case errc::unavailable: return "unavailable";
     case errc::deadline_exceeded: return "deadline_exceeded";
+    case errc::deadline_unmeetable: return "deadline_unmeetable";
     case errc::aborted: return "aborted";
     case errc::internal: return "internal";
   }

@@ -151,7 +151,9 @@ void scheduler_core::state::append_token(request_state& request, sequence_state&
              request.tokens_of(sequence).size() >= limits.max_model_len) {
     update.finished = finish_reason::length;
   }
-  if (update.finished) finish_sequence(request, sequence);
+  if (!update.finished) return;
+  observe_output(request, sequence);
+  finish_sequence(request, sequence);
 }
 
 }  // namespace troupe

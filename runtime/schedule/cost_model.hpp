@@ -49,6 +49,7 @@ class cost_model {
   [[nodiscard]] std::uint32_t prefill_tokens_within(double ms_max, const step_shape& beside,
                                                     std::uint32_t position_first) const;
 
+  [[nodiscard]] bool is_measured() const { return observed_count_ != 0; }
   /// Median of |predicted before the fit / measured - 1| over the last error_steps steps; 0 before
   /// the first.
   [[nodiscard]] double error() const;

@@ -15,6 +15,7 @@
 #include "runtime/memory/block_table.hpp"
 #include "runtime/memory/token_view.hpp"
 #include "runtime/schedule/admission_order.hpp"
+#include "runtime/schedule/finish_estimate.hpp"
 #include "runtime/schedule/scheduler_core.hpp"
 
 namespace troupe {
@@ -44,6 +45,8 @@ struct request_state {
   std::uint64_t order = 0;
   admission_key key;  ///< under which it waits
   running_rank rank;
+  expected_work expected;       ///< of all its sequences, when it was enqueued
+  expected_work queued_work;    ///< what it counts for while it waits
   monotonic_time planned_at{};  ///< when it was last admitted or a decode of it was in a plan
   std::vector<sequence_state> sequences;
   std::uint32_t unfinished_count =

@@ -84,6 +84,8 @@ result<void> scheduler_core::enqueue(schedule_request request) {
                              self.queues.size())};
   }
   TROUPE_TRY(auto made, make_request_state(std::move(request), self.limits, self.next_order++));
+  made.expected = self.expected_work_of(made);
+  TROUPE_TRY_VOID(self.check_deadline(made));
   auto owned = std::make_unique<request_state>(std::move(made));
   self.queues.insert(*owned);
   const request_id id = owned->id();

@@ -137,7 +137,7 @@ class scheduler_core {
   scheduler_core(scheduler_core&&) noexcept;
 
   /// Errors: overloaded (queue full), invalid_argument (can never fit: says the numbers),
-  /// already_exists.
+  /// already_exists, deadline_unmeetable (with the estimate).
   result<void> enqueue(schedule_request request);
 
   /// Blocks of the request's prompt that the lower tier has, by ascending place, verified by their

@@ -9,6 +9,7 @@ struct recount {
   std::vector<std::uint32_t> references;
   std::array<std::uint32_t, lane_count> active{}, committed{}, waiting{};
   std::size_t offered = 0;
+  std::array<expected_work, lane_count> queued{};
 };
 
 void check_sequence(const request_state& request, const sequence_state& sequence) {
@@ -66,6 +67,7 @@ void scheduler_core::state::check_integrity() const {
     if (request->running) continue;
     TROUPE_CHECK(request->active_count == 0 && queues.contains(*request));
     ++sums.waiting[to_index(request->service())];
+    sums.queued[to_index(request->service())] += request->queued_work;
   }
   TROUPE_CHECK(in_flight || ending.empty());
   for (const auto& request : ending) {
@@ -80,6 +82,7 @@ void scheduler_core::state::check_integrity() const {
   TROUPE_CHECK(sums.active == active_sequences && sums.committed == committed_blocks);
   for (const lane service : all_lanes) {
     TROUPE_CHECK(sums.waiting[to_index(service)] == queues.size(service));
+    TROUPE_CHECK(sums.queued[to_index(service)] == queues.work(service));
   }
   TROUPE_CHECK(running.sequence_count() <= limits.max_num_seqs);
 }

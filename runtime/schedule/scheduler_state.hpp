@@ -5,6 +5,7 @@
 //   offers.cpp          blocks of the lower tier
 //   preemption.cpp      taking blocks back
 //   complete_step.cpp   applying a step's result
+//   deadlines.cpp       what is expected of requests, and whether a deadline can be met
 #pragma once
 
 #include <array>
@@ -120,6 +121,13 @@ struct scheduler_core::state {
   void append_token(request_state& request, sequence_state& sequence, const sampled_token& token,
                     sequence_update& update);
 
+  // deadlines.cpp
+  [[nodiscard]] expected_work expected_work_of(const request_state& request) const;
+  [[nodiscard]] expected_work work_left(const request_state& request) const;
+  /// Error: deadline_unmeetable, with the estimate.
+  [[nodiscard]] result<void> check_deadline(const request_state& request) const;
+  void observe_output(const request_state& request, const sequence_state& sequence);
+
   // scheduler_core.cpp
   void finish_sequence(request_state& request, sequence_state& sequence);
   /// Takes the request out of everything; what the step in flight names stays until it is done.
@@ -170,6 +178,9 @@ struct scheduler_core::state {
   step_shape shape_in_flight;
   std::vector<sent_slice> sent;
   std::size_t offloads_in_flight = 0;
+
+  /// Running mean of output tokens / max_tokens of what ended by itself, for each lane.
+  std::array<double, lane_count> output_shares{0.5, 0.5, 0.5};
 
   std::uint64_t next_step = 1;
   std::uint64_t next_order = 0;

@@ -1,0 +1,39 @@
+// When a request would finish if it were taken now: the answer to a deadline, before any work is
+// spent on it. A plain function; nothing is kept.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "runtime/schedule/cost_model.hpp"
+
+namespace troupe {
+
+/// Work of one or more requests: what has to be prefilled, and what is expected to be decoded.
+struct expected_work {
+  std::uint64_t prefill_tokens = 0;
+  std::uint64_t output_tokens = 0;
+  std::uint32_t sequences = 0;
+
+  expected_work& operator+=(const expected_work& more) {
+    prefill_tokens += more.prefill_tokens;
+    output_tokens += more.output_tokens;
+    sequences += more.sequences;
+    return *this;
+  }
+  expected_work& operator-=(const expected_work& less) {
+    prefill_tokens -= less.prefill_tokens;
+    output_tokens -= less.output_tokens;
+    sequences -= less.sequences;
+    return *this;
+  }
+  bool operator==(const expected_work&) const = default;
+};
+
+/// Milliseconds until `own` is done: `ahead` are the requests that run or go first, in order, and
+/// at most seqs_max sequences decode at once. Each takes the seat that comes free first; a token of
+/// every seat takes a step, stretched by the prefills meanwhile. A mean, not a bound.
+double expected_finish_ms(const cost_model& cost, std::span<const expected_work> ahead,
+                          const expected_work& own, std::uint32_t seqs_max);
+
+}  // namespace troupe

@@ -1,0 +1,124 @@
+// Proves that a deadline which cannot be met is refused at once with the estimate, that one which
+// can be met is taken and met, and that the estimate follows the load and the lengths of outputs.
+#include <chrono>
+
+#include "tests/runtime/schedule/driven_scheduler.hpp"
+
+using namespace troupe;
+using namespace troupe::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A machine whose steps take 1 ms and 1 ms a row, which its prior says, too.
+scheduler_limits timed_limits() {
+  auto limits = small_limits();
+  limits.max_num_seqs = 4;
+  constexpr double nothing = 1e-9;
+  limits.initial_cost = {.step_ms = 1.0,
+                         .row_tile_ms = nothing,
+                         .row_ms = 1.0,
+                         .logit_row_ms = nothing,
+                         .decode_pair_us = nothing,
+                         .prefill_pair_us = nothing};
+  return limits;
+}
+
+void step(driven_scheduler& driven) {
+  auto planned = driven.plan();
+  auto result = driven.engine.run(planned.plan, driven.truth);
+  result.compute_ms = 1.0 + planned.plan.token_count();
+  driven.now += std::chrono::microseconds(static_cast<std::int64_t>(result.compute_ms * 1e3));
+  const auto outcome = driven.core.complete(result, driven.now);
+  driven.core.check_integrity();
+  receive(outcome, driven.truth);
+}
+
+schedule_request due_in(driven_scheduler& driven, std::uint64_t id, request_shape shape,
+                        monotonic_time allowed) {
+  auto request = driven.make(id, shape);
+  request.deadline = request.arrival + allowed;
+  return request;
+}
+
+void warm_up(driven_scheduler& driven) {
+  driven.submit(1, {.prompt = 8, .max_tokens = 8});
+  while (driven.core.has_work()) step(driven);
+}
+
+}  // namespace
+
+TEST_CASE("an unmeetable deadline is refused with the estimate", "[schedule][lanes]") {
+  driven_scheduler driven(timed_limits());
+  // Nothing was measured yet: nobody is refused by a guess.
+  driven.submit(due_in(driven, 7, {.prompt = 20, .max_tokens = 10}, 1ms));
+  driven.core.cancel(request_id{7});
+  driven.truth.at(request_id{7}).cancelled = true;
+  warm_up(driven);
+  // Alone: 20 rows and a step, then 10 steps of 2 ms.
+  const auto refused =
+      driven.core.enqueue(due_in(driven, 2, {.prompt = 20, .max_tokens = 10}, 35ms)).failure();
+  REQUIRE(refused.code == errc::deadline_unmeetable);
+  REQUIRE(refused.message ==
+          "the request is expected to finish after 41 ms, but its deadline is 35 ms after its "
+          "arrival: allow more time, or lower max_tokens");
+  REQUIRE(!driven.core.has(request_id{2}));
+  auto taken = due_in(driven, 3, {.prompt = 20, .max_tokens = 10}, 45ms);
+  const auto deadline = *taken.deadline;
+  driven.submit(std::move(taken));
+  while (driven.core.has_work()) step(driven);
+  REQUIRE(driven.now <= deadline);
+}
+
+TEST_CASE("what waits or runs before it counts, what comes after it does not",
+          "[schedule][lanes]") {
+  driven_scheduler driven(timed_limits());
+  warm_up(driven);
+  const auto is_taken = [&](lane service, monotonic_time allowed) {
+    auto request = due_in(driven, 99, {.prompt = 8, .max_tokens = 8, .service = service}, allowed);
+    const bool taken = driven.core.enqueue(std::move(request)).has_value();
+    if (taken) driven.core.cancel(request_id{99});
+    return taken;
+  };
+  REQUIRE(is_taken(lane::realtime, 40ms));
+  for (std::uint64_t id = 10; id < 22; ++id)
+    driven.submit(due_in(driven, id, {.prompt = 8, .max_tokens = 20}, 60'000ms));
+  // Behind twelve with later deadlines: it goes first.
+  REQUIRE(is_taken(lane::realtime, 80ms));
+  step(driven);
+  // Four of them run now, and have their 20 tokens of 5 ms in front of it.
+  REQUIRE(!is_taken(lane::realtime, 80ms));
+  REQUIRE(is_taken(lane::realtime, 300ms));
+  REQUIRE(!is_taken(lane::async, 300ms));  // behind all twelve
+  REQUIRE(is_taken(lane::async, 600ms));
+  REQUIRE(is_taken(lane::vip, 40ms));  // in front of all
+  while (driven.core.has_work()) step(driven);
+}
+
+TEST_CASE("outputs that end early make later estimates shorter", "[schedule][lanes]") {
+  auto limits = timed_limits();
+  driven_scheduler driven(limits);
+  warm_up(driven);
+  const auto estimate_fits = [&] {
+    auto request = due_in(driven, 99, {.prompt = 4, .max_tokens = 200}, 150ms);
+    auto params = *request.params;
+    params.stopping.ignore_eos = false;
+    request.params = std::make_shared<const generation_params>(params);
+    const bool taken = driven.core.enqueue(std::move(request)).has_value();
+    if (taken) driven.core.cancel(request_id{99});
+    return taken;
+  };
+  REQUIRE(!estimate_fits());  // half of 200 tokens at 2 ms
+  for (std::uint64_t id = 100; id < 160; ++id) {
+    auto request = driven.make(id, {.prompt = 4, .max_tokens = 200});
+    auto params = *request.params;
+    params.stopping.ignore_eos = false;
+    params.stopping.stop_token_ids = {};
+    for (int token = 0; token < 48; ++token)
+      params.stopping.stop_token_ids.push_back(static_cast<token_id>(token));
+    request.params = std::make_shared<const generation_params>(params);
+    driven.submit(std::move(request));
+    while (driven.core.has_work()) step(driven);
+  }
+  REQUIRE(estimate_fits());
+}
