@@ -1,0 +1,27 @@
+// The composer of asynchronous batches: a genetic algorithm over orders of admission, whose decoder
+// is a model of the scheduler's own policy (batch_replay.hpp). Pure: no clock, no threads; equal
+// views, options and budgets give equal plans.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "runtime/schedule/compose/async_batch.hpp"
+
+namespace troupe {
+
+/// Whether the search may go on, asked before each prediction after the seeds' first; it gets the
+/// number of predictions made. An anytime search: the best plan so far is the answer.
+using compose_budget = std::function<bool(std::uint64_t replays)>;
+
+struct compose_options {
+  std::uint64_t seed = 0;
+  async_objective objective;
+};
+
+/// Requests beyond limits::composed_requests_max follow in the order of the view.
+[[nodiscard]] async_plan compose_batches(const async_batch_view& view,
+                                         const compose_options& options,
+                                         const compose_budget& may_continue);
+
+}  // namespace troupe

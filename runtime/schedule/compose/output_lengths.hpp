@@ -1,0 +1,66 @@
+// How much of max_tokens requests use: a histogram of the ratio output / max_tokens that forgets
+// slowly. Plain data: it is copied into what a composer is told.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+namespace troupe {
+
+class output_lengths {
+ public:
+  /// A request that ended by itself or at max_tokens after so many tokens.
+  void observe(std::uint32_t output_tokens, std::uint32_t max_tokens) {
+    if (max_tokens == 0) return;
+    const double ratio = std::min(1.0, static_cast<double>(output_tokens) / max_tokens);
+    for (double& each : weights_) each *= keep;
+    weights_[std::min(bin_count - 1, static_cast<std::size_t>(ratio * bin_count))] += 1.0;
+  }
+
+  /// The length at quantile `uniform` of those beyond `produced_tokens`, in
+  /// [max(1, produced_tokens + 1), max(1, max_tokens)].
+  [[nodiscard]] std::uint32_t draw(double uniform, std::uint32_t produced_tokens,
+                                   std::uint32_t max_tokens) const {
+    const double produced =
+        max_tokens == 0 ? 0.0 : static_cast<double>(produced_tokens) / max_tokens;
+    double left = uniform * weight_beyond(produced);
+    double ratio = 1.0;
+    for (std::size_t i = 0; i < bin_count; ++i) {
+      const double low = std::max(produced, edge(i));
+      const double weight = weights_[i] * std::max(0.0, edge(i + 1) - low) * bin_count;
+      if (weight > 0.0 && left < weight) {
+        ratio = std::lerp(low, edge(i + 1), left / weight);
+        break;
+      }
+      left -= weight;
+    }
+    const auto tokens = static_cast<std::uint32_t>(std::ceil(ratio * max_tokens));
+    const std::uint32_t most = std::max(1u, max_tokens);
+    return std::clamp(tokens, std::min(most, produced_tokens + 1u), most);
+  }
+
+ private:
+  static constexpr std::size_t bin_count = 16;
+  /// The last 100 requests count.
+  static constexpr double keep = 0.99;
+
+  static double edge(std::size_t i) { return static_cast<double>(i) / bin_count; }
+  [[nodiscard]] double weight_beyond(double ratio) const {
+    double sum = 0.0;
+    for (std::size_t i = 0; i < bin_count; ++i)
+      sum += weights_[i] * std::max(0.0, edge(i + 1) - std::max(ratio, edge(i))) * bin_count;
+    return sum;
+  }
+
+  /// Before anything was seen: any share is as likely as another, with the weight of one request.
+  std::array<double, bin_count> weights_ = [] {
+    std::array<double, bin_count> even{};
+    even.fill(1.0 / bin_count);
+    return even;
+  }();
+};
+
+}  // namespace troupe
