@@ -137,6 +137,7 @@ std::optional<std::uint32_t> scheduler_core::state::start_sequence(request_state
   // back, if anything.
   TROUPE_CHECK(schedule(request, sequence, chunk_for(hit_tokens, tokens.size() - hit_tokens)));
   drafts[*sequence.draft].uploads = std::move(uploads);
+  count_return(sequence, device_tokens, hit_tokens);
   return hit_tokens;
 }
 

@@ -9,27 +9,22 @@
 #include "runtime/schedule/scheduler_state.hpp"
 
 namespace troupe {
-namespace {
-
-/// Weight of the newest output's length.
-constexpr double newest_weight = 1.0 / 32;
-
-}  // namespace
-
 expected_work scheduler_core::state::expected_work_of(const request_state& request) const {
   const stopping_params& stopping = request.request.params->stopping;
   const std::uint32_t longest =
       std::min(stopping.max_tokens, limits.max_model_len - request.prompt_count());
-  const double share = stopping.ignore_eos ? 1.0 : output_shares[to_index(request.service())];
-  const auto each = std::clamp(static_cast<std::uint32_t>(share * longest),
-                               std::min(stopping.min_tokens, longest), longest);
   expected_work work;
   work.prefill_tokens = request.prompt_count();
   work.sequences = request.unfinished_count;
   for (const sequence_state& sequence : request.sequences) {
     if (sequence.finished) continue;
     const auto made = static_cast<std::uint32_t>(sequence.output.size());
-    work.output_tokens += each - std::min(made, each);
+    const std::uint32_t expected =
+        stopping.ignore_eos
+            ? longest
+            : std::max(std::min(stopping.min_tokens, longest),
+                       lengths[to_index(request.service())].draw(0.5, made, longest));
+    work.output_tokens += expected - std::min(made, expected);
   }
   return work;
 }
@@ -78,9 +73,9 @@ void scheduler_core::state::observe_output(const request_state& request,
   const stopping_params& stopping = request.request.params->stopping;
   const std::uint32_t longest =
       std::min(stopping.max_tokens, limits.max_model_len - request.prompt_count());
-  if (stopping.ignore_eos || longest == 0) return;
-  double& share = output_shares[to_index(request.service())];
-  share += newest_weight * (static_cast<double>(sequence.output.size()) / longest - share);
+  if (stopping.ignore_eos) return;
+  lengths[to_index(request.service())].observe(static_cast<std::uint32_t>(sequence.output.size()),
+                                               longest);
 }
 
 }  // namespace troupe

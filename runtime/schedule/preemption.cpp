@@ -1,7 +1,9 @@
-// Preemption by recompute: the blocks go back, the tokens stay, and a later prefill (which often
-// finds its blocks still cached) brings the sequence to where it was. Never a more important
-// request for a less important one.
+// Preemption: the blocks go back, the tokens stay, and a later prefill brings the sequence to where
+// it was. What that costs shows when it comes back: its blocks are still cached, or return from the
+// lower tier, or are recomputed. Never a more important request for a less important one.
+#include <algorithm>
 #include <ranges>
+#include <utility>
 
 #include "runtime/schedule/scheduler_state.hpp"
 
@@ -42,6 +44,20 @@ void scheduler_core::state::preempt_request(request_state& request) {
   queues.insert(request);
 }
 
+/// The sequence comes back to this many positions on the device, and this many in all with what the
+/// lower tier uploads.
+void scheduler_core::state::count_return(sequence_state& sequence, std::uint32_t device_tokens,
+                                         std::uint32_t hit_tokens) {
+  const std::uint32_t lost = std::exchange(sequence.lost_count, 0);
+  if (lost == 0) return;
+  const std::uint32_t full = lost / limits.block_tokens * limits.block_tokens;
+  const preemption_kind kind = device_tokens >= full ? preemption_kind::kept
+                               : hit_tokens >= full  ? preemption_kind::swapped
+                                                     : preemption_kind::recomputed;
+  ++preemptions_by_kind[static_cast<std::size_t>(kind)];
+  recomputed_tokens += lost - std::min(lost, hit_tokens);
+}
+
 void scheduler_core::state::preempt_sequence(request_state& request, sequence_state& sequence) {
   TROUPE_CHECK(!sequence.in_flight);
   if (sequence.draft) {
@@ -51,6 +67,7 @@ void scheduler_core::state::preempt_sequence(request_state& request, sequence_st
     drafted = shape_of_drafts();
     sequence.draft.reset();
   }
+  sequence.lost_count = sequence.computed_count;
   release_blocks(request, sequence);
   loser = loser ? std::min(*loser, request.service()) : request.service();
   ++preemptions;

@@ -36,6 +36,7 @@ struct sequence_state {
   block_table table;
   std::uint32_t computed_count = 0;  ///< positions whose K and V completed steps have written
   std::uint32_t indexed_count = 0;   ///< leading full blocks that the prefix index names
+  std::uint32_t lost_count = 0;      ///< positions that were computed when it was preempted
   std::uint32_t uploaded_count = 0;  ///< blocks behind them that the step in flight uploads
   std::optional<std::size_t> draft;  ///< its place in the plan being made
 };

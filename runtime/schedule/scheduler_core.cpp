@@ -204,6 +204,8 @@ scheduler_counts scheduler_core::counts() const {
   counts.blocks_cached = self.pool.cached();
   counts.blocks_referenced = self.pool.referenced();
   counts.preemptions = self.preemptions;
+  counts.preemptions_by_kind = self.preemptions_by_kind;
+  counts.recomputed_tokens = self.recomputed_tokens;
   counts.prefix_query_tokens = self.prefix_query_tokens;
   counts.prefix_hit_tokens = self.prefix_hit_tokens;
   counts.offloaded_blocks = self.offloaded_blocks;

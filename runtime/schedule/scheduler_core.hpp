@@ -118,6 +118,23 @@ struct step_outcome {
   std::vector<sequence_update> updates;
 };
 
+/// How a preempted sequence came back.
+enum class preemption_kind : std::uint8_t {
+  kept,        ///< its full blocks were still on the device
+  swapped,     ///< they came from the lower tier
+  recomputed,  ///< at least one had to be computed again
+};
+inline constexpr std::size_t preemption_kind_count = 3;
+
+constexpr std::string_view to_string(preemption_kind kind) noexcept {
+  switch (kind) {
+    case preemption_kind::kept: return "kept";
+    case preemption_kind::swapped: return "swapped";
+    case preemption_kind::recomputed: return "recomputed";
+  }
+  return "recomputed";
+}
+
 struct scheduler_counts {
   std::array<std::uint32_t, lane_count> waiting{};
   std::array<std::uint32_t, lane_count> running{};  ///< requests
@@ -125,6 +142,9 @@ struct scheduler_counts {
   std::uint32_t running_sequences = 0;
   std::uint32_t blocks_total = 0, blocks_free = 0, blocks_cached = 0, blocks_referenced = 0;
   std::uint64_t preemptions = 0;  ///< since start
+  /// Of those sequences that came back since start.
+  std::array<std::uint64_t, preemption_kind_count> preemptions_by_kind{};
+  std::uint64_t recomputed_tokens = 0;  ///< since start, after preemptions
   std::uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0;
   std::uint64_t offloaded_blocks = 0, uploaded_blocks = 0;  ///< in sealed plans, since start
   std::uint32_t offered_blocks = 0;                         ///< held for requests

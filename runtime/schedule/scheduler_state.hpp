@@ -18,6 +18,7 @@
 
 #include "runtime/memory/block_pool.hpp"
 #include "runtime/memory/prefix_cache.hpp"
+#include "runtime/schedule/compose/output_lengths.hpp"
 #include "runtime/schedule/cost_model.hpp"
 #include "runtime/schedule/lane_queues.hpp"
 #include "runtime/schedule/request_state.hpp"
@@ -109,6 +110,8 @@ struct scheduler_core::state {
   bool preempt_for(request_state& request, sequence_state& sequence);
   void preempt_request(request_state& request);
   void preempt_sequence(request_state& request, sequence_state& sequence);
+  void count_return(sequence_state& sequence, std::uint32_t device_tokens,
+                    std::uint32_t hit_tokens);
 
   // complete_step.cpp
   step_outcome complete(const step_result& result);
@@ -179,12 +182,13 @@ struct scheduler_core::state {
   std::vector<sent_slice> sent;
   std::size_t offloads_in_flight = 0;
 
-  /// Running mean of output tokens / max_tokens of what ended by itself, for each lane.
-  std::array<double, lane_count> output_shares{0.5, 0.5, 0.5};
+  std::array<output_lengths, lane_count> lengths{};  ///< of what ended
 
   std::uint64_t next_step = 1;
   std::uint64_t next_order = 0;
   std::uint64_t preemptions = 0;
+  std::array<std::uint64_t, preemption_kind_count> preemptions_by_kind{};
+  std::uint64_t recomputed_tokens = 0;
   std::uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0;
   std::uint64_t offloaded_blocks = 0, uploaded_blocks = 0;
   std::uint32_t offered_blocks = 0;  ///< sum of all requests' offers
