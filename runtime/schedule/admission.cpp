@@ -20,7 +20,7 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
                                   std::vector<request_started>& started) {
   while (admission_open) {
     request_state* const request = next_to_admit(service, now);
-    if (request == nullptr) return;
+    if (request == nullptr || is_held_back(*request, now)) return;
     const auto first = std::ranges::find_if(
         request->sequences, [&](const auto& each) { return request->is_schedulable(each); });
     TROUPE_CHECK(first != request->sequences.end());
@@ -35,6 +35,7 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
     running.insert(*request);
     request->planned_at = now;
     --starts_left;
+    if (request->service() == lane::async) ++async_admitted;
     starts_since_aged = request->service() == lane::async ? 0 : starts_since_aged + 1;
     if (request->started) continue;
     request->started = true;

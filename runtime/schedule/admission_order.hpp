@@ -11,12 +11,17 @@
 
 namespace troupe {
 
-/// Within a lane: preempted requests first, then by priority; then, where a lane has a wait_max, by
-/// the window of that length in which each is due, and in a window by cost; else by deadline,
-/// arrival and cost. Smaller goes first.
+/// The place of a request that no composer has seen.
+inline constexpr std::uint32_t composed_place_none = UINT32_MAX;
+
+/// Within a lane: preempted requests first, then by priority; then by the place that a composer
+/// gave (async; what it has not seen comes behind); then, where a lane has a cost_window, by the
+/// window of that length in which each is due, and in a window by cost; else by deadline, arrival
+/// and cost. Smaller goes first.
 struct admission_key {
   bool fresh = true;  ///< never preempted
   std::int32_t priority = 0;
+  std::uint32_t place = composed_place_none;
   std::int64_t due_window = 0;
   std::uint64_t window_cost = 0;
   monotonic_time deadline = monotonic_time::max();  ///< none: last
@@ -27,18 +32,18 @@ struct admission_key {
 };
 
 inline admission_key admission_key_of(const schedule_request& request, std::uint64_t order,
-                                      bool preempted, monotonic_time wait_max) {
+                                      bool preempted, monotonic_time cost_window) {
   std::size_t length = request.prompt->size();
   for (const auto& each : request.resumed) {
     length = std::max(length, request.prompt->size() + each.output.size());
   }
   const std::uint64_t cost = std::uint64_t{length} * request.params->n;
   const monotonic_time deadline = request.deadline.value_or(monotonic_time::max());
-  const bool has_window = wait_max > monotonic_time{};
-  const monotonic_time due = std::min(deadline, request.arrival + wait_max);
+  const bool has_window = cost_window > monotonic_time{};
+  const monotonic_time due = std::min(deadline, request.arrival + cost_window);
   return {.fresh = !preempted,
           .priority = request.priority,
-          .due_window = has_window ? due / wait_max : 0,
+          .due_window = has_window ? due / cost_window : 0,
           .window_cost = has_window ? cost : 0,
           .deadline = deadline,
           .arrival = request.arrival,

@@ -33,7 +33,7 @@ std::uint32_t lane_queues::size() const {
 void lane_queues::append_work(lane service, const admission_key* end, std::size_t count_max,
                               std::vector<expected_work>& to) const {
   expected_work left = work(service);
-  for (const auto& [key, request] : queues_[to_index(service)]) {
+  for (const auto& [key, request] : all(service)) {
     if (end != nullptr && !(key < *end)) return;
     if (to.size() >= count_max) break;
     to.push_back(request->queued_work);

@@ -24,6 +24,10 @@ class lane_queues {
   [[nodiscard]] std::uint32_t size(lane service) const;
   [[nodiscard]] std::uint32_t size() const;
   [[nodiscard]] bool contains(const request_state& request) const;
+  /// The lane's requests in order.
+  [[nodiscard]] const std::map<admission_key, request_state*>& all(lane service) const {
+    return queues_[to_index(service)];
+  }
   /// All that waits in the lane.
   [[nodiscard]] const expected_work& work(lane service) const { return work_[to_index(service)]; }
   /// Appends the work of the lane's first requests, up to the key if one is given, one by one;

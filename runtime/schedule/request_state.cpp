@@ -75,7 +75,7 @@ result<request_state> make_request_state(schedule_request request, const schedul
   request_state state;
   state.order = order;
   state.key =
-      admission_key_of(request, order, false, limits.lanes[to_index(request.service)].wait_max);
+      admission_key_of(request, order, false, limits.lanes[to_index(request.service)].cost_window);
   state.rank = running_rank_of(request, order);
   state.prompt_shared = true;
   for (std::uint32_t i = 0; i < request.params->n; ++i) {

@@ -46,6 +46,8 @@ struct request_state {
   std::uint64_t order = 0;
   admission_key key;  ///< under which it waits
   running_rank rank;
+  /// Async: how many of the lane may have been admitted before it goes first, whatever is composed.
+  std::uint64_t admitted_before_max = 0;
   expected_work expected;       ///< of all its sequences, when it was enqueued
   expected_work queued_work;    ///< what it counts for while it waits
   monotonic_time planned_at{};  ///< when it was last admitted or a decode of it was in a plan

@@ -84,6 +84,8 @@ result<void> scheduler_core::enqueue(schedule_request request) {
                              self.queues.size())};
   }
   TROUPE_TRY(auto made, make_request_state(std::move(request), self.limits, self.next_order++));
+  made.admitted_before_max =
+      self.async_admitted + self.queues.size(lane::async) + limits::passed_over_max;
   made.expected = self.expected_work_of(made);
   TROUPE_TRY_VOID(self.check_deadline(made));
   auto owned = std::make_unique<request_state>(std::move(made));
@@ -180,6 +182,14 @@ scheduler_core::planned scheduler_core::plan(monotonic_time now) {
 
 step_outcome scheduler_core::complete(const step_result& result, monotonic_time) {
   return state_->complete(result);
+}
+
+std::optional<async_batch_view> scheduler_core::async_view(monotonic_time now) const {
+  return state_->async_view(now);
+}
+
+void scheduler_core::apply(const async_plan& plan, monotonic_time now) {
+  state_->apply(plan, now);
 }
 
 bool scheduler_core::has_step_in_flight() const {

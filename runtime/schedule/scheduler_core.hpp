@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "kernels/base/result.hpp"
+#include "runtime/schedule/compose/async_batch.hpp"
 #include "runtime/schedule/cost_model.hpp"
 #include "runtime/schedule/lane.hpp"
 #include "runtime/schedule/step.hpp"
@@ -46,9 +47,11 @@ struct lane_rules {
   /// Share of the sequences and blocks. What it does not use is lent to the others; it is taken
   /// back by preempting those below, and nobody above may take it.
   double reserved_fraction = 0.0;
-  /// Requests that arrive within this time of each other go by cost; a longer wait for that never
-  /// happens. 0: by arrival.
-  monotonic_time wait_max{};
+  /// Requests that are due within this time of each other go by cost; nobody waits longer for that.
+  /// 0: by arrival.
+  monotonic_time cost_window{};
+  /// How long a composed plan may keep requests waiting although the engine has room.
+  monotonic_time hold_max{};
 };
 
 struct scheduler_limits {
@@ -187,6 +190,15 @@ class scheduler_core {
   planned plan(monotonic_time now);
   /// Takes the result of the step in flight.
   step_outcome complete(const step_result& result, monotonic_time now);
+
+  /// What a composer of asynchronous batches is to know; nothing while the lane does not have more
+  /// than twice as much waiting as can run, or no engine that is busy.
+  [[nodiscard]] std::optional<async_batch_view> async_view(monotonic_time now) const;
+  /// Admits what waits in the async lane in the plan's order from now on, what came since behind
+  /// it, and no more than plan.running_max sequences of the lane at once, until the lane's hold_max
+  /// has passed. Ids that do not wait any more are passed over. A request that
+  /// limits::passed_over_max others overtook goes first, in order of arrival.
+  void apply(const async_plan& plan, monotonic_time now);
 
   [[nodiscard]] bool has_step_in_flight() const;
   [[nodiscard]] bool has_work() const;  ///< anything waiting or running

@@ -5,6 +5,7 @@
 //   offers.cpp          blocks of the lower tier
 //   preemption.cpp      taking blocks back
 //   complete_step.cpp   applying a step's result
+//   async_order.cpp     what a composer is told, and following its plan
 //   deadlines.cpp       what is expected of requests, and whether a deadline can be met
 #pragma once
 
@@ -124,6 +125,11 @@ struct scheduler_core::state {
   void append_token(request_state& request, sequence_state& sequence, const sampled_token& token,
                     sequence_update& update);
 
+  // async_order.cpp
+  [[nodiscard]] std::optional<async_batch_view> async_view(monotonic_time now) const;
+  void apply(const async_plan& plan, monotonic_time now);
+  [[nodiscard]] bool is_held_back(const request_state& request, monotonic_time now) const;
+
   // deadlines.cpp
   [[nodiscard]] expected_work expected_work_of(const request_state& request) const;
   [[nodiscard]] expected_work work_left(const request_state& request) const;
@@ -173,9 +179,13 @@ struct scheduler_core::state {
 
   std::vector<block_offload> offloads;  ///< evicted since the last sealed plan; bytes still there
 
-  std::optional<monotonic_time> vip_seen;  ///< when a VIP last waited or ran
-  std::optional<running_rank> next_turn;   ///< the first realtime request that was left out
-  std::uint32_t starts_since_aged = 0;     ///< admissions since an aged async request's
+  std::optional<monotonic_time> vip_seen;        ///< when a VIP last waited or ran
+  std::optional<running_rank> next_turn;         ///< the first realtime request that was left out
+  std::uint64_t async_admitted = 0;              ///< since start
+  std::vector<request_id> composed_order;        ///< of the plan that is followed
+  std::uint32_t async_running_max = UINT32_MAX;  ///< sequences, until async_held_until
+  monotonic_time async_held_until{};
+  std::uint32_t starts_since_aged = 0;  ///< admissions since an aged async request's
 
   std::optional<step_id> in_flight;
   step_shape shape_in_flight;

@@ -194,7 +194,7 @@ TEST_CASE("async that has waited for long takes some of realtime's turns", "[sch
 
 TEST_CASE("what is due in the same window goes by cost", "[schedule][lanes]") {
   auto limits = small_limits();
-  limits.lanes[to_index(lane::realtime)].wait_max = 100ms;
+  limits.lanes[to_index(lane::realtime)].cost_window = 100ms;
   driven_scheduler driven(limits);
   const auto add = [&](std::uint64_t id, std::size_t length, monotonic_time arrival,
                        std::optional<monotonic_time> deadline = {}) {

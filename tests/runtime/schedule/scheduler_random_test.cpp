@@ -18,7 +18,7 @@ namespace {
 struct round_totals {
   std::uint64_t operations = 0, steps = 0, finished = 0, cancelled = 0, preemptions = 0,
                 resumed = 0, hit_tokens = 0, copies = 0, refused = 0, offloaded = 0, uploaded = 0,
-                offers = 0;
+                offers = 0, composed = 0;
 };
 
 class random_round {
@@ -89,7 +89,8 @@ class random_round {
     limits.end_of_generation = {token_id{0}, token_id{7}};
     for (lane_rules& rules : limits.lanes) {
       rules.reserved_fraction = 0.1 * below(4);
-      if (below(2) == 0) rules.wait_max = monotonic_time(1 + below(20));
+      if (below(2) == 0) rules.cost_window = monotonic_time(1 + below(20));
+      if (below(2) == 0) rules.hold_max = std::chrono::milliseconds(below(2'000));
     }
     if (below(2) == 0) limits.step_ms_max = 2 + below(20);
     limits.vip_step_ms_max = limits.step_ms_max / 2;
@@ -218,7 +219,26 @@ class random_round {
     core_.check_integrity();
   }
 
+  // As a composer would, with any order, some of it out of date.
+  void compose() {
+    const auto view = core_.async_view(now_);
+    if (!view) return;
+    ++totals_.composed;
+    async_plan plan;
+    for (const async_waiting& each : view->waiting) {
+      REQUIRE(truth_.contains(each.id));
+      plan.order.push_back(each.id);
+    }
+    if (!truth_.empty() && below(3) == 0) plan.order.push_back(truth_.begin()->first);
+    std::shuffle(plan.order.begin(), plan.order.end(), random_);
+    plan.running_max = below(limits_.max_num_seqs + 1);
+    if (below(2) == 0) disturb();
+    core_.apply(plan, now_);
+    core_.check_integrity();
+  }
+
   void step() {
+    if (below(4) == 0) compose();
     now_ += std::chrono::nanoseconds(1 + below(3));
     if (below(16) == 0) now_ += std::chrono::milliseconds(below(4'000));
     if (!quiet_ && below(6) == 0) disturb();
@@ -283,11 +303,13 @@ TEST_CASE("every request gets the tokens it would get alone, exactly once", "[sc
                          << " requests finished, " << totals.cancelled << " cancelled, "
                          << totals.refused << " refused, " << totals.resumed << " resumed, "
                          << totals.preemptions << " preemptions, " << totals.hit_tokens
-                         << " cached prompt tokens, " << totals.copies << " copies");
+                         << " cached prompt tokens, " << totals.copies << " copies, "
+                         << totals.composed << " composed orders");
   REQUIRE(totals.operations > 100'000);
   REQUIRE(totals.preemptions > 1'000);
   REQUIRE(totals.hit_tokens > 10'000);
   REQUIRE(totals.copies > 1'000);
+  REQUIRE(totals.composed > 1'000);
 }
 
 TEST_CASE("a lower tier changes no token and loses no block", "[schedule][offload]") {

@@ -1,0 +1,127 @@
+// Proves when a composer is asked, what it is told, and that its plan is followed: the order, the
+// bound on what runs, how long that may hold requests back, and that nobody is overtaken for ever.
+#include <chrono>
+
+#include "config/limits.hpp"
+#include "tests/runtime/schedule/driven_scheduler.hpp"
+
+using namespace troupe;
+using namespace troupe::test;
+using namespace std::chrono_literals;
+using id_list = std::vector<std::uint64_t>;
+
+namespace {
+
+scheduler_limits crowded_limits() {
+  auto limits = small_limits();
+  limits.max_num_seqs = 4;
+  limits.max_num_queued_reqs = 2'000;
+  limits.block_count = 1'024;
+  limits.lanes[to_index(lane::async)].hold_max = 100ms;
+  return limits;
+}
+
+async_plan plan_of(const id_list& order, std::uint32_t running_max) {
+  async_plan plan;
+  for (const std::uint64_t id : order) plan.order.push_back(static_cast<request_id>(id));
+  plan.running_max = running_max;
+  return plan;
+}
+
+/// Ids in the order in which they were started, until none waits.
+id_list started_in_order(driven_scheduler& driven) {
+  id_list started;
+  while (driven.core.counts().waiting[to_index(lane::async)] != 0) {
+    const auto ids = ids_of(driven.step().started);
+    started.insert(started.end(), ids.begin(), ids.end());
+  }
+  return started;
+}
+
+}  // namespace
+
+TEST_CASE("a composer is asked when more waits than twice what can run", "[schedule][async]") {
+  driven_scheduler driven(crowded_limits());
+  for (std::uint64_t id = 1; id <= 12; ++id)
+    driven.submit(id, {.prompt = 9, .max_tokens = 20, .service = lane::async});
+  REQUIRE(!driven.core.async_view(driven.now));  // nothing runs yet: nobody is held
+  driven.step();
+  REQUIRE(!driven.core.async_view(driven.now));  // 8 wait
+  auto late = driven.make(20, {.prompt = 30, .max_tokens = 7, .service = lane::async, .n = 2});
+  late.deadline = driven.now + 50ms;
+  late.priority = 3;
+  driven.submit(std::move(late));
+  driven.submit(30, {.prompt = 10, .max_tokens = 20, .service = lane::realtime});
+  const auto view = driven.core.async_view(driven.now).value();
+  REQUIRE(view.waiting.size() == 9);
+  REQUIRE(view.running.size() == 4);
+  const async_waiting& last = view.waiting.back();
+  REQUIRE(last.id == request_id{20});
+  REQUIRE(last.prompt->size() == 30);
+  REQUIRE((last.max_tokens == 7 && last.n == 2 && last.priority == 3));
+  REQUIRE(*last.due_in_ms == Approx(50.0).margin(0.01));
+  REQUIRE(view.running[0].output_tokens == 1);
+  REQUIRE(view.running[0].missing_tokens == 0);
+  REQUIRE(view.limits.sequences_max == 4);
+  REQUIRE(view.limits.block_count == 1'024);
+  driven.drain();
+}
+
+TEST_CASE("what waits is admitted in the plan's order, what comes later behind it",
+          "[schedule][async]") {
+  driven_scheduler driven(crowded_limits());
+  for (std::uint64_t id = 1; id <= 10; ++id)
+    driven.submit(id, {.max_tokens = 6, .service = lane::async});
+  driven.step();
+  driven.submit(11, {.max_tokens = 6, .service = lane::async});
+  // One that runs and one that nobody knows are passed over.
+  driven.core.apply(plan_of({9, 1, 7, 77, 5, 6, 8, 10}, 4), driven.now);
+  driven.submit(12, {.max_tokens = 6, .service = lane::async});
+  REQUIRE(started_in_order(driven) == id_list{9, 7, 5, 6, 8, 10, 11, 12});
+  driven.drain();
+}
+
+TEST_CASE("a plan may keep requests waiting for a while, not longer", "[schedule][async]") {
+  driven_scheduler driven(crowded_limits());
+  for (std::uint64_t id = 1; id <= 12; ++id)
+    driven.submit(id, {.max_tokens = 40, .service = lane::async});
+  driven.step();
+  driven.core.cancel(request_id{1});
+  driven.truth.at(request_id{1}).cancelled = true;
+  driven.core.apply(plan_of({12, 11, 10, 9, 8, 7, 6, 5}, 2), driven.now);
+  REQUIRE(driven.step().started.empty());
+  driven.submit(30, {.max_tokens = 4, .service = lane::realtime});
+  REQUIRE(ids_of(driven.step().started) == id_list{30});  // the seat is not lost for others
+  driven.now += 200ms;
+  while (driven.core.has(request_id{30})) driven.step();
+  driven.step();
+  REQUIRE(driven.core.counts().running[to_index(lane::async)] == 4);
+  driven.drain();
+}
+
+TEST_CASE("a request that plans put last again and again goes first in the end",
+          "[schedule][async]") {
+  driven_scheduler driven(crowded_limits());
+  std::uint64_t id = 1;
+  for (; id <= 9; ++id) driven.submit(id, {.prompt = 2, .max_tokens = 1, .service = lane::async});
+  const std::uint64_t unloved = 9;
+  std::uint32_t overtaken = 0;
+  while (!driven.truth.at(static_cast<request_id>(unloved)).started) {
+    REQUIRE(overtaken <= limits::passed_over_max + 16);
+    while (driven.core.counts().waiting[to_index(lane::async)] < 9)
+      driven.submit(id++, {.prompt = 2, .max_tokens = 1, .service = lane::async});
+    id_list order;
+    for (std::uint64_t each = id - 1; each != 0; --each) {
+      if (each != unloved) order.push_back(each);
+    }
+    order.push_back(unloved);
+    driven.core.apply(plan_of(order, 4), driven.now);
+    const auto planned = driven.step();
+    for (const std::uint64_t each : ids_of(planned.started)) {
+      overtaken += each > unloved ? 1u : 0u;
+      if (each == unloved) driven.truth.at(static_cast<request_id>(unloved)).started = true;
+    }
+  }
+  REQUIRE(overtaken >= limits::passed_over_max - 16);
+  driven.drain();
+}
