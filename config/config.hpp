@@ -11,12 +11,13 @@ namespace troupe {
 
 /// The service of one lane. Which fields a lane uses: see config_schema().
 struct lane_config {
-  std::uint32_t max_queued = 0;    ///< 0: max_num_queued_reqs
-  double reserved_fraction = 0.0;  ///< of sequences, blocks and step tokens
-  std::uint32_t max_wait_ms = 0;   ///< realtime: the longest wait to be batched
-  std::uint32_t max_delay_ms = 0;  ///< async: the longest hold while the engine is busy
-  std::uint32_t ttft_ms = 0;       ///< target of time to first token; 0: none
-  std::uint32_t tpot_ms = 0;       ///< target of time per output token; 0: none
+  std::uint32_t max_queued = 0;      ///< 0: max_num_queued_reqs
+  double reserved_fraction = 0.0;    ///< of sequences: taken back from lower lanes when needed
+  std::uint32_t max_wait_ms = 0;     ///< realtime: the longest wait to be batched
+  std::uint32_t max_delay_ms = 0;    ///< async: the longest hold while the engine is busy
+  std::uint32_t compose_ms_max = 0;  ///< async: one search for a better order; 0: none
+  std::uint32_t ttft_ms = 0;         ///< target of time to first token; 0: none
+  std::uint32_t tpot_ms = 0;         ///< target of time per output token; 0: none
 };
 
 /// Indices of server_config::lanes, in the order of the wire.
@@ -68,9 +69,9 @@ struct server_config {
 
   /// vip, realtime, async.
   std::array<lane_config, 3> lanes{{
-      {.reserved_fraction = 0.1},
-      {.max_wait_ms = 100},
-      {.max_delay_ms = 5000},
+      {.reserved_fraction = 0.25},
+      {.reserved_fraction = 0.25, .max_wait_ms = 100},
+      {.max_delay_ms = 5000, .compose_ms_max = 20},
   }};
 
   optimizer_config optimizer;

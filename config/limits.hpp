@@ -92,6 +92,8 @@ inline constexpr std::uint32_t held_ms_max = 1'000;
 inline constexpr std::uint32_t held_served_max = 4;
 /// Waiting requests that are looked at one by one to say whether a deadline can be met.
 inline constexpr std::uint32_t deadline_scan_max = 1'024;
+/// Between two plans of the composer.
+inline constexpr std::uint32_t compose_interval_ms = 1'000;
 /// Waiting async requests that one plan of the composer orders, however many may wait.
 inline constexpr std::uint32_t composed_requests_max = 512;
 /// Later requests that composed plans may let overtake an async request.

@@ -164,9 +164,11 @@ template <std::size_t Lane>
 void add_lane(table& rows, const std::string& prefix) {
   rows.number(prefix + "max_queued", in_lane<Lane, &lane_config::max_queued>, 0, 1u << 20,
               "requests", "Requests that may wait in this lane; 0: max_num_queued_reqs.");
-  rows.number(prefix + "reserved_fraction", in_lane<Lane, &lane_config::reserved_fraction>, 0, 0.9,
-              "fraction", "Share of sequences, blocks and step tokens kept for this lane.");
-  rows.later();
+  rows.number(
+      prefix + "reserved_fraction", in_lane<Lane, &lane_config::reserved_fraction>, 0, 0.9,
+      "fraction",
+      "Share of the sequences that this lane is sure of. What it does not use is lent to the "
+      "others, and taken back from lower lanes by preemption.");
   rows.number(prefix + "ttft_ms", in_lane<Lane, &lane_config::ttft_ms>, 0, hour_ms, "ms",
               "Target of the time to the first token; 0: none.");
   rows.later();
@@ -179,13 +181,18 @@ void add_lanes(table& rows) {
   rows.group("Lanes");
   add_lane<vip_lane>(rows, "lanes.vip.");
   add_lane<realtime_lane>(rows, "lanes.realtime.");
-  rows.number("lanes.realtime.max_wait_ms", in_lane<realtime_lane, &lane_config::max_wait_ms>, 0,
-              60'000, "ms", "The longest that a request waits to be batched with others.");
-  rows.later();
+  rows.number(
+      "lanes.realtime.max_wait_ms", in_lane<realtime_lane, &lane_config::max_wait_ms>, 0, 60'000,
+      "ms",
+      "Requests that are due within this time of each other go by cost; none waits longer for "
+      "that, and none at all while the engine has room.");
   add_lane<async_lane>(rows, "lanes.async.");
   rows.number("lanes.async.max_delay_ms", in_lane<async_lane, &lane_config::max_delay_ms>, 0,
               hour_ms, "ms", "The longest that a request is held for a better batch.");
-  rows.later();
+  rows.number("lanes.async.compose_ms_max", in_lane<async_lane, &lane_config::compose_ms_max>, 0,
+              1'000, "ms",
+              "Time of one search for a better order of what waits, at most once a second; 0: by "
+              "arrival.");
 }
 
 void add_optimizer(table& rows) {

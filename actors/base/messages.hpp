@@ -123,6 +123,16 @@ struct blocks_found {
   std::vector<offered_block> blocks;
 };
 
+// --- scheduler <-> composer
+// ----------------------------------------------------------------------------
+
+struct compose_batches_for {
+  std::shared_ptr<const async_batch_view> view;
+};
+struct batches_composed {
+  std::shared_ptr<const async_plan> plan;
+};
+
 // --- router <-> request
 // --------------------------------------------------------------------------------
 
@@ -192,6 +202,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::store_blocks)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::blocks_stored)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::find_blocks)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::blocks_found)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::compose_batches_for)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::batches_composed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::request_tokens)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::abort_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::resume_stream)

@@ -41,6 +41,7 @@ class scheduler_state {
         [this](const step_done& done) { finish_step(done.result); },
         [this](const blocks_found& answer) { take_offers(answer); },
         [this](blocks_stored) { --stores_open_; },
+        [this](const batches_composed& answer) { follow(*answer.plan); },
         [this](deadline_tick_atom) { expire_deadlines(); },
         [this](fetch_tick_atom) { expire_fetches(); },
     };
@@ -146,8 +147,27 @@ class scheduler_state {
       self_->send(options_.router, step_updates{options_.incarnation, std::move(started),
                                                 std::move(outcome.updates)});
     offload(done);
+    compose(now);
     options_.measured->set_counts(core_.counts());
     options_.measured->set_cost_model_error(core_.cost().error());
+  }
+
+  /// Beside the step that runs now. One search at a time, one an interval.
+  void compose(monotonic_time now) {
+    if (!options_.composer || composing_ || now < compose_at_) return;
+    auto view = core_.async_view(now);
+    if (!view) return;
+    composing_ = true;
+    compose_at_ = now + options_.compose_interval;
+    self_->send(options_.composer,
+                compose_batches_for{std::make_shared<const async_batch_view>(std::move(*view))});
+  }
+
+  void follow(const async_plan& plan) {
+    composing_ = false;
+    core_.apply(plan, options_.now());
+    options_.measured->observe_composition(plan.improvement_ratio());
+    keep_busy();
   }
 
   /// Without credit the blocks are forgotten: what they hold can be recomputed.
@@ -179,6 +199,7 @@ class scheduler_state {
       const double period_ms = std::chrono::duration<double, std::milli>(now - step_began_).count();
       options_.measured->observe_step(step_tokens_, last_compute_ms_, period_ms - last_compute_ms_);
     }
+    if (planned.fill) options_.measured->observe_fill(*planned.fill);
     step_began_ = now;
     step_tokens_ = planned.plan.token_count();
     options_.watch->begin(now);
@@ -235,6 +256,8 @@ class scheduler_state {
   monotonic_time tick_at_{};
   bool tick_armed_ = false;
   bool fetch_tick_armed_ = false;
+  bool composing_ = false;
+  monotonic_time compose_at_{};
   monotonic_time step_began_{};
   std::uint32_t step_tokens_ = 0;
   double last_compute_ms_ = 0.0;

@@ -6,6 +6,8 @@
 //   to the router: step_updates, enqueue_refused, deadline_passed; to the worker: execute_step
 //   with a tier below the device: find_blocks and store_blocks to the kv_pool; blocks_found and
 //   blocks_stored from it
+//   to the composer, when much waits in the async lane: compose_batches_for; batches_composed from
+//   it
 #pragma once
 
 #include <cstdint>
@@ -14,6 +16,7 @@
 #include <caf/actor.hpp>
 
 #include "actors/base/spawn.hpp"
+#include "config/limits.hpp"
 #include "runtime/observe/metrics.hpp"
 #include "runtime/observe/step_watch.hpp"
 #include "runtime/schedule/scheduler_core.hpp"
@@ -29,7 +32,9 @@ struct scheduler_options {
   std::shared_ptr<step_watch> watch;
   clock_source now = steady_now;
   placement where = placement::detached;
-  caf::actor kv_pool = {};  ///< null unless limits.enable_offload
+  caf::actor kv_pool = {};   ///< null unless limits.enable_offload
+  caf::actor composer = {};  ///< null: the async lane goes by its own order
+  std::chrono::milliseconds compose_interval{limits::compose_interval_ms};
 };
 
 caf::actor spawn_scheduler(caf::actor_system& system, const scheduler_options& options);

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "actors/composer/composer.hpp"
 #include "actors/gateway/gateway.hpp"
 #include "actors/gateway/tokenizer_threads.hpp"
 #include "actors/kv_pool/kv_pool.hpp"
@@ -124,6 +125,12 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.max_batch_size = config.max_batch_size;
   sized.limits.step_ms_max = config.step_ms_max;
   sized.limits.vip_step_ms_max = config.vip_step_ms_max;
+  for (std::size_t i = 0; i < lane_count; ++i) {
+    const lane_config& from = config.lanes[i];
+    sized.limits.lanes[i] = {.reserved_fraction = from.reserved_fraction,
+                             .cost_window = std::chrono::milliseconds{from.max_wait_ms},
+                             .hold_max = std::chrono::milliseconds{from.max_delay_ms}};
+  }
   // The gates bound what waits, lane by lane; beside it come running requests, after preemptions
   // and restarts.
   std::uint64_t queued_max = std::uint64_t{config.max_num_seqs} * lane_count;
@@ -226,14 +233,25 @@ class wired_engine final : public engine {
       long_lived_.push_back(kv_pool);
     }
 
-    const auto make_replica = [this, sized, router, kv_pool](caf::actor_system& system,
-                                                             std::uint64_t incarnation) {
+    caf::actor composer;
+    if (config_.lanes[async_lane].compose_ms_max != 0) {
+      composer = spawn_composer(
+          system_, {std::chrono::milliseconds{config_.lanes[async_lane].compose_ms_max},
+                    {},
+                    steady_now,
+                    config_.compute_nice,
+                    placement::detached});
+      long_lived_.push_back(composer);
+    }
+
+    const auto make_replica = [this, sized, router, kv_pool, composer](caf::actor_system& system,
+                                                                       std::uint64_t incarnation) {
       replica made;
       made.worker = spawn_worker(system, {executor_factory_for(sized.executor),
                                           config_.compute_nice, placement::detached});
       made.scheduler =
           spawn_scheduler(system, {sized.limits, incarnation, router, made.worker, measured_,
-                                   watch_, steady_now, placement::detached, kv_pool});
+                                   watch_, steady_now, placement::detached, kv_pool, composer});
       return made;
     };
     supervisor_ =

@@ -20,6 +20,7 @@ std::string_view error_type(errc code) {
     case errc::already_exists: return "ConflictError";
     case errc::overloaded: return "RateLimitError";
     case errc::unavailable:
+    case errc::deadline_unmeetable:
     case errc::out_of_memory: return "ServiceUnavailableError";
     case errc::deadline_exceeded: return "TimeoutError";
     case errc::slow_client:
@@ -53,6 +54,7 @@ unsigned http_status_of(errc code) {
     case errc::aborted: return 499;  // nginx's "client closed request"
     case errc::internal: return 500;
     case errc::out_of_memory:
+    case errc::deadline_unmeetable:
     case errc::unavailable: return 503;
     case errc::deadline_exceeded: return 504;
   }

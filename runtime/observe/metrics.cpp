@@ -37,6 +37,9 @@ const boundaries compute_seconds{0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0
 const boundaries overhead_seconds{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
                                   0.025,  0.05,    0.1,    0.25,  0.5,    1.0};
 
+const boundaries fill_ratios{0.01, 0.02, 0.05, 0.1, 0.2,  0.3, 0.4, 0.5,
+                             0.6,  0.7,  0.8,  0.9, 0.95, 1.0, 1.1};
+
 /// 1, 2, 5, 10, 20, 50 ... up to the longest request.
 boundaries one_two_five(double value_max) {
   boundaries values;
@@ -50,17 +53,19 @@ boundaries one_two_five(double value_max) {
 
 constexpr std::array<std::string_view, 4> finish_reasons{"stop", "length", "abort", "error"};
 
-constexpr std::array<errc, 13> error_codes{
+constexpr std::array<errc, 14> error_codes{
     errc::invalid_argument, errc::not_found,   errc::already_exists,    errc::unauthorized,
     errc::out_of_memory,    errc::overloaded,  errc::slow_client,       errc::corrupt,
-    errc::unsupported,      errc::unavailable, errc::deadline_exceeded, errc::aborted,
-    errc::internal};
+    errc::unsupported,      errc::unavailable, errc::deadline_exceeded, errc::deadline_unmeetable,
+    errc::aborted,          errc::internal};
 
 template <class Metric>
 using by_lane = std::array<Metric*, lane_count>;
 
 /// The totals of the scheduler that were already added to the counters.
 struct seen_totals {
+  std::array<std::uint64_t, preemption_kind_count> preemptions_by_kind{};
+  std::uint64_t recomputed = 0;
   std::uint64_t preemptions = 0, prefix_queries = 0, prefix_hits = 0;
   std::uint64_t offloaded = 0, uploaded = 0;
 };
@@ -79,24 +84,32 @@ struct metrics::state {
       : constant_labels{{"model_name", std::string(model_name)}} {
     num_requests_running = gauges("num_requests_running", "Requests that hold blocks.");
     num_requests_waiting = gauges("num_requests_waiting", "Requests that wait in a lane queue.");
-    kv_cache_usage = &prometheus::BuildGauge()
-                          .Name(named("kv_cache_usage_perc"))
-                          .Help("Blocks that sequences refer to, as a fraction of all (1 = full).")
-                          .Labels(constant_labels)
-                          .Register(registry)
-                          .Add({});
-    cost_model_error = &prometheus::BuildGauge()
-                            .Name(named("cost_model_error"))
-                            .Help(
-                                "Median relative error of the predicted compute time of recent "
-                                "steps (0.1 = 10 %).")
-                            .Labels(constant_labels)
-                            .Register(registry)
-                            .Add({});
+    kv_cache_usage = gauge("kv_cache_usage_perc",
+                           "Blocks that sequences refer to, as a fraction of all (1 = full).");
+    cost_model_error = gauge("cost_model_error",
+                             "Median relative error of the predicted compute time of recent steps "
+                             "(0.1 = 10 %).");
     prefix_queries =
         counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.");
     prefix_hits = counter("prefix_cache_hits_total", "Prompt tokens found in the prefix cache.");
     preemptions = counter("num_preemptions_total", "Sequences that gave their blocks to others.");
+    auto& kinds = counter_family("preemptions_total",
+                                 "Preempted sequences that came back, by how: their blocks were "
+                                 "kept, came from the lower tier, or were recomputed.");
+    for (std::size_t i = 0; i < preemption_kind_count; ++i)
+      preemptions_by_kind[i] =
+          &kinds.Add({{"kind", std::string(to_string(static_cast<preemption_kind>(i)))}});
+    recomputed = counter("recomputed_tokens_total", "Positions computed again after preemptions.");
+    held_sequences = gauge("num_sequences_held",
+                           "Running sequences that the last step left out for other lanes.");
+    batch_fill = histogram("batch_fill_ratio",
+                           "Share of a step's sequences, tokens or predicted duration, whichever "
+                           "bound it, that was used while requests waited.",
+                           fill_ratios);
+    ga_improvement = histogram("ga_improvement_ratio",
+                               "Predicted gain of composed async orders over first come first "
+                               "served.",
+                               fill_ratios);
     offload_stored = counter("kv_offload_stored_blocks_total",
                              "Evicted blocks copied to the tier below the device.");
     offload_hits = counter("kv_offload_hit_blocks_total",
@@ -146,12 +159,18 @@ struct metrics::state {
     for (const lane service : all_lanes) made[to_index(service)] = &family.Add(lane_label(service));
     return made;
   }
+  prometheus::Family<Gauge>& gauge_family(std::string_view name, const char* help) {
+    return prometheus::BuildGauge()
+        .Name(named(name))
+        .Help(help)
+        .Labels(constant_labels)
+        .Register(registry);
+  }
+  Gauge* gauge(std::string_view name, const char* help) {
+    return &gauge_family(name, help).Add({});
+  }
   by_lane<Gauge> gauges(std::string_view name, const char* help) {
-    auto& family = prometheus::BuildGauge()
-                       .Name(named(name))
-                       .Help(help)
-                       .Labels(constant_labels)
-                       .Register(registry);
+    auto& family = gauge_family(name, help);
     by_lane<Gauge> made{};
     for (const lane service : all_lanes) made[to_index(service)] = &family.Add(lane_label(service));
     return made;
@@ -203,6 +222,10 @@ struct metrics::state {
   by_lane<Gauge> num_requests_running{}, num_requests_waiting{};
   Gauge *kv_cache_usage = nullptr, *cost_model_error = nullptr;
   Counter *prefix_queries = nullptr, *prefix_hits = nullptr, *preemptions = nullptr;
+  std::array<Counter*, preemption_kind_count> preemptions_by_kind{};
+  Counter* recomputed = nullptr;
+  Gauge* held_sequences = nullptr;
+  Histogram *batch_fill = nullptr, *ga_improvement = nullptr;
   Counter *offload_stored = nullptr, *offload_hits = nullptr;
   by_lane<Counter> prompt_tokens{}, generation_tokens{};
   by_lane<Histogram> time_to_first_token{}, inter_token_latency{}, e2e_latency{}, queue_time{};
@@ -231,6 +254,12 @@ void metrics::set_counts(const scheduler_counts& counts) {
   const std::lock_guard lock(state_->totals_mutex);
   seen_totals& seen = state_->totals;
   state_->preemptions->Increment(take_increase(seen.preemptions, counts.preemptions));
+  for (std::size_t i = 0; i < preemption_kind_count; ++i) {
+    state_->preemptions_by_kind[i]->Increment(
+        take_increase(seen.preemptions_by_kind[i], counts.preemptions_by_kind[i]));
+  }
+  state_->recomputed->Increment(take_increase(seen.recomputed, counts.recomputed_tokens));
+  state_->held_sequences->Set(counts.held_sequences);
   state_->prefix_queries->Increment(take_increase(seen.prefix_queries, counts.prefix_query_tokens));
   state_->prefix_hits->Increment(take_increase(seen.prefix_hits, counts.prefix_hit_tokens));
   state_->offload_stored->Increment(take_increase(seen.offloaded, counts.offloaded_blocks));
@@ -245,6 +274,14 @@ void metrics::observe_step(std::uint32_t tokens, double compute_ms, double overh
 
 void metrics::set_cost_model_error(double error) {
   state_->cost_model_error->Set(error);
+}
+
+void metrics::observe_fill(double ratio) {
+  state_->batch_fill->Observe(ratio);
+}
+
+void metrics::observe_composition(double improvement_ratio) {
+  state_->ga_improvement->Observe(improvement_ratio);
 }
 
 void metrics::observe_first_token(lane service, double seconds) {

@@ -28,6 +28,12 @@ class metrics {
   void observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms);
   /// How far off the scheduler's predictions of its steps are: a fraction, 0.1 for 10 %.
   void set_cost_model_error(double error);
+  /// How full the step was of what bounds it (sequences, tokens, predicted duration), while
+  /// requests waited.
+  void observe_fill(double ratio);
+  /// How much better a composed order of the async lane is predicted to be than first come first
+  /// served: a fraction.
+  void observe_composition(double improvement_ratio);
   void observe_first_token(lane service, double seconds);
   void observe_inter_token(lane service, double seconds);
   void observe_queue_time(lane service, double seconds);

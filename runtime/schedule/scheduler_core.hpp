@@ -185,6 +185,9 @@ class scheduler_core {
   struct planned {
     step_plan plan;                        ///< no slices: nothing to do
     std::vector<request_started> started;  ///< requests which left the queue for the first time
+    /// How much of the sequences, tokens or predicted duration is used, whichever most; nothing
+    /// where nobody waits.
+    std::optional<double> fill;
   };
   /// Seals the next step. No step may be in flight.
   planned plan(monotonic_time now);

@@ -74,6 +74,7 @@ struct scheduler_core::state {
   /// Tokens of a prompt that the plan still has room for, from `position_first` on.
   [[nodiscard]] std::uint32_t chunk_for(std::uint32_t position_first, std::uint32_t missing) const;
   [[nodiscard]] step_shape shape_of_drafts() const;
+  [[nodiscard]] std::optional<double> fill_ratio() const;
   step_plan seal();
   step_slice make_slice(const draft& sealed);
   [[nodiscard]] sample_directive make_directive(const request_state& request,

@@ -170,6 +170,7 @@ def test_an_early_finished_is_resumed():
         ("out_of_memory", troupe.OutOfMemory, True),
         ("slow_client", troupe.SlowClient, False),
         ("deadline_exceeded", troupe.DeadlineExceeded, True),
+        ("deadline_unmeetable", troupe.DeadlineUnmeetable, True),
         ("unsupported", troupe.Unsupported, False),
         ("corrupt", troupe.CorruptData, False),
         ("aborted", troupe.Aborted, False),

@@ -87,6 +87,13 @@ class DeadlineExceeded(TroupeError):
     retryable = True
 
 
+class DeadlineUnmeetable(TroupeError):
+    """The request would not be done by its deadline: refused at once, with the estimate."""
+
+    code = "deadline_unmeetable"
+    retryable = True
+
+
 class Aborted(TroupeError):
     """The request was cancelled, or the client closed."""
 
@@ -113,6 +120,7 @@ _BY_CODE: Dict[str, Type[TroupeError]] = {
         Unsupported,
         Unavailable,
         DeadlineExceeded,
+        DeadlineUnmeetable,
         Aborted,
         InternalError,
     )
