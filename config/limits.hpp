@@ -81,9 +81,6 @@ inline constexpr std::uint32_t deadline_tick_ms_max = 1'000;
 /// then; but whoever comes meanwhile waits for the step to end, and they cost little (a prompt of
 /// 512 tokens in two steps: 5 %).
 inline constexpr std::uint32_t lone_prompt_steps = 2;
-/// How many times step_ms_max a step may take while its request is the only one. Cuts cost that
-/// request time and spare nobody; but whoever comes meanwhile waits for the step to end.
-inline constexpr std::uint32_t lone_prompt_steps = 4;
 /// How long after the last VIP steps stay short for the next one.
 inline constexpr std::uint32_t vip_expected_ms = 5'000;
 /// A running sequence that other lanes keep out of steps gets a token after this time all the same,
@@ -98,7 +95,8 @@ inline constexpr std::uint32_t compose_interval_ms = 1'000;
 inline constexpr std::uint32_t composed_requests_max = 512;
 /// Later requests that composed plans may let overtake an async request.
 inline constexpr std::uint32_t passed_over_max = 512;
-/// An async request that has waited for this long takes every so manieth turn of realtime.
+/// An async request that has waited for this long is admitted in realtime's stead, once in so many
+/// admissions.
 inline constexpr std::uint32_t async_aged_ms = 10'000;
 inline constexpr std::uint32_t aged_start_stride = 8;
 

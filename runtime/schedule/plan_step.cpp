@@ -44,7 +44,6 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
 
 std::optional<double> scheduler_core::state::fill_ratio() const {
   if (queues.size() == 0 || drafted.tokens() == 0) return std::nullopt;
-
   double fill = std::max(1.0 * running.sequence_count() / limits.max_num_seqs,
                          1.0 * drafted.tokens() / limits.max_num_batched_tokens);
   if (step_ms_max) fill = std::max(fill, cost.predict_ms(drafted) / *step_ms_max);
