@@ -21,7 +21,7 @@ std::string text_at(double x, double y, std::string_view anchor, std::string_vie
 }
 
 std::string number_text(double value) {
-  return fmt::format("{:.4g}", value);
+  return value >= 1e4 && value < 1e6 ? fmt::format("{:.0f}", value) : fmt::format("{:.4g}", value);
 }
 
 struct axis {
@@ -50,7 +50,7 @@ struct axis {
     const double power = std::pow(10.0, std::floor(std::log10(rough)));
     double step = 10.0 * power;
     for (const double times : {5.0, 2.0, 1.0})
-      if (times * power >= rough) step = times * power;
+      if (times * power >= rough * (1 - 1e-9)) step = times * power;
     for (double i = std::ceil(least / step); i * step <= most * (1 + 1e-9); ++i)
       made.push_back(i * step);
     return made;
