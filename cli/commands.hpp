@@ -17,5 +17,6 @@ void add_complete(CLI::App& parser, chosen_command& chosen);
 void add_tokenize(CLI::App& parser, chosen_command& chosen);
 void add_model(CLI::App& parser, chosen_command& chosen);
 void add_bench(CLI::App& parser, chosen_command& chosen);
+void add_simulate(CLI::App& parser, chosen_command& chosen);
 
 }  // namespace troupe::cli

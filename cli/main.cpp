@@ -28,6 +28,7 @@ int main(int argument_count, char** arguments) {
   add_tokenize(parser, chosen);
   add_model(parser, chosen);
   add_bench(parser, chosen);
+  add_simulate(parser, chosen);
   try {
     parser.parse(argument_count, arguments);
   } catch (const CLI::ParseError& failure) {

@@ -301,6 +301,17 @@ inline constexpr std::uint32_t bench_server_silence_ms_max = 10'000;
 
 // Configuration files (config/load).
 
+// The simulator (runtime/simulate).
+
+/// Requests of one run. Each takes about 100 bytes.
+inline constexpr std::uint32_t simulated_request_count_max = 20'000'000;
+/// Policies and machines of one scenario that are run side by side.
+inline constexpr std::size_t scenario_way_count_max = 16;
+/// A scenario file.
+inline constexpr std::size_t scenario_bytes_max = 1u << 20;
+/// A trace file: simulated_request_count_max lines of 40 bytes and more.
+inline constexpr std::uint64_t trace_bytes_max = std::uint64_t{1} << 30;
+
 /// Bytes of a configuration file.
 inline constexpr std::size_t config_bytes_max = 1u << 20;
 

@@ -26,22 +26,11 @@ struct token_view {
   /// The tokens at positions first .. first + count - 1.
   [[nodiscard]] std::vector<token_id> copy(std::uint32_t first, std::uint32_t count) const {
     std::vector<token_id> tokens(count);
-    gather(first, tokens);
+    copy_to(first, tokens);
     return tokens;
   }
-
-  /// The same without an allocation: a span into the arrays where they hold the run in one piece,
-  /// else `scratch`, filled. `scratch` has room for count tokens.
-  [[nodiscard]] std::span<const token_id> contiguous(std::uint32_t first, std::uint32_t count,
-                                                     std::span<token_id> scratch) const {
-    if (std::size_t{first} + count <= prompt.size()) return prompt.subspan(first, count);
-    if (first >= prompt.size()) return output.subspan(first - prompt.size(), count);
-    gather(first, scratch.first(count));
-    return scratch.first(count);
-  }
-
- private:
-  void gather(std::uint32_t first, std::span<token_id> target) const {
+  /// The same into a place of that many tokens.
+  void copy_to(std::uint32_t first, std::span<token_id> target) const {
     TROUPE_CHECK(std::size_t{first} + target.size() <= size());
     const std::size_t from_prompt =
         first < prompt.size() ? std::min(target.size(), prompt.size() - first) : 0;
@@ -53,6 +42,16 @@ struct token_view {
                   target.size() - from_prompt,
                   target.begin() + static_cast<std::ptrdiff_t>(from_prompt));
     }
+  }
+
+  /// The same without an allocation: a span into the arrays where they hold the run in one piece,
+  /// else `scratch`, filled. `scratch` has room for count tokens.
+  [[nodiscard]] std::span<const token_id> contiguous(std::uint32_t first, std::uint32_t count,
+                                                     std::span<token_id> scratch) const {
+    if (std::size_t{first} + count <= prompt.size()) return prompt.subspan(first, count);
+    if (first >= prompt.size()) return output.subspan(first - prompt.size(), count);
+    copy_to(first, scratch.first(count));
+    return scratch.first(count);
   }
 };
 

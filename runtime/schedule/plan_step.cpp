@@ -202,12 +202,13 @@ step_plan scheduler_core::state::seal() {
 namespace {
 
 /// The sequences that go on where this one's slice ends: all of them while they share the prompt.
-std::vector<std::uint32_t> indices_behind(const request_state& request,
-                                          const sequence_state& sequence) {
+mostly_one<std::uint32_t> indices_behind(const request_state& request,
+                                         const sequence_state& sequence) {
   if (!request.prompt_shared) return {sequence.index};
-  std::vector<std::uint32_t> indices;
+  mostly_one<std::uint32_t> indices;
+  std::uint32_t* next = indices.resize_only(request.unfinished_count);
   for (const auto& each : request.sequences) {
-    if (!each.finished) indices.push_back(each.index);
+    if (!each.finished) *next++ = each.index;
   }
   return indices;
 }
@@ -226,7 +227,7 @@ step_slice scheduler_core::state::make_slice(const draft& sealed) {
   sent_slice record{sealed.request, sealed.sequence, sealed.count, 0, {}, {}};
   step_slice slice;
   slice.sequence = {request.id(), sequence.index};
-  slice.tokens = tokens.copy(first, sealed.count);
+  tokens.copy_to(first, {slice.tokens.resize_only(sealed.count), sealed.count});
   slice.position_first = first;
   slice.block_table.assign(sequence.table.blocks().begin(), sequence.table.blocks().end());
 

@@ -48,8 +48,8 @@ struct scheduler_core::state {
     sequence_state* sequence = nullptr;
     std::uint32_t count = 0;
     std::uint32_t prompt_rows = 0;  ///< rows whose prompt logprobs were asked for
-    std::vector<std::uint32_t> sampled_indices;
-    std::vector<std::uint32_t> ending_indices;  ///< end here without a token (max_tokens is 0)
+    mostly_one<std::uint32_t> sampled_indices;
+    mostly_one<std::uint32_t> ending_indices;  ///< end here without a token (max_tokens is 0)
   };
 
   // plan_step.cpp

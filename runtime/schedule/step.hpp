@@ -15,6 +15,7 @@
 #include "runtime/decode/generation_params.hpp"
 #include "runtime/memory/block_copy.hpp"
 #include "runtime/memory/block_key.hpp"
+#include "runtime/schedule/mostly_one.hpp"
 
 namespace troupe {
 
@@ -33,16 +34,16 @@ enum class step_id : std::uint64_t {};
 /// share their prompt and part at the first token).
 struct sample_directive {
   std::shared_ptr<const generation_params> params;
-  std::vector<std::uint32_t> sequence_indices;  ///< one token is drawn for each
-  bool forbid_stop_ids = false;                 ///< fewer than min_tokens so far
-  std::uint32_t prompt_count = 0;               ///< how many of history are prompt tokens
+  mostly_one<std::uint32_t> sequence_indices;  ///< one token is drawn for each
+  bool forbid_stop_ids = false;                ///< fewer than min_tokens so far
+  std::uint32_t prompt_count = 0;              ///< how many of history are prompt tokens
   std::vector<token_id>
       history;  ///< prompt and output; filled only when params->sampling.needs_history()
 };
 
 struct step_slice {
   sequence_id sequence;
-  std::vector<token_id> tokens;  ///< consecutive positions; one for a decode
+  mostly_one<token_id> tokens;  ///< consecutive positions; one for a decode
   std::uint32_t position_first = 0;
   std::vector<block_index> block_table;  ///< covers position_first + tokens.size() positions
   std::optional<sample_directive>

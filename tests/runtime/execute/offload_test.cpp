@@ -193,7 +193,7 @@ TEST_CASE("moving a block costs less than computing it", "[execute][real]") {
   step_plan plan;
   step_slice& slice = plan.slices.emplace_back();
   slice.sequence = {request.id, 0};
-  slice.tokens = *request.prompt;
+  slice.tokens.assign(*request.prompt);
   for (int i = 0; i < 15; ++i) slice.block_table.push_back(block_index{i});
   executor->execute(plan);
   const double compute_ms = executor->execute(plan).compute_ms;

@@ -1,0 +1,33 @@
+// Draws of a seeded stream, by the project's counter generator and formulas of our own: the
+// standard library's distributions may differ between its implementations.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/philox/philox.hpp"
+
+namespace troupe::simulate {
+
+class random_draws {
+ public:
+  /// Streams of one seed are independent of each other.
+  random_draws(std::uint64_t seed, std::uint32_t stream);
+
+  double uniform();                          ///< in (0, 1), 53 bits
+  std::uint32_t below(std::uint32_t bound);  ///< uniform on [0, bound); bound at least 1
+  double exponential();                      ///< mean 1
+  double normal();                           ///< mean 0, deviation 1
+  double gamma(double shape);                ///< mean `shape`, scale 1; shape above 0
+
+ private:
+  std::uint32_t word();
+
+  philox_key key_;
+  philox_counter counter_;
+  philox_counter words_{};
+  unsigned used_ = 4;
+  double spare_normal_ = 0.0;
+  bool has_spare_ = false;
+};
+
+}  // namespace troupe::simulate

@@ -1,0 +1,105 @@
+#include <nlohmann/json.hpp>
+
+#include "runtime/simulate/report.hpp"
+
+namespace troupe::simulate {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+json times_json(const time_distribution& times) {
+  return {{"mean", times.mean},
+          {"p50", times.p50},
+          {"p90", times.p90},
+          {"p95", times.p95},
+          {"p99", times.p99}};
+}
+
+json share_json(const std::optional<double>& value) {
+  return value ? json(*value) : json(nullptr);
+}
+
+json lane_json(const lane_figures& figures) {
+  return {{"completed", figures.completed},
+          {"refused", figures.refused},
+          {"prompt_tokens", figures.prompt_tokens},
+          {"output_tokens", figures.output_tokens},
+          {"ttft_ms", times_json(figures.ttft)},
+          {"tpot_ms", times_json(figures.tpot)},
+          {"e2e_ms", times_json(figures.e2e)},
+          {"attainment",
+           {{"ttft", share_json(figures.ttft_kept)},
+            {"tpot", share_json(figures.tpot_kept)},
+            {"e2e", share_json(figures.e2e_kept)},
+            {"all", share_json(figures.all_kept)}}}};
+}
+
+json published_json(const way& how, double tokens_per_request) {
+  const implied_figures implied = imply(how.published, tokens_per_request);
+  return {{"usd_per_million_requests", share_json(how.published.usd_per_million_requests)},
+          {"latency_ms", share_json(how.published.latency_ms)},
+          {"requests_per_s", share_json(how.published.requests_per_s)},
+          {"implied_requests_in_flight", share_json(implied.requests_in_flight)},
+          {"implied_usd_per_hour", share_json(implied.usd_per_hour)},
+          {"implied_tokens_per_s", share_json(implied.tokens_per_s)}};
+}
+
+json way_json(const way& how, const way_report& made, double tokens_per_request) {
+  const run_figures& figures = made.figures;
+  json lanes = json::object();
+  for (const lane each : all_lanes)
+    lanes[std::string(to_string(each))] = lane_json(figures.lanes[to_index(each)]);
+  return {{"name", how.name},
+          {"title", how.title},
+          {"duration_s", figures.duration_s},
+          {"requests_per_s", figures.requests_per_s},
+          {"output_tokens_per_s", figures.output_tokens_per_s},
+          {"tokens_per_s", figures.tokens_per_s},
+          {"all", lane_json(figures.all)},
+          {"lanes", std::move(lanes)},
+          {"shares",
+           {{"busy", figures.busy},
+            {"utilization", figures.utilization},
+            {"startup", figures.startup},
+            {"overhead", figures.overhead},
+            {"padding", figures.padding},
+            {"recomputed", figures.recomputed},
+            {"batch_fill", figures.batch_fill},
+            {"kv_fragmentation", figures.kv_fragmentation},
+            {"prefix_hit", figures.prefix_hit}}},
+          {"seats", made.seats},
+          {"kv_positions", made.kv_positions},
+          {"steps", figures.steps},
+          {"preemptions", figures.preemptions},
+          {"usd_per_hour", made.usd_per_hour},
+          {"usd_per_1k_tokens", figures.usd_per_1k_tokens},
+          {"usd_per_1k_output_tokens", figures.usd_per_1k_output_tokens},
+          {"usd_per_million_requests", figures.usd_per_million_requests},
+          {"published", published_json(how, tokens_per_request)}};
+}
+
+}  // namespace
+
+std::string report_json(const scenario& what, const simulation_report& report) {
+  json ways = json::array(), claims = json::array();
+  const double tokens = report.prompt_tokens_mean + report.output_tokens_mean;
+  for (std::size_t i = 0; i < what.ways.size(); ++i)
+    ways.push_back(way_json(what.ways[i], report.ways[i], tokens));
+  for (const published_claim& each : what.claims)
+    claims.push_back({{"way", each.way},
+                      {"against", each.against},
+                      {"figure", each.figure},
+                      {"published_percent", each.percent},
+                      {"simulated_percent", share_json(simulated_claim(what, report, each))}});
+  const json made{{"scenario", what.name},
+                  {"seed", what.seed},
+                  {"requests", report.request_count},
+                  {"prompt_tokens_mean", report.prompt_tokens_mean},
+                  {"output_tokens_mean", report.output_tokens_mean},
+                  {"ways", std::move(ways)},
+                  {"published", std::move(claims)}};
+  // A scenario's texts may be any bytes.
+  return made.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace troupe::simulate

@@ -1,0 +1,147 @@
+#include "runtime/simulate/simulation.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "config/limits.hpp"
+#include "runtime/simulate/static_batches.hpp"
+#include "runtime/simulate/virtual_engine.hpp"
+
+namespace troupe::simulate {
+namespace {
+
+/// Keeps an even sample of unknown length: every stride-th, the stride doubling when it is full.
+class moment_sample {
+ public:
+  void add(const virtual_moment& moment) {
+    if (seen_++ % stride_ != 0) return;
+    kept_.push_back(moment);
+    if (kept_.size() < kept_max) return;
+    for (std::size_t i = 0; 2 * i < kept_.size(); ++i) kept_[i] = kept_[2 * i];
+    kept_.resize((kept_.size() + 1) / 2);
+    stride_ *= 2;
+  }
+  std::vector<virtual_moment> take() { return std::move(kept_); }
+
+ private:
+  static constexpr std::size_t kept_max = 600;
+  std::vector<virtual_moment> kept_;
+  std::uint64_t seen_ = 0, stride_ = 1;
+};
+
+/// A way's hardware in numbers.
+struct machine {
+  step_cost cost;
+  std::uint64_t kv_positions = 0;  ///< 0: unknown, for a fitted cost
+  double usd_per_hour = 0.0;
+};
+
+result<machine> machine_of(const scenario& what, const way& how) {
+  machine made;
+  if (how.fitted) {
+    made.cost = *how.fitted;
+  } else {
+    TROUPE_TRY(accelerator card, find_accelerator(how.card));
+    card.compute_efficiency = how.compute_efficiency.value_or(card.compute_efficiency);
+    card.memory_efficiency = how.memory_efficiency.value_or(card.memory_efficiency);
+    model_shape model = what.model;
+    model.weights = how.weights.value_or(model.weights);
+    model.kv_bytes = how.kv_bytes.value_or(model.kv_bytes);
+    TROUPE_TRY(made.cost, roofline(card, how.cards, model));
+    made.kv_positions = kv_positions(card, how.cards, model, how.engine.gpu_memory_utilization);
+    made.usd_per_hour = card.usd_per_hour * how.cards;
+  }
+  made.usd_per_hour = how.usd_per_hour.value_or(made.usd_per_hour);
+  made.cost = with_speculation(made.cost, how.speculative);
+  if (how.engine.block_count != 0)
+    made.kv_positions = std::uint64_t{how.engine.block_count} * how.engine.block_size;
+  if (made.kv_positions < how.engine.block_size)
+    return error{errc::invalid_argument, "there is no room for a KV cache: set block_count"};
+  return made;
+}
+
+scheduler_limits limits_of(const engine_settings& engine, std::uint64_t positions) {
+  scheduler_limits made;
+  made.max_model_len = engine.max_model_len;
+  made.max_num_seqs = engine.max_num_seqs;
+  made.max_num_batched_tokens = engine.max_num_batched_tokens;
+  made.max_batch_size = engine.max_batch_size;
+  made.max_num_queued_reqs = engine.max_num_queued_reqs;
+  made.block_tokens = engine.block_size;
+  made.block_count = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(positions / engine.block_size, limits::block_count_max));
+  made.enable_prefix_caching = engine.enable_prefix_caching;
+  made.enable_chunked_prefill = engine.enable_chunked_prefill;
+  made.step_ms_max = engine.step_ms_max;
+  made.vip_step_ms_max = engine.vip_step_ms_max;
+  return made;
+}
+
+result<virtual_result> serve(const scenario& what, const way& how, const machine& on,
+                             std::span<const virtual_request> requests,
+                             const moment_observer& observe) {
+  if (how.policy == way_policy::static_batches) {
+    return run_static_batches({.batch_size = how.batches.size,
+                               .wait_max = monotonic_time(std::llround(how.batches.wait_ms * 1e6)),
+                               .reserved_tokens = how.batches.reserved_tokens,
+                               .kv_positions = on.kv_positions,
+                               .cold_start_ms = how.batches.cold_start_ms,
+                               .cost = on.cost,
+                               .clients = what.clients,
+                               .observe = observe},
+                              requests);
+  }
+  const scheduler_limits limits = limits_of(how.engine, on.kv_positions);
+  TROUPE_TRY_VOID(check_limits(limits));
+  return virtual_engine({.limits = limits,
+                         .cost = on.cost,
+                         .clients = what.clients,
+                         .seed = what.seed,
+                         .observe = observe})
+      .run(requests);
+}
+
+result<way_report> run_way(const scenario& what, const way& how,
+                           std::span<const virtual_request> requests) {
+  TROUPE_TRY(const machine on, machine_of(what, how));
+  moment_sample sample;
+  TROUPE_TRY(const auto made, serve(what, how, on, requests,
+                                    [&](const virtual_moment& moment) { sample.add(moment); }));
+  return way_report{.figures = summarize(requests, made, what.targets, on.usd_per_hour),
+                    .moments = sample.take(),
+                    .usd_per_hour = on.usd_per_hour,
+                    .seats = made.counts.seats,
+                    .kv_positions = on.kv_positions};
+}
+
+}  // namespace
+
+result<simulation_report> simulate(const scenario& what, const scenario_data& data,
+                                   const std::function<void(const std::string&)>& on_way) {
+  if (what.lengths == length_source::sharegpt && data.lengths.empty())
+    return error{errc::invalid_argument, "the scenario takes its lengths from a ShareGPT file"};
+  if (what.lengths == length_source::trace && data.trace.empty())
+    return error{errc::invalid_argument, "the scenario takes its load from a trace file"};
+  const std::vector<virtual_request> requests =
+      what.lengths == length_source::trace ? data.trace
+                                           : make_workload(what.load, data.lengths, what.seed);
+  simulation_report report;
+  report.request_count = requests.size();
+  for (const virtual_request& each : requests) {
+    report.prompt_tokens_mean += each.prompt_tokens / static_cast<double>(requests.size());
+    report.output_tokens_mean += each.output_tokens / static_cast<double>(requests.size());
+  }
+  for (const way& how : what.ways) {
+    on_way(how.name);
+    auto made = run_way(what, how, requests);
+    if (!made)
+      return error{made.failure().code, fmt::format("{}: {}", how.name, made.failure().message)};
+    report.ways.push_back(std::move(*made));
+  }
+  return report;
+}
+
+}  // namespace troupe::simulate

@@ -1,0 +1,43 @@
+// Troupe's own policy on virtual time: the scheduler_core that serves, driven by an event loop
+// whose steps last as long as a step_cost says and draw made-up tokens. No threads, no clock, no
+// output: the same input gives the same result, bit for bit.
+//
+// A run makes its own scheduler, so that runs do not touch each other; what is kept between them
+// are buffers (prompts by length, the last step's result).
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "runtime/simulate/step_cost.hpp"
+#include "runtime/simulate/virtual_request.hpp"
+
+namespace troupe::simulate {
+
+struct virtual_engine_options {
+  scheduler_limits limits;
+  step_cost cost;
+  client_behaviour clients;
+  std::uint64_t seed = 0;   ///< of made-up prompt tokens
+  moment_observer observe;  ///< after each step; empty: nobody looks
+};
+
+class virtual_engine {
+ public:
+  explicit virtual_engine(virtual_engine_options options);
+  ~virtual_engine();
+  virtual_engine(virtual_engine&&) noexcept;
+
+  /// Serves them all and returns when the last has ended. Requests are ascending by arrival. What
+  /// the scheduler does not take (queue full, too long) ends as refused.
+  virtual_result run(std::span<const virtual_request> requests);
+
+ private:
+  class loop;
+  struct buffers;
+  virtual_engine_options options_;
+  std::unique_ptr<buffers> buffers_;
+};
+
+}  // namespace troupe::simulate

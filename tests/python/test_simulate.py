@@ -1,0 +1,77 @@
+"""`troupe simulate`: shipped scenarios run fast, reports are complete, mistakes exit with 2.
+
+TROUPE_SIMULATE_REQUESTS=1000000 runs the whole of cost_1m.
+"""
+import json
+import os
+import pathlib
+import time
+
+import pytest
+
+from conftest import required_file, run_troupe
+
+SCENARIOS = pathlib.Path(__file__).parents[2] / "scenarios"
+REQUESTS = int(os.environ.get("TROUPE_SIMULATE_REQUESTS", "20000"))
+# A million requests a way in 60 s, three ways, and room for a machine that does other things.
+SECONDS_MAX = 3 * 60 * REQUESTS / 1e6 + 10
+
+
+@pytest.fixture(autouse=True)
+def _binary():
+    required_file("TROUPE_BINARY")
+
+
+def test_cost_scenario(tmp_path):
+    json_file, page = tmp_path / "cost.json", tmp_path / "cost.html"
+    start = time.monotonic()
+    done = run_troupe("simulate", str(SCENARIOS / "cost_1m.yaml"), "--requests", str(REQUESTS), "--json", str(json_file),
+                      "--report", str(page))
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < SECONDS_MAX
+    report = json.loads(json_file.read_text())
+    ways = {way["name"]: way for way in report["ways"]}
+    assert all(way["all"]["completed"] == REQUESTS for way in ways.values())
+    costs = [ways[name]["usd_per_million_requests"] for name in ("static", "optimized", "extreme")]
+    assert costs == sorted(costs, reverse=True)
+    assert all(way["published"]["implied_requests_in_flight"] == pytest.approx(100, rel=0.01) for way in ways.values())
+    assert "implied" not in page.read_text() and page.read_text().count("<svg") == 7
+    for name in ways:
+        assert name in done.stdout
+
+
+def test_the_seed_decides(tmp_path):
+    outputs = [run_troupe("simulate", str(SCENARIOS / "vip_flood.yaml"), "--requests", "500", "--seed", seed).stdout
+               for seed in ("3", "3", "4")]
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_a_trace(tmp_path):
+    trace = tmp_path / "trace.csv"
+    trace.write_text("arrival_s,prompt_tokens,output_tokens,lane\n0,100,5,vip\n0.5,50,3,realtime\n")
+    scenario = tmp_path / "s.yaml"
+    scenario.write_text("lengths: {source: trace, file: trace.csv}\nways:\n  - name: here\n    engine: {block_count: 100}\n"
+                        "    hardware: {usd_per_hour: 1, fitted: {step_ms: 10}}\n")
+    done = run_troupe("simulate", str(scenario), "--json", str(tmp_path / "out.json"))
+    assert done.returncode == 0, done.stderr
+    way = json.loads((tmp_path / "out.json").read_text())["ways"][0]
+    assert way["lanes"]["vip"]["e2e_ms"]["mean"] == pytest.approx(50)
+    assert way["lanes"]["realtime"]["ttft_ms"]["mean"] == pytest.approx(10)
+    assert way["duration_s"] == pytest.approx(0.53)
+
+
+@pytest.mark.parametrize("text, wanted", [
+    ("way: []", 'unknown key "way"; did you mean "ways"'),
+    ("ways: [", "s.yaml:"),
+    ("lengths: {source: trace}\nways: [{name: a, engine: {block_count: 9}, hardware: {usd_per_hour: 1, "
+     "fitted: {step_ms: 1}}}]", "a trace needs"),
+    ("lengths: {source: sharegpt}\nways: [{name: a, engine: {block_count: 9}, hardware: {usd_per_hour: 1, "
+     "fitted: {step_ms: 1}}}]", "--dataset-path"),
+])
+def test_mistakes(tmp_path, text, wanted):
+    scenario = tmp_path / "s.yaml"
+    scenario.write_text(text)
+    done = run_troupe("simulate", str(scenario))
+    assert done.returncode == 2
+    assert wanted in done.stderr
+    assert run_troupe("simulate", str(tmp_path / "absent.yaml")).returncode == 2
