@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from conftest import running_server
 
 SEED = 4711
-REQUESTS, AT_ONCE = 40, 8
+REQUESTS, AT_ONCE = 60, 8
 # Log-normal, like conversations: the logarithms' means and deviation.
 PROMPT_LOG_MEAN, OUTPUT_LOG_MEAN, LOG_DEVIATION = 4.6, 4.0, 1.0
 PROMPT_MAX, OUTPUT_MAX = 700, 200
