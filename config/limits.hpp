@@ -276,6 +276,14 @@ inline constexpr std::uint32_t bench_server_silence_ms_max = 10'000;
 
 // Configuration files (config/load).
 
+/// Entries of `tenants`: each request of a ZeroMQ client that is new looks through their
+/// identities.
+inline constexpr std::size_t tenant_count_max = 1'024;
+/// Keys and identities of one tenant.
+inline constexpr std::size_t tenant_key_count_max = 256;
+/// A ZeroMQ routing id has at most 255 bytes.
+inline constexpr std::size_t zmq_identity_bytes_max = 255;
+
 /// Bytes of a configuration file.
 inline constexpr std::size_t config_bytes_max = 1u << 20;
 

@@ -50,11 +50,11 @@ boundaries one_two_five(double value_max) {
 
 constexpr std::array<std::string_view, 4> finish_reasons{"stop", "length", "abort", "error"};
 
-constexpr std::array<errc, 13> error_codes{
-    errc::invalid_argument, errc::not_found,   errc::already_exists,    errc::unauthorized,
-    errc::out_of_memory,    errc::overloaded,  errc::slow_client,       errc::corrupt,
-    errc::unsupported,      errc::unavailable, errc::deadline_exceeded, errc::aborted,
-    errc::internal};
+constexpr std::array<errc, 15> error_codes{
+    errc::invalid_argument,  errc::not_found,     errc::already_exists, errc::unauthorized,
+    errc::permission_denied, errc::out_of_memory, errc::overloaded,     errc::rate_limited,
+    errc::slow_client,       errc::corrupt,       errc::unsupported,    errc::unavailable,
+    errc::deadline_exceeded, errc::aborted,       errc::internal};
 
 template <class Metric>
 using by_lane = std::array<Metric*, lane_count>;
