@@ -11,11 +11,11 @@ namespace troupe {
 
 /// The service of one lane. Which fields a lane uses: see config_schema().
 struct lane_config {
-  std::uint32_t max_queued = 0;    ///< 0: max_num_queued_reqs
-  double reserved_fraction = 0.0;  ///< of sequences, blocks and step tokens
-  std::uint32_t max_wait_ms = 0;   ///< realtime: the longest wait to be batched
-  std::uint32_t max_delay_ms = 0;  ///< async: the longest hold while the engine is busy
-  std::uint32_t ttft_ms = 0;       ///< target of time to first token; 0: none
+  std::uint32_t max_queued = 0;            ///< 0: max_num_queued_reqs
+  double reserved_fraction = 0.0;          ///< of sequences, blocks and step tokens
+  std::uint32_t max_wait_ms = 0;           ///< realtime: the longest wait to be batched
+  std::uint32_t max_delay_ms = 0;          ///< async: the longest hold while the engine is busy
+  std::uint32_t ttft_ms = 0;               ///< target of time to first token; 0: none
   std::uint32_t ttft_prompt_tokens = 512;  ///< prompts up to which ttft_ms holds
   std::uint32_t tpot_ms = 0;               ///< target of the mean time per output token; 0: none
 };

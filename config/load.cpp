@@ -108,8 +108,8 @@ class yaml_reader {
     if (list.IsNull()) return {};
     if (!list.IsSequence()) return refuse(list, path + " must be a list of maps, one a tenant");
     if (list.size() > limits::tenant_count_max)
-      return refuse(list, path + " has more than " + std::to_string(limits::tenant_count_max) +
-                              " entries");
+      return refuse(
+          list, path + " has more than " + std::to_string(limits::tenant_count_max) + " entries");
     for (const auto& entry : list) TROUPE_TRY_VOID(read_tenant(entry));
     return {};
   }

@@ -114,9 +114,8 @@ std::string nearest_config_key(std::string_view path) {
   nearest_search search(path);
   const auto consider = [&](const std::string& candidate) {
     // A right name in a wrong section is near, too.
-    search.consider(candidate,
-                    std::min(edit_distance(path, candidate),
-                             edit_distance(last_part(path), last_part(candidate)) + 2));
+    search.consider(candidate, std::min(edit_distance(path, candidate),
+                                        edit_distance(last_part(path), last_part(candidate)) + 2));
   };
   for (const config_key& key : config_schema()) {
     consider(key.path);

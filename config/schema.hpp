@@ -1,6 +1,6 @@
 // The keys of the configuration as tables: the YAML loader, the command line and docs/config.md all
-// come from them. config_schema() has those of the server; tenant_schema() those of one entry of the
-// list `tenants`, which only a file can hold.
+// come from them. config_schema() has those of the server; tenant_schema() those of one entry of
+// the list `tenants`, which only a file can hold.
 #pragma once
 
 #include <cstdint>

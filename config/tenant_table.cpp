@@ -1,4 +1,5 @@
-// The keys of one entry of `tenants`. A row names no default: that is the initializer in config.hpp.
+// The keys of one entry of `tenants`. A row names no default: that is the initializer in
+// config.hpp.
 #include <utility>
 
 #include "config/schema.hpp"

@@ -77,8 +77,7 @@ TEST_CASE("what is wrong in a list of tenants is refused with line and place") {
         "test.yaml:2: tenants[0].over_rate must be one of refuse, demote, not \"drop\"");
   CHECK(problem("tenants:\n  - {name: [a, b]}\n") ==
         "test.yaml:2: tenants[0].name takes one value, not a list");
-  CHECK(problem("tenants:\n  - {name: {x: 1}}\n") ==
-        "test.yaml:2: tenants[0].name is no section");
+  CHECK(problem("tenants:\n  - {name: {x: 1}}\n") == "test.yaml:2: tenants[0].name is no section");
   CHECK(problem("tenants:\n  - {share: 1}\n") == "test.yaml:2: tenants[0] has no name");
   CHECK(problem("tenants: {name: a}\n") ==
         "test.yaml:1: tenants must be a list of maps, one a tenant");
