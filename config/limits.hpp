@@ -89,8 +89,11 @@ inline constexpr std::size_t kv_stores_max = 4;
 
 /// Connections known at once: those heard of within client_timeout_ms or with a request running.
 inline constexpr std::size_t zmq_client_count_max = 65'536;
-/// Frames taken from the socket before replies get their turn.
-inline constexpr std::size_t zmq_receive_burst_max = 256;
+/// Frames taken from the socket before replies get their turn: a flood of 5 us each keeps a reply
+/// waiting for 160 us at most.
+inline constexpr std::size_t zmq_receive_burst_max = 32;
+/// Replies of lanes below vip that are written before the socket is read again.
+inline constexpr std::size_t zmq_send_burst_max = 64;
 /// Messages that libzmq queues for one connection before it reports a full pipe.
 inline constexpr int zmq_pipe_messages_max = 1'000;
 /// How soon parked replies are tried again.
