@@ -37,7 +37,6 @@ http_port_options http_options_of(const server_config& config) {
   options.host = config.http.substr(0, colon);
   if (options.host.starts_with('[')) options.host = options.host.substr(1, options.host.size() - 2);
   options.port = static_cast<std::uint16_t>(std::stoul(config.http.substr(colon + 1)));
-  options.api_keys = config.api_key;
   options.version = TROUPE_VERSION;
   return options;
 }

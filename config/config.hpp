@@ -17,11 +17,24 @@ struct lane_config {
   std::uint32_t max_delay_ms = 0;    ///< async: the longest hold while the engine is busy
   std::uint32_t compose_ms_max = 0;  ///< async: one search for a better order; 0: none
   std::uint32_t ttft_ms = 0;         ///< target of time to first token; 0: none
-  std::uint32_t tpot_ms = 0;         ///< target of time per output token; 0: none
+  std::uint32_t ttft_prompt_tokens = 512;  ///< prompts up to which ttft_ms holds
+  std::uint32_t tpot_ms = 0;               ///< target of the mean time per output token; 0: none
 };
 
 /// Indices of server_config::lanes, in the order of the wire.
 inline constexpr std::size_t vip_lane = 0, realtime_lane = 1, async_lane = 2;
+
+/// One entry of the list `tenants`. tenant_schema() gives each field its key.
+struct tenant_config {
+  std::string name;
+  std::vector<std::string> api_keys;
+  std::vector<std::string> zmq_identities;  ///< a closing * makes it a prefix
+  std::vector<std::string> lanes{"realtime", "async"};
+  double tokens_per_second = 0.0;  ///< 0: no limit
+  std::uint32_t burst_tokens = 0;  ///< 0: what tokens_per_second gives in ten seconds
+  double share = 1.0;
+  std::string over_rate = "refuse";
+};
 
 struct optimizer_config {
   std::string type = "none";
@@ -61,6 +74,7 @@ struct server_config {
   std::string http = "127.0.0.1:8000";
   std::string zmq = "tcp://127.0.0.1:5555";
   std::vector<std::string> api_key;
+  double price_per_hour = 0.0;
   std::string log_level = "info";
   std::uint32_t drain_grace_ms = 5000;
   std::uint32_t resume_ms_max = 30'000;
@@ -69,10 +83,12 @@ struct server_config {
 
   /// vip, realtime, async.
   std::array<lane_config, 3> lanes{{
-      {.reserved_fraction = 0.25},
+      {.reserved_fraction = 0.25, .ttft_ms = 200, .tpot_ms = 40},
       {.reserved_fraction = 0.25, .max_wait_ms = 100},
       {.max_delay_ms = 5000, .compose_ms_max = 20},
   }};
+
+  std::vector<tenant_config> tenants;
 
   optimizer_config optimizer;
 

@@ -114,8 +114,11 @@ inline constexpr std::size_t kv_stores_max = 4;
 
 /// Connections known at once: those heard of within client_timeout_ms or with a request running.
 inline constexpr std::size_t zmq_client_count_max = 65'536;
-/// Frames taken from the socket before replies get their turn.
-inline constexpr std::size_t zmq_receive_burst_max = 256;
+/// Frames taken from the socket before replies get their turn: a flood of 5 us each keeps a reply
+/// waiting for 160 us at most.
+inline constexpr std::size_t zmq_receive_burst_max = 32;
+/// Replies of lanes below vip that are written before the socket is read again.
+inline constexpr std::size_t zmq_send_burst_max = 64;
 /// Messages that libzmq queues for one connection before it reports a full pipe.
 inline constexpr int zmq_pipe_messages_max = 1'000;
 /// How soon parked replies are tried again.
@@ -311,6 +314,13 @@ inline constexpr std::size_t scenario_way_count_max = 16;
 inline constexpr std::size_t scenario_bytes_max = 1u << 20;
 /// A trace file: simulated_request_count_max lines of 40 bytes and more.
 inline constexpr std::uint64_t trace_bytes_max = std::uint64_t{1} << 30;
+/// Entries of `tenants`: each request of a ZeroMQ client that is new looks through their
+/// identities.
+inline constexpr std::size_t tenant_count_max = 1'024;
+/// Keys and identities of one tenant.
+inline constexpr std::size_t tenant_key_count_max = 256;
+/// A ZeroMQ routing id has at most 255 bytes.
+inline constexpr std::size_t zmq_identity_bytes_max = 255;
 
 /// Bytes of a configuration file.
 inline constexpr std::size_t config_bytes_max = 1u << 20;

@@ -1,6 +1,7 @@
 // The one adapter of yaml-cpp: its exceptions become error values here.
 #include "config/load.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -14,10 +15,14 @@
 namespace troupe {
 namespace {
 
-std::string unknown_key(const std::string& path) {
-  const std::string nearest = nearest_config_key(path);
-  const std::string hint = nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?";
+std::string unknown_key(const std::string& path, const std::string& prefix,
+                        const std::string& nearest) {
+  const std::string hint = nearest.empty() ? "" : "; did you mean \"" + prefix + nearest + "\"?";
   return "unknown key \"" + path + "\"" + hint;
+}
+
+std::string unknown_key(const std::string& path) {
+  return unknown_key(path, "", nearest_config_key(path));
 }
 
 class yaml_reader {
@@ -51,6 +56,10 @@ class yaml_reader {
       // Engine keys may stand at the top or under `engine:`.
       const bool is_engine = prefix.empty() && !in_engine && name == "engine";
       const std::string path = prefix + name;
+      if (path == tenants_path) {
+        TROUPE_TRY_VOID(read_tenants(entry.first, entry.second));
+        continue;
+      }
       if (!is_engine && (in_engine || !is_section(path))) {
         TROUPE_TRY_VOID(read_key(entry.first, entry.second, path));
         continue;
@@ -68,6 +77,15 @@ class yaml_reader {
     const auto [earlier, is_new] = seen_.emplace(key->path, name.Mark().line + 1);
     if (!is_new)
       return refuse(name, key->path + " is already set in line " + std::to_string(earlier->second));
+    TROUPE_TRY(const std::vector<std::string> texts, read_texts(name, item, path));
+    auto outcome = set_config_value(config_, *key, texts);
+    if (!outcome) return refuse(item, outcome.failure().message);
+    return {};
+  }
+
+  /// The text or texts of a key's value.
+  result<std::vector<std::string>> read_texts(const YAML::Node& name, const YAML::Node& item,
+                                              const std::string& path) const {
     std::vector<std::string> texts;
     if (item.IsScalar()) {
       texts.push_back(item.Scalar());
@@ -79,8 +97,55 @@ class yaml_reader {
     } else {
       return refuse(name, path + (item.IsMap() ? " is no section" : " has no value"));
     }
-    auto outcome = set_config_value(config_, *key, texts);
+    return texts;
+  }
+
+  result<void> read_tenants(const YAML::Node& name, const YAML::Node& list) {
+    const std::string path(tenants_path);
+    const auto [earlier, is_new] = seen_.emplace(path, name.Mark().line + 1);
+    if (!is_new)
+      return refuse(name, path + " is already set in line " + std::to_string(earlier->second));
+    if (list.IsNull()) return {};
+    if (!list.IsSequence()) return refuse(list, path + " must be a list of maps, one a tenant");
+    if (list.size() > limits::tenant_count_max)
+      return refuse(
+          list, path + " has more than " + std::to_string(limits::tenant_count_max) + " entries");
+    for (const auto& entry : list) TROUPE_TRY_VOID(read_tenant(entry));
+    return {};
+  }
+
+  result<void> read_tenant(const YAML::Node& map) {
+    const std::string path =
+        std::string(tenants_path) + "[" + std::to_string(config_.tenants.size()) + "]";
+    if (!map.IsMap()) return refuse(map, path + " must be a map of keys");
+    tenant_config& tenant = config_.tenants.emplace_back();
+    std::map<std::string, int> seen;
+    for (const auto& entry : map) {
+      if (!entry.first.IsScalar()) return refuse(entry.first, "a key must be a text");
+      const std::string name = entry.first.Scalar();
+      const tenant_key* key = find_tenant_key(name);
+      if (key == nullptr)
+        return refuse(entry.first,
+                      unknown_key(path + "." + name, path + ".", nearest_tenant_key(name)));
+      const auto [earlier, is_new] = seen.emplace(name, entry.first.Mark().line + 1);
+      if (!is_new)
+        return refuse(entry.first, path + "." + name + " is already set in line " +
+                                       std::to_string(earlier->second));
+      TROUPE_TRY_VOID(read_tenant_key(tenant, *key, entry.first, entry.second, path + "." + name));
+    }
+    if (tenant.name.empty()) return refuse(map, path + " has no name");
+    return {};
+  }
+
+  result<void> read_tenant_key(tenant_config& tenant, const tenant_key& key, const YAML::Node& name,
+                               const YAML::Node& item, const std::string& path) {
+    TROUPE_TRY(const std::vector<std::string> texts, read_texts(name, item, path));
+    auto outcome = set_field(key.field(tenant), key, path, texts);
     if (!outcome) return refuse(item, outcome.failure().message);
+    const std::string idle = std::string(tenants_path) + "." + key.path;
+    auto& all_idle = config_.idle_keys;
+    if (!key.acts && std::find(all_idle.begin(), all_idle.end(), idle) == all_idle.end())
+      all_idle.push_back(idle);
     return {};
   }
 

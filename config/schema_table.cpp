@@ -141,10 +141,12 @@ void add_server(table& rows) {
            "HTTP address as host:port; empty: no HTTP. Beyond loopback it needs api_key.");
   rows.add(
       "zmq", top<&server::zmq>,
-      "ZeroMQ endpoint as tcp://host:port or ipc://path; empty: none. Loopback only; all clients "
-      "of it are one tenant, without a key.");
+      "ZeroMQ endpoint as tcp://host:port or ipc://path; empty: none. Loopback only, without keys: "
+      "clients that no tenant's zmq_identities name are one tenant.");
   rows.add("api_key", top<&server::api_key>,
-           "Keys that HTTP clients may present; empty: no check. ZeroMQ asks for none.");
+           "Keys that HTTP clients may present, beside those of tenants; none at all: no check.");
+  rows.number("price_per_hour", top<&server::price_per_hour>, 0, 1e6, "dollars",
+              "What the machine costs, for the metric dollars_per_1k_tokens; 0: not known.");
   rows.choice("log_level", top<&server::log_level>,
               {"trace", "debug", "info", "warn", "error", "critical", "off"},
               "The least severe messages that are logged.");
@@ -170,11 +172,12 @@ void add_lane(table& rows, const std::string& prefix) {
       "Share of the sequences that this lane is sure of. What it does not use is lent to the "
       "others, and taken back from lower lanes by preemption.");
   rows.number(prefix + "ttft_ms", in_lane<Lane, &lane_config::ttft_ms>, 0, hour_ms, "ms",
-              "Target of the time to the first token; 0: none.");
-  rows.later();
+              "Target of the time to the first token, reported as lane_sla_attainment; 0: none.");
+  rows.number(prefix + "ttft_prompt_tokens", in_lane<Lane, &lane_config::ttft_prompt_tokens>, 1,
+              tokens_max, "tokens",
+              "Prompts up to this length have ttft_ms; longer ones in proportion more.");
   rows.number(prefix + "tpot_ms", in_lane<Lane, &lane_config::tpot_ms>, 0, hour_ms, "ms",
-              "Target of the time per output token; 0: none.");
-  rows.later();
+              "Target of a request's mean time per output token after the first; 0: none.");
 }
 
 void add_lanes(table& rows) {

@@ -10,7 +10,8 @@ namespace {
 
 class setter {
  public:
-  setter(const config_key& key, std::span<const std::string> texts) : key_(key), texts_(texts) {}
+  setter(const key_rule& key, const std::string& name, std::span<const std::string> texts)
+      : key_(key), name_(name), texts_(texts) {}
 
   result<void> operator()(bool* field) const {
     for (const auto yes : {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"})
@@ -34,20 +35,24 @@ class setter {
   }
 
   result<void> operator()(std::string* field) const {
-    const bool is_known =
-        key_.choices.empty() ||
-        std::find(key_.choices.begin(), key_.choices.end(), text()) != key_.choices.end();
-    if (!is_known) return refuse("one of " + key_.range_text());
+    if (!is_choice(text())) return refuse("one of " + key_.range_text());
     return assign(*field, text());
   }
 
   result<void> operator()(std::vector<std::string>* field) const {
+    for (const std::string& item : texts_) {
+      if (!is_choice(item)) return refuse("a list of " + key_.range_text(), item);
+    }
     field->assign(texts_.begin(), texts_.end());
     return {};
   }
 
  private:
   [[nodiscard]] const std::string& text() const { return texts_.front(); }
+  [[nodiscard]] bool is_choice(const std::string& given) const {
+    return key_.choices.empty() ||
+           std::find(key_.choices.begin(), key_.choices.end(), given) != key_.choices.end();
+  }
 
   template <class Integer>
   result<void> integer(Integer* field) const {
@@ -68,25 +73,32 @@ class setter {
   }
 
   [[nodiscard]] result<void> refuse(const std::string& wanted) const {
-    return error{errc::invalid_argument,
-                 key_.path + " must be " + wanted + ", not \"" + text() + "\""};
+    return refuse(wanted, text());
+  }
+  [[nodiscard]] result<void> refuse(const std::string& wanted, const std::string& given) const {
+    return error{errc::invalid_argument, name_ + " must be " + wanted + ", not \"" + given + "\""};
   }
 
-  const config_key& key_;
+  const key_rule& key_;
+  const std::string& name_;
   std::span<const std::string> texts_;
 };
 
 }  // namespace
 
+result<void> set_field(const config_field& field, const key_rule& rule, const std::string& name,
+                       std::span<const std::string> texts) {
+  if (texts.size() != 1 && !std::holds_alternative<std::vector<std::string>*>(field))
+    return error{errc::invalid_argument, name + " takes one value, not a list"};
+  return std::visit(setter(rule, name, texts), field);
+}
+
 result<void> set_config_value(server_config& config, const config_key& key,
                               std::span<const std::string> texts) {
-  const config_field field = key.field(config);
-  if (texts.size() != 1 && !std::holds_alternative<std::vector<std::string>*>(field))
-    return error{errc::invalid_argument, key.path + " takes one value, not a list"};
   auto& idle = config.idle_keys;
   if (!key.acts && std::find(idle.begin(), idle.end(), key.path) == idle.end())
     idle.push_back(key.path);
-  return std::visit(setter(key, texts), field);
+  return set_field(key.field(config), key, key.path, texts);
 }
 
 }  // namespace troupe

@@ -1,7 +1,9 @@
 // The checks across keys, and of addresses.
 #include <algorithm>
 #include <charconv>
+#include <set>
 
+#include "config/limits.hpp"
 #include "config/load.hpp"
 
 namespace troupe {
@@ -29,6 +31,17 @@ std::optional<address> split_address(const std::string& text) {
   return parts.host.empty() ? std::nullopt : std::optional(parts);
 }
 
+bool is_token(const std::string& text) {
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
+}
+
+bool has_any_key(const server_config& config) {
+  return !config.api_key.empty() ||
+         std::any_of(config.tenants.begin(), config.tenants.end(),
+                     [](const tenant_config& tenant) { return !tenant.api_keys.empty(); });
+}
+
 bool is_port(const std::string& text) {
   unsigned port = 0;
   const char* end = text.data() + text.size();
@@ -50,9 +63,9 @@ result<void> check_http(const server_config& config) {
   if (!parts || !is_port(parts->port))
     return refuse("http must be host:port, as 127.0.0.1:8000 or [::1]:8000, not \"" + config.http +
                   "\"");
-  if (!is_loopback(parts->host) && config.api_key.empty())
+  if (!is_loopback(parts->host) && !has_any_key(config))
     return refuse("http listens beyond this machine (" + config.http +
-                  "), so api_key must be set; use 127.0.0.1 to stay local");
+                  "), so api_key must be set, or api_keys of tenants; use 127.0.0.1 to stay local");
   return {};
 }
 
@@ -99,10 +112,58 @@ result<void> check_service(const server_config& config) {
   if (reserved > 0.9)
     return refuse("the lanes reserve more than 0.9 of the engine together (reserved_fraction)");
   for (const std::string& key : config.api_key) {
-    const bool is_token =
-        std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c < 127; });
-    if (key.empty() || !is_token)
+    if (!is_token(key))
       return refuse("an api_key must be a text of printable ASCII without spaces");
+  }
+  return {};
+}
+
+/// A name that stands in metrics, salts and logs; the dots of no path in it.
+bool is_tenant_name(const std::string& name) {
+  constexpr std::size_t name_bytes_max = 64;
+  constexpr std::string_view others = "-_.";
+  return !name.empty() && name.size() <= name_bytes_max &&
+         std::all_of(name.begin(), name.end(), [&](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                  others.find(c) != others.npos;
+         });
+}
+
+/// Each text of all tenants stands for one of them.
+result<void> claim(std::set<std::string>& taken, const std::vector<std::string>& texts,
+                   const std::string& what, std::size_t bytes_max) {
+  if (texts.size() > limits::tenant_key_count_max)
+    return refuse(what + " has more than " + std::to_string(limits::tenant_key_count_max) +
+                  " entries");
+  for (const std::string& text : texts) {
+    if (!is_token(text) || text.size() > bytes_max)
+      return refuse(what + " takes texts of 1 to " + std::to_string(bytes_max) +
+                    " characters of printable ASCII without spaces");
+    if (!taken.insert(text).second)
+      return refuse(what + " names something that is given to another tenant, or twice");
+  }
+  return {};
+}
+
+result<void> check_tenants(const server_config& config) {
+  constexpr std::size_t api_key_bytes_max = 4'096;
+  // Those of clients that are no tenant's: see runtime/intake/tenancy.
+  std::set<std::string> names{"local", "embedded"};
+  std::set<std::string> keys(config.api_key.begin(), config.api_key.end()), identities;
+  for (const tenant_config& tenant : config.tenants) {
+    if (!is_tenant_name(tenant.name) || tenant.name.starts_with("key-"))
+      return refuse("the tenant name \"" + tenant.name +
+                    "\" must be 1 to 64 letters, digits, '-', '_' and '.', and not begin with "
+                    "\"key-\"");
+    if (!names.insert(tenant.name).second)
+      return refuse("the tenant name \"" + tenant.name + "\" is taken");
+    const std::string of = "tenant \"" + tenant.name + "\": ";
+    TROUPE_TRY_VOID(claim(keys, tenant.api_keys, of + "api_keys", api_key_bytes_max));
+    TROUPE_TRY_VOID(claim(identities, tenant.zmq_identities, of + "zmq_identities",
+                          limits::zmq_identity_bytes_max));
+    if (tenant.lanes.empty()) return refuse(of + "lanes is empty: it could ask for nothing");
+    if (tenant.burst_tokens != 0 && tenant.tokens_per_second == 0)
+      return refuse(of + "burst_tokens means nothing without tokens_per_second");
   }
   return {};
 }
@@ -112,6 +173,7 @@ result<void> check_service(const server_config& config) {
 result<void> validate(const server_config& config) {
   TROUPE_TRY_VOID(check_engine(config));
   TROUPE_TRY_VOID(check_service(config));
+  TROUPE_TRY_VOID(check_tenants(config));
   TROUPE_TRY_VOID(check_http(config));
   TROUPE_TRY_VOID(check_zmq(config));
   return {};

@@ -31,6 +31,9 @@ struct request_ticket {
   std::shared_ptr<const generation_params> params;
   monotonic_time arrival{};
   std::optional<monotonic_time> deadline;
+  account_index account = account_index::unlimited;
+  admission admitted;  ///< what settles with the account when the request ends
+  double share = 1.0;  ///< its tenant's weight within the lane
 };
 using ticket_ptr = std::shared_ptr<const request_ticket>;
 

@@ -83,4 +83,14 @@ void send_to(const caf::actor& receiver, Message&& message, bool urgent = false)
     caf::anon_send(receiver, std::forward<Message>(message));
 }
 
+/// The same from an actor: what belongs to a VIP is urgent.
+template <class Message>
+void send_in_lane(caf::event_based_actor* self, lane service, const caf::actor& receiver,
+                  Message&& message) {
+  if (service == lane::vip)
+    self->send<caf::message_priority::high>(receiver, std::forward<Message>(message));
+  else
+    self->send(receiver, std::forward<Message>(message));
+}
+
 }  // namespace troupe

@@ -13,6 +13,7 @@ struct preparation {
   monotonic_time arrival{};
   std::optional<result<prepared_prompt>> outcome;
   std::int32_t priority = 0;
+  admission admitted;
 };
 using preparation_ptr = std::shared_ptr<preparation>;
 
@@ -115,7 +116,7 @@ class gateway_state {
   };
 
   void begin(const preparation_ptr& what) {
-    what->arrival = options_.now();
+    what->arrival = what->request.arrival.value_or(options_.now());
     if (drain_) {
       options_.gate->return_bytes(what->payload_bytes);
       return refuse(*what, {errc::unavailable, "the server is shutting down"});
@@ -147,9 +148,31 @@ class gateway_state {
       refuse(*what, *cancelled);
     else if (!*what->outcome)
       refuse(*what, std::move(*what->outcome).failure());
+    else if (const auto charged = charge(*what); !charged)
+      refuse(*what, charged.failure());
     else
       hand_over(*what);
     pass_drain_on();
+  }
+
+  /// Its tenant pays what it can use at most, or it goes on in a lower lane. Errors: rate_limited,
+  /// overloaded (the lower lane is full).
+  result<void> charge(preparation& what) {
+    const prepared_prompt& prompt = what.outcome->value();
+    const std::uint64_t tokens =
+        prompt.tokens->size() +
+        std::uint64_t{prompt.params->stopping.max_tokens} * prompt.params->n;
+    TROUPE_TRY(
+        const admission charged,
+        options_.tenants->charge(what.request.account, what.admitted, tokens, options_.now()));
+    lane& service = what.request.header.service;
+    if (charged.service != service) {
+      TROUPE_TRY_VOID(options_.gate->move(service, charged.service));
+      options_.measured->observe_demoted(service);
+      service = charged.service;
+    }
+    what.admitted = charged;
+    return {};
   }
 
   void hand_over(preparation& what) {
@@ -165,13 +188,13 @@ class gateway_state {
     ticket->prompt = std::move(prompt.tokens);
     ticket->params = std::move(prompt.params);
     ticket->arrival = what.arrival;
+    ticket->account = what.request.account;
+    ticket->admitted = what.admitted;
+    ticket->share = options_.tenants->share(what.request.account);
     if (what.request.header.deadline_ms != 0)
       ticket->deadline = what.arrival + std::chrono::milliseconds(what.request.header.deadline_ms);
-    const bool urgent = ticket->service == lane::vip;
-    if (urgent)
-      self_->send<caf::message_priority::high>(options_.router, route_request{std::move(ticket)});
-    else
-      self_->send(options_.router, route_request{std::move(ticket)});
+    const lane service = ticket->service;
+    send_in_lane(self_, service, options_.router, route_request{std::move(ticket)});
   }
 
   /// A request that is being prepared changes its reader here; the router says `accepted` to the
@@ -201,16 +224,17 @@ class gateway_state {
           error_reply{std::string(to_string(reason.code)), reason.message}});
   }
 
-  /// Everything that waits in the mailbox now leaves with it: the flush comes behind it.
+  /// Everything that waits in the mailbox now leaves with it: the flush comes behind it. That of a
+  /// VIP's event comes behind what is urgent alone.
   void post(outbound event) {
+    const lane service = event.header.service;
     outbox_.at(event.client.port).push_back(std::move(event));
-    if (flush_pending_) return;
-    flush_pending_ = true;
-    self_->send(self_, flush_atom::value);
+    bool& pending = service == lane::vip ? urgent_flush_pending_ : flush_pending_;
+    if (!std::exchange(pending, true)) send_in_lane(self_, service, self_, flush_atom::value);
   }
 
   void flush() {
-    flush_pending_ = false;
+    flush_pending_ = urgent_flush_pending_ = false;
     for (std::size_t port = 0; port < outbox_.size(); ++port) {
       if (outbox_[port].empty()) continue;
       if (client_port* open = (*options_.ports)[port].load(std::memory_order_acquire))
@@ -227,50 +251,56 @@ class gateway_state {
   caf::actor drain_watcher_;
   std::uint64_t last_id_ = 0;
   std::uint64_t drawn_count_ = 0;
-  bool flush_pending_ = false;
+  bool flush_pending_ = false, urgent_flush_pending_ = false;
   bool drain_passed_ = false;
 };
 
 class actor_link final : public gateway_link {
  public:
-  actor_link(caf::actor gateway, std::shared_ptr<admission_gate> gate,
-             std::shared_ptr<metrics> measured)
-      : gateway_(std::move(gateway)), gate_(std::move(gate)), measured_(std::move(measured)) {}
+  explicit actor_link(gateway_link_options options) : options_(std::move(options)) {}
 
-  result<void> submit(inbound_submit request) override {
-    const lane service = request.header.service;
-    const std::uint64_t bytes = payload_bytes_of(request);
-    if (auto entered = gate_->enter(service, bytes); !entered) {
-      measured_->observe_refused(service, to_string(entered.failure().code));
-      return entered;
-    }
+  using gateway_link::submit;
+  result<void> submit(inbound_submit request, std::string_view payload) override {
+    const lane asked_for = request.header.service;
+    const auto entered = options_.tenants->enter(request.account, asked_for, options_.now());
+    if (!entered) return refuse(asked_for, entered.failure());
+    const lane service = request.header.service = entered->service;
+    const std::uint64_t bytes = payload.empty() ? payload_bytes_of(request) : payload.size();
+    if (auto room = options_.gate->enter(service, bytes); !room)
+      return refuse(service, room.failure());
+    if (entered->demoted) options_.measured->observe_demoted(asked_for);
+    if (!payload.empty()) request.body = std::string(payload);
     auto what = std::make_shared<preparation>();
     what->request = std::move(request);
     what->payload_bytes = bytes;
-    send_to(gateway_, admitted{std::move(what)}, service == lane::vip);
+    what->admitted = *entered;
+    send_to(options_.gateway, admitted{std::move(what)}, service == lane::vip);
     return {};
   }
   void cancel(client_ref client, std::string tenant, std::string request_id) override {
-    send_to(gateway_,
+    send_to(options_.gateway,
             cancel_by_client{std::move(client), std::move(tenant), std::move(request_id)});
   }
   void resume(client_ref client, std::string tenant, std::string request_id,
               troupe::resume offsets) override {
-    send_to(gateway_, resume_by_client{std::move(client), std::move(tenant), std::move(request_id),
-                                       std::move(offsets)});
+    send_to(options_.gateway, resume_by_client{std::move(client), std::move(tenant),
+                                               std::move(request_id), std::move(offsets)});
   }
   void client_gone(client_ref client) override {
     client_gone(std::move(client), {errc::aborted, "the client's connection is gone"});
   }
   /// Not urgent: it must not overtake the client's requests.
   void client_gone(client_ref client, error reason) override {
-    send_to(gateway_, forget_client{std::move(client), std::move(reason)});
+    send_to(options_.gateway, forget_client{std::move(client), std::move(reason)});
   }
 
  private:
-  caf::actor gateway_;
-  std::shared_ptr<admission_gate> gate_;
-  std::shared_ptr<metrics> measured_;
+  error refuse(lane service, const error& reason) const {
+    options_.measured->observe_refused(service, to_string(reason.code));
+    return reason;
+  }
+
+  gateway_link_options options_;
 };
 
 }  // namespace
@@ -279,9 +309,8 @@ caf::actor spawn_gateway(caf::actor_system& system, const gateway_options& optio
   return spawn_actor<gateway_state>(system, options.where, options);
 }
 
-std::unique_ptr<gateway_link> link_to(caf::actor gateway, std::shared_ptr<admission_gate> gate,
-                                      std::shared_ptr<metrics> measured) {
-  return std::make_unique<actor_link>(std::move(gateway), std::move(gate), std::move(measured));
+std::unique_ptr<gateway_link> make_link(gateway_link_options options) {
+  return std::make_unique<actor_link>(std::move(options));
 }
 
 }  // namespace troupe

@@ -42,7 +42,7 @@ class http_server final : public http_port {
         sweep_timer_(*io_),
         grace_timer_(*io_),
         port_(acceptor_.local_endpoint().port()),
-        service_(options.api_keys, options.version, services,
+        service_(options.version, services,
                  [io = io_](std::function<void()> task) { asio::post(*io, std::move(task)); }) {
     sessions_shared_.application = &service_;
     sessions_shared_.bounds = options.bounds;
@@ -127,6 +127,10 @@ class http_server final : public http_port {
       burst.swap(inbox_);
       inbox_wakes_ = false;
     }
+    // What a VIP waits for is written first; a request's messages are all of one lane.
+    std::stable_sort(burst.begin(), burst.end(), [](const outbound& a, const outbound& b) {
+      return a.header.service < b.header.service;
+    });
     service_.deliver(burst);
   }
 
@@ -191,11 +195,9 @@ class http_server final : public http_port {
   std::thread thread_;
 };
 
-result<void> check_options(const http_port_options& options, const tcp::endpoint& endpoint) {
-  const bool has_empty_key = std::any_of(options.api_keys.begin(), options.api_keys.end(),
-                                         [](const std::string& key) { return key.empty(); });
-  if (has_empty_key) return error{errc::invalid_argument, "an API key for HTTP is empty"};
-  if (options.api_keys.empty() && !endpoint.address().is_loopback()) {
+result<void> check_options(const http_port_options& options, const tenancy& tenants,
+                           const tcp::endpoint& endpoint) {
+  if (tenants.http_keys().empty() && !endpoint.address().is_loopback()) {
     return error{
         errc::invalid_argument,
         fmt::format("HTTP on {} can be reached from other machines and needs an API key: set "
@@ -224,7 +226,7 @@ result<std::unique_ptr<http_port>> http_port::start(const http_port_options& opt
       resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, failure);
   if (failure) return failed(failure);
   const tcp::endpoint endpoint = found.begin()->endpoint();
-  TROUPE_TRY_VOID(check_options(options, endpoint));
+  TROUPE_TRY_VOID(check_options(options, *services.tenants, endpoint));
   tcp::acceptor acceptor(*io);
   acceptor.open(endpoint.protocol(), failure);
   if (!failure) acceptor.set_option(tcp::acceptor::reuse_address(true), failure);

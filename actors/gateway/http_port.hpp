@@ -14,7 +14,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "actors/gateway/port.hpp"
 #include "config/limits.hpp"
@@ -43,16 +42,16 @@ struct http_bounds {
 
 struct http_port_options {
   std::string host = "127.0.0.1";
-  std::uint16_t port = 8000;          ///< 0: any free one
-  std::vector<std::string> api_keys;  ///< empty: none needed. Sent as `Authorization: Bearer KEY`
-  std::string version;                ///< GET /version
+  std::uint16_t port = 8000;  ///< 0: any free one
+  std::string version;        ///< GET /version
   http_bounds bounds;
 };
 
 class http_port : public client_port {
  public:
-  /// Binds and listens before it returns. Errors: unavailable (address in use, not ours), with the
-  /// address; invalid_argument (beyond loopback without an API key; an empty key).
+  /// Binds and listens before it returns. Clients send a key of the tenants, where there is one, as
+  /// `Authorization: Bearer KEY`. Errors: unavailable (address in use, not ours), with the address;
+  /// invalid_argument (beyond loopback without an API key).
   static result<std::unique_ptr<http_port>> start(const http_port_options& options,
                                                   const port_services& services);
   /// The port it listens on.

@@ -18,6 +18,10 @@ std::chrono::sys_seconds now_seconds() {
   return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
 
+monotonic_time monotonic_now() {
+  return std::chrono::steady_clock::now().time_since_epoch();
+}
+
 /// 128 random bits in hex: another client cannot guess a request's id.
 std::string random_hex() {
   std::array<unsigned char, 16> bytes{};
@@ -68,10 +72,8 @@ std::shared_ptr<T> share(T value) {
 
 }  // namespace
 
-http_service::http_service(std::vector<std::string> api_keys, std::string version,
-                           const port_services& services, io_post post)
-    : api_keys_(std::move(api_keys)),
-      version_(std::move(version)),
+http_service::http_service(std::string version, const port_services& services, io_post post)
+    : version_(std::move(version)),
       services_(services),
       post_(std::move(post)),
       start_seconds_(now_seconds().time_since_epoch().count()) {}
@@ -95,8 +97,9 @@ void http_service::run_job(lane service, const std::shared_ptr<http_responder>& 
 std::optional<http_reply> http_service::refuse_early(const http_head& head) {
   const auto route = find_route(head.method, head.path);
   if (const auto* refusal = std::get_if<http_reply>(&route)) return *refusal;
-  if (!api_keys_.empty() && !is_for_probes(std::get<http_route>(route)) &&
-      !find_key(api_keys_, head.authorization)) {
+  const bool is_open = is_for_probes(std::get<http_route>(route));
+  const std::vector<std::string>& keys = services_.tenants->http_keys();
+  if (!keys.empty() && !is_open && !find_key(keys, head.authorization)) {
     services_.measured->observe_refused(lane::realtime, to_string(errc::unauthorized));
     return make_error_reply(
         {errc::unauthorized, head.authorization.empty()
@@ -107,7 +110,20 @@ std::optional<http_reply> http_service::refuse_early(const http_head& head) {
     return make_error_reply(
         {errc::invalid_argument, "X-Troupe-Lane is not one of vip, realtime, async"});
   }
+  if (is_open) return std::nullopt;
+  if (const auto refusal = refuse_lane(head)) return make_error_reply(*refusal);
   return std::nullopt;
+}
+
+/// A lane in the head that its sender may not use, or that is above the tenant's rate: before the
+/// body is read.
+std::optional<error> http_service::refuse_lane(const http_head& head) const {
+  if (!head.lane) return std::nullopt;
+  const lane wanted = *parse_lane(*head.lane);
+  const auto entered = services_.tenants->enter(tenant_of(head).account, wanted, monotonic_now());
+  if (entered) return std::nullopt;
+  services_.measured->observe_refused(wanted, to_string(entered.failure().code));
+  return entered.failure();
 }
 
 void http_service::serve(const std::shared_ptr<http_responder>& client, http_request request) {
@@ -140,9 +156,8 @@ http_reply http_service::health() const {
 }
 
 /// Keys are tenants: what one key's prompts left in the prefix cache, another cannot probe.
-std::string http_service::tenant_of(const http_head& head) const {
-  const auto key = find_key(api_keys_, head.authorization);
-  return key ? fmt::format("key-{}", *key) : std::string{};
+client_tenant http_service::tenant_of(const http_head& head) const {
+  return services_.tenants->of_key(find_key(services_.tenants->http_keys(), head.authorization));
 }
 
 // Tokenizing.
@@ -187,23 +202,23 @@ void http_service::serve_generation(const std::shared_ptr<http_responder>& clien
                                     http_request request, openai_endpoint endpoint) {
   const auto head_lane = parse_lane(request.head.lane.value_or(""));
   const lane service = head_lane.value_or(lane::realtime);
-  std::string tenant = tenant_of(request.head);
+  arrived_from from{tenant_of(request.head), monotonic_now()};
   run_job(
       service, client,
       [endpoint, prompts = services_.prompts, request = share(std::move(request))] {
         return parse_request(endpoint, request->body, *prompts);
       },
-      [this, head_lane, service, tenant = std::move(tenant)](const auto& alive,
-                                                             result<parsed_request> parsed) {
+      [this, head_lane, service, from = std::move(from)](const auto& alive,
+                                                         result<parsed_request> parsed) {
         if (!parsed) return reply_error(alive, service, parsed.failure());
         if (head_lane) parsed->request.service = *head_lane;
-        submit_all(alive, std::move(parsed->request), std::move(parsed->facts), tenant);
+        submit_all(alive, std::move(parsed->request), std::move(parsed->facts), from);
       });
 }
 
 void http_service::submit_all(const std::shared_ptr<http_responder>& client, openai_request request,
                               std::vector<http_generation::prompt_facts> facts,
-                              const std::string& tenant) {
+                              const arrived_from& from) {
   std::vector<submit> prompts = std::exchange(request.prompts, {});
   const bool is_chat = request.endpoint == openai_endpoint::chat_completions;
   openai_reply_context context{
@@ -220,7 +235,7 @@ void http_service::submit_all(const std::shared_ptr<http_responder>& client, ope
       std::make_shared<http_generation>(std::move(request), std::move(context), std::move(facts));
   const std::string identity = identity_of(client->id());
   const auto [found, is_new] = exchanges_.try_emplace(
-      identity, exchange{.client = client, .generation = generation, .tenant = tenant});
+      identity, exchange{.client = client, .generation = generation, .tenant = from.tenant.name});
   TROUPE_CHECK(is_new);
 
   for (std::size_t i = 0; i < prompts.size(); ++i) {
@@ -232,11 +247,13 @@ void http_service::submit_all(const std::shared_ptr<http_responder>& client, ope
     const auto admitted = services_.gateway->submit({.client = ref_of(identity),
                                                      .header = std::move(header),
                                                      .body = std::move(prompts[i]),
-                                                     .tenant = tenant,
-                                                     .resumable = false});
+                                                     .tenant = from.tenant.name,
+                                                     .resumable = false,
+                                                     .account = from.tenant.account,
+                                                     .arrival = from.arrival});
     if (!admitted) {
       for (std::size_t k = 0; k < i; ++k) {
-        services_.gateway->cancel(ref_of(identity), tenant, generation->request_id(k));
+        services_.gateway->cancel(ref_of(identity), from.tenant.name, generation->request_id(k));
       }
       exchanges_.erase(found);
       return client->reply(make_error_reply(admitted.failure()));

@@ -22,8 +22,7 @@ using io_post = std::function<void(std::function<void()>)>;
 
 class http_service final : public http_application {
  public:
-  http_service(std::vector<std::string> api_keys, std::string version,
-               const port_services& services, io_post post);
+  http_service(std::string version, const port_services& services, io_post post);
 
   std::optional<http_reply> refuse_early(const http_head& head) override;
   void serve(const std::shared_ptr<http_responder>& client, http_request request) override;
@@ -41,16 +40,22 @@ class http_service final : public http_application {
     bool stream_began = false;
     bool has_news = false;  ///< within deliver(): to be settled at its end
   };
+  /// Who sent a request, and when it was read.
+  struct arrived_from {
+    client_tenant tenant;
+    monotonic_time arrival{};
+  };
   using exchange_map = std::unordered_map<std::string, exchange>;  ///< by client_ref::identity
 
   [[nodiscard]] http_reply health() const;
-  [[nodiscard]] std::string tenant_of(const http_head& head) const;
+  [[nodiscard]] client_tenant tenant_of(const http_head& head) const;
+  [[nodiscard]] std::optional<error> refuse_lane(const http_head& head) const;
   void serve_tokenize(const std::shared_ptr<http_responder>& client, http_request request);
   void serve_detokenize(const std::shared_ptr<http_responder>& client, http_request request);
   void serve_generation(const std::shared_ptr<http_responder>& client, http_request request,
                         openai_endpoint endpoint);
   void submit_all(const std::shared_ptr<http_responder>& client, openai_request request,
-                  std::vector<http_generation::prompt_facts> facts, const std::string& tenant);
+                  std::vector<http_generation::prompt_facts> facts, const arrived_from& from);
   void settle(const std::string& identity);
   void fail(exchange_map::iterator found, const error& failure);
   void finish(exchange_map::iterator found);
@@ -66,7 +71,6 @@ class http_service final : public http_application {
     return {services_.port_index, identity};
   }
 
-  const std::vector<std::string> api_keys_;
   const std::string version_;
   const port_services services_;
   const io_post post_;

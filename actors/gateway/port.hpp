@@ -8,12 +8,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
 #include "kernels/base/result.hpp"
 #include "runtime/intake/intake.hpp"
+#include "runtime/intake/tenancy.hpp"
 #include "runtime/messages/envelope.hpp"
 #include "runtime/observe/engine_status.hpp"
 #include "runtime/observe/metrics.hpp"
@@ -34,6 +37,9 @@ struct inbound_submit {
       body;                ///< msgpack payload, decoded on a tokenizer thread; or decoded already
   std::string tenant;      ///< salts the prefix cache, scopes request ids
   bool resumable = false;  ///< keep the terminal reply for resume_ms_max
+  account_index account = account_index::unlimited;  ///< whose lanes and rate apply
+  /// When the port had read it; absent: when the gateway takes it up.
+  std::optional<monotonic_time> arrival = std::nullopt;
 };
 
 struct outbound {
@@ -46,10 +52,13 @@ struct outbound {
 class gateway_link {
  public:
   virtual ~gateway_link() = default;
-  /// Admits on header and byte length alone: overloaded (no credit left in the lane, or too many
-  /// bytes in flight), unavailable (draining, dead). Once admitted, exactly one terminal reply will
-  /// be delivered.
-  virtual result<void> submit(inbound_submit request) = 0;
+  /// Admits on header and byte length alone: permission_denied (not the tenant's lane),
+  /// rate_limited (above its rate), overloaded (no credit left in the lane, or too many bytes in
+  /// flight), unavailable (draining, dead). Once admitted, exactly one terminal reply will be
+  /// delivered, maybe in a lower lane than was asked for. `payload`, if any, becomes the body; it
+  /// is copied when the request is admitted.
+  virtual result<void> submit(inbound_submit request, std::string_view payload) = 0;
+  result<void> submit(inbound_submit request) { return submit(std::move(request), {}); }
   virtual void cancel(client_ref client, std::string tenant, std::string request_id) = 0;
   virtual void resume(client_ref client, std::string tenant, std::string request_id,
                       resume offsets) = 0;
@@ -91,6 +100,7 @@ struct port_services {
   const intake* prompts = nullptr;
   metrics* measured = nullptr;
   const engine_status* status = nullptr;
+  tenancy* tenants = nullptr;
 };
 
 }  // namespace troupe

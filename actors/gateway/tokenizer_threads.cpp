@@ -6,7 +6,9 @@ namespace troupe {
 
 tokenizer_threads::tokenizer_threads(std::size_t thread_count, int nice) {
   for (std::size_t i = 0; i < thread_count; ++i)
-    threads_.emplace_back([this, nice] { work(nice); });
+    threads_.emplace_back([this, nice] { work(nice, lane_count); });
+  constexpr std::size_t vip_alone = to_index(lane::vip) + 1;
+  threads_.emplace_back([this] { work(0, vip_alone); });
 }
 
 tokenizer_threads::~tokenizer_threads() {
@@ -15,6 +17,7 @@ tokenizer_threads::~tokenizer_threads() {
     stopping_ = true;
   }
   posted_.notify_all();
+  vip_posted_.notify_all();
   for (auto& thread : threads_) thread.join();
 }
 
@@ -24,29 +27,31 @@ void tokenizer_threads::post(lane service, std::function<void()> job) {
     if (stopping_) return;
     jobs_[to_index(service)].push_back(std::move(job));
   }
+  // Either kind of thread may be the one that is free; a second one that wakes finds nothing.
   posted_.notify_one();
+  if (service == lane::vip) vip_posted_.notify_one();
 }
 
-void tokenizer_threads::work(int nice) {
+std::deque<std::function<void()>>* tokenizer_threads::next_jobs(std::size_t served_count) {
+  for (std::size_t i = 0; i < served_count; ++i) {
+    if (!jobs_[i].empty()) return &jobs_[i];
+  }
+  return nullptr;
+}
+
+void tokenizer_threads::work(int nice, std::size_t served_count) {
   set_thread_nice(nice);
+  std::condition_variable& posted = served_count == lane_count ? posted_ : vip_posted_;
   std::unique_lock lock(mutex_);
   for (;;) {
-    posted_.wait(lock, [this] {
-      for (const auto& lane_jobs : jobs_) {
-        if (!lane_jobs.empty()) return true;
-      }
-      return stopping_;
-    });
+    std::deque<std::function<void()>>* waiting = nullptr;
+    posted.wait(lock, [&] { return (waiting = next_jobs(served_count)) != nullptr || stopping_; });
     if (stopping_) return;
-    for (auto& lane_jobs : jobs_) {
-      if (lane_jobs.empty()) continue;
-      const auto job = std::move(lane_jobs.front());
-      lane_jobs.pop_front();
-      lock.unlock();
-      job();
-      lock.lock();
-      break;
-    }
+    const auto job = std::move(waiting->front());
+    waiting->pop_front();
+    lock.unlock();
+    job();
+    lock.lock();
   }
 }
 

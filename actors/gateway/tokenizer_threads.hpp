@@ -1,6 +1,7 @@
 // The threads on which requests are decoded, validated and tokenized (nice 5): a flood of long
 // prompts must not hold up the threads that schedule and talk. Jobs are taken VIP first, then
-// realtime, then async.
+// realtime, then async; one more thread (nice 0) takes VIP jobs alone, because a job that has begun
+// cannot be put aside: a VIP never waits for another lane's long prompt.
 #pragma once
 
 #include <array>
@@ -24,10 +25,12 @@ class tokenizer_threads final : public job_pool {
   void post(lane service, std::function<void()> job) override;
 
  private:
-  void work(int nice);
+  /// Takes jobs of the first `served_count` lanes.
+  void work(int nice, std::size_t served_count);
+  [[nodiscard]] std::deque<std::function<void()>>* next_jobs(std::size_t served_count);
 
   std::mutex mutex_;
-  std::condition_variable posted_;
+  std::condition_variable posted_, vip_posted_;
   std::array<std::deque<std::function<void()>>, lane_count> jobs_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;

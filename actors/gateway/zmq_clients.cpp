@@ -12,6 +12,7 @@ zmq_client* zmq_client_table::hear(const std::string& identity, std::chrono::nan
       if (clients_.size() >= limits::zmq_client_count_max) return nullptr;
     }
     found = clients_.emplace(identity, zmq_client{}).first;
+    found->second.tenant = tenants_.of_identity(identity);
   }
   found->second.last_heard = now;
   found->second.lost_at = {};

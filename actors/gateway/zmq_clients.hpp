@@ -11,6 +11,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "runtime/intake/tenancy.hpp"
+
 namespace troupe {
 
 struct zmq_frames {
@@ -19,6 +21,7 @@ struct zmq_frames {
 };
 
 struct zmq_client {
+  client_tenant tenant;
   std::chrono::nanoseconds last_heard{};
   std::chrono::nanoseconds last_probe{};
   std::chrono::nanoseconds lost_at{};  ///< a send found no peer; 0: none did since it was heard
@@ -46,8 +49,9 @@ struct zmq_client {
 class zmq_client_table {
  public:
   /// A client whose connection is gone has one heartbeat to come back.
-  zmq_client_table(std::chrono::nanoseconds heartbeat, std::chrono::nanoseconds timeout)
-      : heartbeat_(heartbeat), timeout_(timeout) {}
+  zmq_client_table(const tenancy& tenants, std::chrono::nanoseconds heartbeat,
+                   std::chrono::nanoseconds timeout)
+      : tenants_(tenants), heartbeat_(heartbeat), timeout_(timeout) {}
 
   /// Notes a sign of life. nullptr when the table is full of clients with running requests.
   zmq_client* hear(const std::string& identity, std::chrono::nanoseconds now);
@@ -65,6 +69,7 @@ class zmq_client_table {
   [[nodiscard]] std::vector<std::string> parked() const;
 
  private:
+  const tenancy& tenants_;
   std::chrono::nanoseconds heartbeat_, timeout_;
   std::unordered_map<std::string, zmq_client> clients_;
 };

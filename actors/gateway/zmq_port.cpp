@@ -3,7 +3,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <deque>
 #include <mutex>
 #include <thread>
 
@@ -22,15 +25,12 @@ std::chrono::nanoseconds now() {
   return std::chrono::steady_clock::now().time_since_epoch();
 }
 
-/// Every client of the wire is the one local tenant, until keys name others.
-constexpr std::string_view wire_tenant = "local";
-
 class router_port final : public zmq_port {
  public:
   router_port(const zmq_port_options& options, const port_services& services)
       : options_(options),
         services_(services),
-        clients_(options.heartbeat, options.client_timeout) {}
+        clients_(*services.tenants, options.heartbeat, options.client_timeout) {}
 
   ~router_port() override { stop(std::chrono::milliseconds{0}); }
 
@@ -70,11 +70,8 @@ class router_port final : public zmq_port {
   void deliver(std::vector<outbound> burst) override {
     {
       const std::lock_guard lock(mutex_);
-      if (outbox_.empty())
-        outbox_ = std::move(burst);
-      else
-        outbox_.insert(outbox_.end(), std::make_move_iterator(burst.begin()),
-                       std::make_move_iterator(burst.end()));
+      for (outbound& event : burst)
+        outbox_[to_index(event.header.service)].push_back(std::move(event));
     }
     wake();
   }
@@ -122,6 +119,7 @@ class router_port final : public zmq_port {
   /// Sleeps until the next client check, unless something has to be done sooner. An idle server
   /// with no client running wakes only once a heartbeat.
   std::chrono::milliseconds poll_timeout() {
+    if (has_unsent_) return std::chrono::milliseconds{0};
     if (stop_at_ns_.load(std::memory_order_relaxed) != 0 || has_parked_)
       return std::chrono::milliseconds{limits::zmq_parked_retry_ms};
     const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(next_check_ - now());
@@ -130,7 +128,9 @@ class router_port final : public zmq_port {
 
   bool is_flushed() {
     const std::lock_guard lock(mutex_);
-    return outbox_.empty() && !clients_.any_live();
+    const bool is_empty = std::all_of(outbox_.begin(), outbox_.end(),
+                                      [](const auto& events) { return events.empty(); });
+    return is_empty && !clients_.any_live();
   }
 
   void drain_wakeups() {
@@ -185,7 +185,8 @@ class router_port final : public zmq_port {
       case message_kind::submit: {
         const std::string id = header.request_id;
         auto entered = services_.gateway->submit(
-            {from, std::move(header), std::string(payload), std::string(wire_tenant), true});
+            {from, std::move(header), {}, client.tenant.name, true, client.tenant.account, now()},
+            payload);
         if (!entered) return refuse(identity, id, std::move(entered).failure());
         client.expect_reply(id);
         return;
@@ -193,13 +194,13 @@ class router_port final : public zmq_port {
       case message_kind::cancel: {
         if (auto body = decode_body(message_kind::cancel, payload); !body)
           return refuse(identity, header.request_id, std::move(body).failure());
-        return services_.gateway->cancel(from, std::string(wire_tenant), header.request_id);
+        return services_.gateway->cancel(from, client.tenant.name, header.request_id);
       }
       case message_kind::resume: {
         auto body = decode_body(message_kind::resume, payload);
         if (!body) return refuse(identity, header.request_id, std::move(body).failure());
         client.expect_any_reply(header.request_id);
-        return services_.gateway->resume(from, std::string(wire_tenant), header.request_id,
+        return services_.gateway->resume(from, client.tenant.name, header.request_id,
                                          std::get<resume>(std::move(*body)));
       }
       case message_kind::ping: {
@@ -242,13 +243,10 @@ class router_port final : public zmq_port {
     send(identity, {encode_header(header), encode_body(body)});
   }
 
+  /// A VIP's first, all of them; of the others a bounded number, so that a flood's answers do not
+  /// keep the next VIP's request waiting. A request's messages are all of one lane.
   void send_outbox() {
-    std::vector<outbound> burst;
-    {
-      const std::lock_guard lock(mutex_);
-      burst.swap(outbox_);
-    }
-    for (const outbound& event : burst) {
+    for (const outbound& event : take_outbox()) {
       const std::string& identity = event.client.identity;
       const bool terminal =
           event.header.kind == message_kind::finished || event.header.kind == message_kind::error;
@@ -356,17 +354,34 @@ class router_port final : public zmq_port {
     for (const std::string& identity : actions.probe) reply(identity, message_kind::ping, ping{});
   }
 
+  std::vector<outbound> take_outbox() {
+    std::vector<outbound> burst;
+    const std::lock_guard lock(mutex_);
+    has_unsent_ = false;
+    for (const lane service : all_lanes) {
+      std::deque<outbound>& waiting = outbox_[to_index(service)];
+      while (!waiting.empty() &&
+             (service == lane::vip || burst.size() < limits::zmq_send_burst_max)) {
+        burst.push_back(std::move(waiting.front()));
+        waiting.pop_front();
+      }
+      has_unsent_ = has_unsent_ || !waiting.empty();
+    }
+    return burst;
+  }
+
   zmq_port_options options_;
   port_services services_;
   zmq_client_table clients_;  // touched by the I/O thread only
   std::chrono::nanoseconds next_check_{};
   bool has_parked_ = false;
+  bool has_unsent_ = false;  ///< the outbox holds more than one turn sends
   zmq::context_t context_{1};
   zmq::socket_t socket_;
   std::string endpoint_;
   int wake_fd_ = -1;
   std::mutex mutex_;
-  std::vector<outbound> outbox_;
+  std::array<std::deque<outbound>, lane_count> outbox_;
   std::atomic<std::int64_t> stop_at_ns_{0};
   std::thread thread_;
 };

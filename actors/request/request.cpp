@@ -1,5 +1,6 @@
 #include "actors/request/request.hpp"
 
+#include "actors/request/closing.hpp"
 #include "runtime/intake/request_stream.hpp"
 
 namespace troupe {
@@ -57,9 +58,9 @@ class request_state {
     if (token_count != 0) options_.measured->add_generation_tokens(lane_of(), token_count);
     if (stream_.is_complete()) {
       const finished summary = closing_summary(now);
-      options_.measured->observe_request_end({lane_of(), summary.finish_reasons.front(),
-                                              summary.prompt_tokens, summary.completion_tokens,
-                                              summary.e2e_ms / 1e3});
+      request_facts facts = facts_now(now);
+      facts.finish_reason = summary.finish_reasons.front();
+      close(facts);
       ready.push_back({client_, header(message_kind::finished), summary});
     }
     publish(std::move(ready));
@@ -90,10 +91,9 @@ class request_state {
   }
 
   void end(const error& reason) {
-    options_.measured->observe_request_end(
-        {lane_of(), reason.code == errc::aborted ? "abort" : "error",
-         options_.ticket->prompt->size(), stream_.output_token_count(),
-         seconds_between(options_.ticket->arrival, options_.now())});
+    request_facts facts = facts_now(options_.now());
+    facts.failure = reason.code;
+    close(facts);
     std::vector<outbound> ready;
     ready.push_back({client_, header(message_kind::error),
                      error_reply{std::string(to_string(reason.code)), reason.message}});
@@ -101,11 +101,25 @@ class request_state {
     leave();
   }
 
+  request_facts facts_now(monotonic_time now) const {
+    request_facts facts = facts_of(*options_.ticket, now);
+    facts.output_tokens = stream_.output_token_count();
+    facts.longest_output = stream_.longest_output();
+    facts.first_token = first_token_;
+    return facts;
+  }
+
+  void close(const request_facts& facts) {
+    close_request(*options_.measured, *options_.tenants, *options_.ticket, facts,
+                  facts.prompt_tokens + facts.output_tokens);
+  }
+
   void resume(const resume_stream& order) {
     client_ = order.client;
     ++resume_count_;
     std::vector<outbound> again = replay_events(said_, order.offsets, client_);
-    if (!again.empty()) self_->send(options_.gateway, client_events{std::move(again)});
+    if (!again.empty())
+      send_in_lane(self_, lane_of(), options_.gateway, client_events{std::move(again)});
   }
 
   outbound wrap(positioned_delta positioned) const {
@@ -126,7 +140,7 @@ class request_state {
   void publish(std::vector<outbound> ready) {
     if (ready.empty()) return;
     if (options_.ticket->resumable) said_.add(ready);
-    self_->send(options_.gateway, client_events{std::move(ready)});
+    send_in_lane(self_, lane_of(), options_.gateway, client_events{std::move(ready)});
   }
 
   void leave() {

@@ -22,6 +22,7 @@ struct request_options {
   caf::actor gateway;
   std::shared_ptr<const tokenizer> tokens;
   std::shared_ptr<metrics> measured;
+  std::shared_ptr<tenancy> tenants;
   clock_source now = steady_now;
 };
 

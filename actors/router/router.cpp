@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "actors/request/closing.hpp"
 #include "actors/request/request.hpp"
 #include "actors/router/directory.hpp"
 
@@ -47,7 +48,8 @@ class router_state {
         [this](const progress_report& report) {
           auto* request = directory_.find(report.id);
           if (request == nullptr || report.incarnation != incarnation_) return;
-          self_->send(scheduler_, enqueue_request{request->ticket, report.progress});
+          send_in_lane(self_, request->ticket->service, scheduler_,
+                       enqueue_request{request->ticket, report.progress});
         },
         [this](const begin_drain&) {
           drain_watcher_ = caf::actor_cast<caf::actor>(self_->current_sender());
@@ -177,9 +179,9 @@ class router_state {
   }
 
   void run(request_directory::live_request& request) {
-    request.running = spawn_request(self_->system(),
-                                    {request.ticket, caf::actor_cast<caf::actor>(self_), gateway_,
-                                     options_.tokens, options_.measured, options_.now});
+    request.running = spawn_request(
+        self_->system(), {request.ticket, caf::actor_cast<caf::actor>(self_), gateway_,
+                          options_.tokens, options_.measured, options_.tenants, options_.now});
     if (request.client != request.ticket->client) rebind(request, {});
   }
 
@@ -202,9 +204,9 @@ class router_state {
     reply.push_back(event_of(*ticket, request->client, message_kind::error,
                              error_reply{std::string(to_string(reason.code)), reason.message}));
     return_credit(ticket->service);
-    options_.measured->observe_request_end(
-        {ticket->service, reason.code == errc::aborted ? "abort" : "error", ticket->prompt->size(),
-         0, std::chrono::duration<double>(options_.now() - ticket->arrival).count()});
+    request_facts facts = facts_of(*ticket, options_.now());
+    facts.failure = reason.code;
+    close_request(*options_.measured, *options_.tenants, *ticket, facts, 0);
     // A refusal leaves nothing, so that the client may try again with the same id; an end is
     // remembered.
     const bool is_end = reason.code == errc::aborted || reason.code == errc::deadline_exceeded;
@@ -212,7 +214,7 @@ class router_state {
     directory_.remove(id, keep ? std::make_shared<const transcript>(transcript{reply}) : nullptr,
                       options_.now());
     arm_expiry();
-    self_->send(gateway_, client_events{std::move(reply)});
+    send_in_lane(self_, ticket->service, gateway_, client_events{std::move(reply)});
     report_if_idle();
   }
 
@@ -223,12 +225,14 @@ class router_state {
       if (request.running)
         self_->send(request.running, report_progress{incarnation_});
       else
-        self_->send(scheduler_, enqueue_request{request.ticket, {}});
+        send_in_lane(self_, request.ticket->service, scheduler_,
+                     enqueue_request{request.ticket, {}});
     }
   }
 
   void refuse(const request_ticket& ticket, const error& reason) {
     options_.measured->observe_refused(ticket.service, to_string(reason.code));
+    options_.tenants->settle(ticket.account, ticket.admitted, 0, options_.now());
     tell_client(ticket, ticket.client, message_kind::error,
                 error_reply{std::string(to_string(reason.code)), reason.message});
   }
@@ -246,7 +250,7 @@ class router_state {
                    message_body body) {
     std::vector<outbound> reply;
     reply.push_back(event_of(ticket, reader, kind, std::move(body)));
-    self_->send(gateway_, client_events{std::move(reply)});
+    send_in_lane(self_, ticket.service, gateway_, client_events{std::move(reply)});
   }
 
   void return_credit(lane service) {

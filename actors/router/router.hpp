@@ -19,6 +19,7 @@ namespace troupe {
 struct router_options {
   std::shared_ptr<const tokenizer> tokens;
   std::shared_ptr<metrics> measured;
+  std::shared_ptr<tenancy> tenants;
   std::chrono::milliseconds resume_ms_max{30000};
   clock_source now = steady_now;
   placement where = placement::detached;

@@ -32,7 +32,7 @@ class scheduler_state {
   caf::behavior make_behavior() {
     // What a dead predecessor left behind: its step will not end, its requests wait for their
     // progress.
-    options_.watch->end();
+    options_.watch->take_over(options_.incarnation);
     options_.measured->set_counts(core_.counts());
     return {
         [this](const enqueue_request& request) { enqueue(request); },
@@ -78,6 +78,9 @@ class scheduler_state {
   void enqueue(const enqueue_request& request) {
     const request_ticket& ticket = *request.ticket;
     if (tombstones_.contains(ticket.id)) return;
+    const auto on_its_way = options_.now() - ticket.arrival;
+    options_.measured->observe_intake(ticket.service,
+                                      std::chrono::duration<double>(on_its_way).count());
     schedule_request scheduled;
     scheduled.id = ticket.id;
     scheduled.service = ticket.service;
@@ -135,7 +138,7 @@ class scheduler_state {
   void finish_step(const std::shared_ptr<const step_result>& done) {
     const step_result& result = *done;
     const monotonic_time now = options_.now();
-    options_.watch->end();
+    options_.watch->end(options_.incarnation);
     last_compute_ms_ = result.compute_ms;
     step_outcome outcome = core_.complete(result, now);
     for (const sequence_update& update : outcome.updates) {
@@ -144,8 +147,7 @@ class scheduler_state {
     // The next step starts before anybody is told about this one: the worker must not wait.
     auto started = start_step(now);
     if (!outcome.updates.empty() || !started.empty())
-      self_->send(options_.router, step_updates{options_.incarnation, std::move(started),
-                                                std::move(outcome.updates)});
+      tell_router({options_.incarnation, std::move(started), std::move(outcome.updates)});
     offload(done);
     compose(now);
     options_.measured->set_counts(core_.counts());
@@ -182,9 +184,13 @@ class scheduler_state {
   void keep_busy() {
     if (core_.has_step_in_flight()) return;
     auto started = start_step(options_.now());
-    if (!started.empty())
-      self_->send(options_.router, step_updates{options_.incarnation, std::move(started), {}});
+    if (!started.empty()) tell_router({options_.incarnation, std::move(started), {}});
     options_.measured->set_counts(core_.counts());
+  }
+
+  /// Urgent: the tokens of running requests must not wait behind a flood of new ones.
+  void tell_router(step_updates news) {
+    self_->send<caf::message_priority::high>(options_.router, std::move(news));
   }
 
   std::vector<request_started> start_step(monotonic_time now) {
@@ -202,7 +208,7 @@ class scheduler_state {
     if (planned.fill) options_.measured->observe_fill(*planned.fill);
     step_began_ = now;
     step_tokens_ = planned.plan.token_count();
-    options_.watch->begin(now);
+    options_.watch->begin(options_.incarnation, now);
     self_->send(options_.worker,
                 execute_step{std::make_shared<const step_plan>(std::move(planned.plan))});
     return std::move(planned.started);

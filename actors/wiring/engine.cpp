@@ -160,7 +160,9 @@ class wired_engine final : public engine {
       : config_(config),
         hooks_(hooks),
         model_(std::move(model)),
-        measured_(std::make_shared<metrics>(config.served_model_name)),
+        measured_(std::make_shared<metrics>(config.served_model_name, sized.limits.max_model_len,
+                                            service_terms{config.lanes, config.price_per_hour})),
+        tenants_(std::make_shared<tenancy>(config, steady_now())),
         status_(std::make_shared<engine_status>()),
         watch_(std::make_shared<step_watch>()),
         prompts_(std::make_shared<const intake>(model_->tokens, model_->chat, sized.bounds)),
@@ -179,7 +181,7 @@ class wired_engine final : public engine {
     const std::size_t index = owned_ports_.size();
     TROUPE_CHECK(index < ports_->size());
     TROUPE_TRY(auto port, make({static_cast<std::uint32_t>(index), link_.get(), &tokenizers_,
-                                prompts_.get(), measured_.get(), status_.get()}));
+                                prompts_.get(), measured_.get(), status_.get(), tenants_.get()}));
     (*ports_)[index].store(port.get(), std::memory_order_release);
     owned_ports_.push_back(std::move(port));
     return owned_ports_.back().get();
@@ -214,12 +216,14 @@ class wired_engine final : public engine {
  private:
   /// Puts the actors together. Reading this is reading the architecture.
   void wire(const sizing& sized) {
-    const caf::actor router = spawn_router(
-        system_, {model_->tokens, measured_, std::chrono::milliseconds{config_.resume_ms_max},
-                  steady_now, placement::detached});
-    gateway_ = spawn_gateway(system_, {router, gate_, prompts_, &tokenizers_, ports_, measured_,
-                                       steady_now, std::random_device{}(), placement::pooled});
-    link_ = link_to(gateway_, gate_, measured_);
+    const caf::actor router =
+        spawn_router(system_, {model_->tokens, measured_, tenants_,
+                               std::chrono::milliseconds{config_.resume_ms_max}, steady_now,
+                               placement::detached});
+    gateway_ =
+        spawn_gateway(system_, {router, gate_, prompts_, &tokenizers_, ports_, measured_, tenants_,
+                                steady_now, std::random_device{}(), placement::pooled});
+    link_ = make_link({gateway_, gate_, measured_, tenants_, steady_now});
 
     std::vector<caf::actor> essential{router, gateway_};
     long_lived_ = {gateway_, router};
@@ -285,6 +289,7 @@ class wired_engine final : public engine {
   engine_hooks hooks_;
   std::shared_ptr<const loaded_model> model_;
   std::shared_ptr<metrics> measured_;
+  std::shared_ptr<tenancy> tenants_;
   std::shared_ptr<engine_status> status_;
   std::shared_ptr<step_watch> watch_;
   std::shared_ptr<const intake> prompts_;

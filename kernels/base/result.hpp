@@ -18,8 +18,10 @@ enum class errc : std::uint8_t {
   not_found,            ///< no such request, key, file or model
   already_exists,       ///< a duplicate id
   unauthorized,         ///< missing or wrong credentials
+  permission_denied,    ///< known credentials that do not reach this far
   out_of_memory,        ///< memory for weights, KV cache or a request cannot be had
   overloaded,           ///< a bounded queue is full; retry later
+  rate_limited,         ///< the caller is above its own rate; retry later
   slow_client,          ///< the reader fell too far behind
   corrupt,              ///< bytes that break their own format
   unsupported,          ///< well formed, but not something this build can do
@@ -37,8 +39,10 @@ constexpr std::string_view to_string(errc code) noexcept {
     case errc::not_found: return "not_found";
     case errc::already_exists: return "already_exists";
     case errc::unauthorized: return "unauthorized";
+    case errc::permission_denied: return "permission_denied";
     case errc::out_of_memory: return "out_of_memory";
     case errc::overloaded: return "overloaded";
+    case errc::rate_limited: return "rate_limited";
     case errc::slow_client: return "slow_client";
     case errc::corrupt: return "corrupt";
     case errc::unsupported: return "unsupported";

@@ -108,6 +108,13 @@ std::vector<schedule_request::progress> request_stream::progress() const {
   return all;
 }
 
+std::uint64_t request_stream::longest_output() const {
+  std::uint64_t longest = 0;
+  for (const sequence_state& sequence : sequences_)
+    longest = std::max<std::uint64_t>(longest, sequence.output.size());
+  return longest;
+}
+
 std::uint64_t request_stream::output_token_count() const {
   std::uint64_t count = 0;
   for (const sequence_state& sequence : sequences_) count += sequence.output.size();

@@ -50,6 +50,7 @@ class request_stream {
   /// For a new scheduler: what each sequence has, and whether it ended.
   [[nodiscard]] std::vector<schedule_request::progress> progress() const;
   [[nodiscard]] std::uint64_t output_token_count() const;
+  [[nodiscard]] std::uint64_t longest_output() const;  ///< tokens of the longest sequence
 
  private:
   struct sequence_state {

@@ -18,7 +18,9 @@ std::string_view error_type(errc code) {
     case errc::unauthorized: return "AuthenticationError";
     case errc::not_found: return "NotFoundError";
     case errc::already_exists: return "ConflictError";
-    case errc::overloaded: return "RateLimitError";
+    case errc::permission_denied: return "PermissionDeniedError";
+    case errc::overloaded:
+    case errc::rate_limited: return "RateLimitError";
     case errc::unavailable:
     case errc::deadline_unmeetable:
     case errc::out_of_memory: return "ServiceUnavailableError";
@@ -47,10 +49,12 @@ unsigned http_status_of(errc code) {
     case errc::corrupt:
     case errc::unsupported: return 400;
     case errc::unauthorized: return 401;
+    case errc::permission_denied: return 403;
     case errc::not_found: return 404;
     case errc::slow_client: return 408;
     case errc::already_exists: return 409;
-    case errc::overloaded: return 429;
+    case errc::overloaded:
+    case errc::rate_limited: return 429;
     case errc::aborted: return 499;  // nginx's "client closed request"
     case errc::internal: return 500;
     case errc::out_of_memory:

@@ -10,6 +10,9 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include "runtime/observe/sla_tracker.hpp"
+#include "runtime/observe/token_cost.hpp"
+
 namespace troupe {
 namespace {
 
@@ -34,6 +37,11 @@ const boundaries step_tokens{1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 
 // should stay below a millisecond, so that the boundaries are dense there.
 const boundaries compute_seconds{0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1,
                                  0.15,  0.2,    0.3,   0.5,  0.75, 1.0,  2.5,  5.0,   10.0};
+// A VIP waits for a step of 30 ms at most; an intake takes a millisecond.
+const boundaries lane_seconds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,  0.2,
+                              0.5,    1.0,   2.0,    5.0,   10.0, 30.0,  60.0, 300., 1800.};
+const boundaries intake_seconds{0.0001, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.002, 0.003,
+                                0.005,  0.0075, 0.01,   0.025,  0.05,    0.1,   0.25,  1.0};
 const boundaries overhead_seconds{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
                                   0.025,  0.05,    0.1,    0.25,  0.5,    1.0};
 
@@ -52,12 +60,22 @@ boundaries one_two_five(double value_max) {
 }
 
 constexpr std::array<std::string_view, 4> finish_reasons{"stop", "length", "abort", "error"};
+constexpr std::array<std::string_view, 3> verdicts{"attained", "missed", "not_counted"};
+// Ratios and prices, which have no sum over lanes.
+constexpr std::array<std::string_view, 2> unsummed{"lane_sla_attainment", "dollars_per_1k_tokens"};
 
-constexpr std::array<errc, 14> error_codes{
-    errc::invalid_argument, errc::not_found,   errc::already_exists,    errc::unauthorized,
-    errc::out_of_memory,    errc::overloaded,  errc::slow_client,       errc::corrupt,
-    errc::unsupported,      errc::unavailable, errc::deadline_exceeded, errc::deadline_unmeetable,
-    errc::aborted,          errc::internal};
+std::string_view reason_of(const request_facts& facts) {
+  if (!facts.failure) return facts.finish_reason;
+  return *facts.failure == errc::aborted ? "abort" : "error";
+}
+
+constexpr std::array<errc, 16> error_codes{
+    errc::invalid_argument,  errc::not_found,           errc::already_exists,
+    errc::unauthorized,      errc::permission_denied,   errc::out_of_memory,
+    errc::overloaded,        errc::rate_limited,        errc::slow_client,
+    errc::corrupt,           errc::unsupported,         errc::unavailable,
+    errc::deadline_exceeded, errc::deadline_unmeetable, errc::aborted,
+    errc::internal};
 
 template <class Metric>
 using by_lane = std::array<Metric*, lane_count>;
@@ -80,8 +98,10 @@ double take_increase(std::uint64_t& seen, std::uint64_t total) {
 }  // namespace
 
 struct metrics::state {
-  state(std::string_view model_name, std::uint32_t max_model_len)
-      : constant_labels{{"model_name", std::string(model_name)}} {
+  state(std::string_view model_name, std::uint32_t max_model_len, service_terms given)
+      : constant_labels{{"model_name", std::string(model_name)}},
+        terms(std::move(given)),
+        start(terms.now()) {
     num_requests_running = gauges("num_requests_running", "Requests that hold blocks.");
     num_requests_waiting = gauges("num_requests_waiting", "Requests that wait in a lane queue.");
     kv_cache_usage = gauge("kv_cache_usage_perc",
@@ -124,6 +144,19 @@ struct metrics::state {
                              request_seconds);
     queue_time =
         histograms("request_queue_time_seconds", "Arrival to first step.", request_seconds);
+    lane_queue_time =
+        histograms("lane_queue_time_seconds", "Arrival to first step, finer.", lane_seconds);
+    lane_intake =
+        histograms("lane_intake_seconds", "From the port's reading of a request to the scheduler.",
+                   intake_seconds);
+    sla_attainment = gauges("lane_sla_attainment",
+                            "Requests that got what their lane promises, as a fraction of those "
+                            "that count, since the start.");
+    dollars_per_1k = gauges("dollars_per_1k_tokens",
+                            "Price of 1,000 generated tokens by price_per_hour, since the start.");
+    demoted = counters("requests_demoted_total",
+                       "Requests above their tenant's rate that went on in a lower lane, by the "
+                       "lane they asked for.");
     const boundaries token_counts = one_two_five(static_cast<double>(max_model_len));
     request_prompt_tokens =
         histograms("request_prompt_tokens", "Prompt tokens of a request.", token_counts);
@@ -135,6 +168,7 @@ struct metrics::state {
                               overhead_seconds);
     build_request_success();
     build_requests_refused();
+    build_sla_requests();
   }
 
   static std::string named(std::string_view name) { return std::string(name_prefix).append(name); }
@@ -217,8 +251,44 @@ struct metrics::state {
     }
   }
 
+  void build_sla_requests() {
+    auto& family = counter_family("lane_sla_requests_total",
+                                  "Requests by whether their lane's promise was kept.");
+    for (const lane service : all_lanes) {
+      for (std::size_t i = 0; i < verdicts.size(); ++i) {
+        auto labels = lane_label(service);
+        labels["verdict"] = std::string(verdicts[i]);
+        sla_requests[to_index(service)][i] = &family.Add(labels);
+      }
+    }
+  }
+
+  void add_verdict(lane service, sla_verdict verdict) {
+    sla_requests[to_index(service)][static_cast<std::size_t>(verdict)]->Increment();
+    const std::lock_guard lock(sla_mutex);
+    sla.add(service, verdict);
+  }
+
+  /// Gauges that follow from others.
+  void derive() {
+    std::array<lane_tokens, lane_count> used;
+    for (const lane service : all_lanes) {
+      const std::size_t i = to_index(service);
+      used[i] = {prompt_tokens[i]->Value(), generation_tokens[i]->Value()};
+    }
+    const double elapsed_s = std::chrono::duration<double>(terms.now() - start).count();
+    const std::lock_guard lock(sla_mutex);
+    for (const lane service : all_lanes) {
+      const std::size_t i = to_index(service);
+      sla_attainment[i]->Set(sla.attainment(service));
+      dollars_per_1k[i]->Set(dollars_per_1k_tokens(terms.price_per_hour, elapsed_s, used, service));
+    }
+  }
+
   prometheus::Registry registry;
   prometheus::Labels constant_labels;
+  service_terms terms;
+  monotonic_time start;
   by_lane<Gauge> num_requests_running{}, num_requests_waiting{};
   Gauge *kv_cache_usage = nullptr, *cost_model_error = nullptr;
   Counter *prefix_queries = nullptr, *prefix_hits = nullptr, *preemptions = nullptr;
@@ -229,6 +299,10 @@ struct metrics::state {
   Counter *offload_stored = nullptr, *offload_hits = nullptr;
   by_lane<Counter> prompt_tokens{}, generation_tokens{};
   by_lane<Histogram> time_to_first_token{}, inter_token_latency{}, e2e_latency{}, queue_time{};
+  by_lane<Histogram> lane_queue_time{}, lane_intake{};
+  by_lane<Gauge> sla_attainment{}, dollars_per_1k{};
+  by_lane<Counter> demoted{};
+  std::array<std::array<Counter*, verdicts.size()>, lane_count> sla_requests{};
   by_lane<Histogram> request_prompt_tokens{}, request_generation_tokens{};
   Histogram *iteration_tokens = nullptr, *step_compute = nullptr, *step_overhead = nullptr;
   std::array<std::array<Counter*, finish_reasons.size()>, lane_count> request_success{};
@@ -236,10 +310,12 @@ struct metrics::state {
 
   std::mutex totals_mutex;
   seen_totals totals;
+  std::mutex sla_mutex;
+  sla_tracker sla;
 };
 
-metrics::metrics(std::string_view model_name, std::uint32_t max_model_len)
-    : state_(std::make_unique<state>(model_name, max_model_len)) {}
+metrics::metrics(std::string_view model_name, std::uint32_t max_model_len, service_terms terms)
+    : state_(std::make_unique<state>(model_name, max_model_len, std::move(terms))) {}
 metrics::~metrics() = default;
 
 void metrics::set_counts(const scheduler_counts& counts) {
@@ -294,23 +370,32 @@ void metrics::observe_inter_token(lane service, double seconds) {
 
 void metrics::observe_queue_time(lane service, double seconds) {
   state_->queue_time[to_index(service)]->Observe(seconds);
+  state_->lane_queue_time[to_index(service)]->Observe(seconds);
+}
+
+void metrics::observe_intake(lane service, double seconds) {
+  state_->lane_intake[to_index(service)]->Observe(seconds);
 }
 
 void metrics::add_generation_tokens(lane service, std::uint64_t count) {
   state_->generation_tokens[to_index(service)]->Increment(static_cast<double>(count));
 }
 
-void metrics::observe_request_end(const request_end& end) {
-  const std::size_t i = to_index(end.service);
-  const auto prompt_tokens = static_cast<double>(end.prompt_tokens);
+void metrics::observe_request_end(const request_facts& facts) {
+  const std::size_t i = to_index(facts.service);
+  const auto prompt_tokens = static_cast<double>(facts.prompt_tokens);
   state_->prompt_tokens[i]->Increment(prompt_tokens);
   state_->request_prompt_tokens[i]->Observe(prompt_tokens);
-  state_->request_generation_tokens[i]->Observe(static_cast<double>(end.completion_tokens));
-  state_->e2e_latency[i]->Observe(end.e2e_seconds);
+  state_->request_generation_tokens[i]->Observe(static_cast<double>(facts.output_tokens));
+  state_->e2e_latency[i]->Observe(std::chrono::duration<double>(facts.end - facts.arrival).count());
   // A reason that is not ours would be a new series: count it as an error.
-  const auto* found =
-      std::find(finish_reasons.begin(), finish_reasons.end() - 1, end.finished_reason);
+  const auto* found = std::find(finish_reasons.begin(), finish_reasons.end() - 1, reason_of(facts));
   state_->request_success[i][static_cast<std::size_t>(found - finish_reasons.begin())]->Increment();
+  state_->add_verdict(facts.service, judge(state_->terms.lanes[i], facts));
+}
+
+void metrics::observe_demoted(lane asked_for) {
+  state_->demoted[to_index(asked_for)]->Increment();
 }
 
 void metrics::observe_refused(lane service, std::string_view code) {
@@ -318,21 +403,31 @@ void metrics::observe_refused(lane service, std::string_view code) {
                                    [&](errc known) { return to_string(known) == code; });
   state_->requests_refused[to_index(service)][static_cast<std::size_t>(found - error_codes.begin())]
       ->Increment();
+  state_->add_verdict(service, judge_failure(*found));
 }
 
 std::string metrics::exposition() const {
+  state_->derive();
   return prometheus::TextSerializer().Serialize(state_->registry.Collect());
 }
 
 std::map<std::string, double> metrics::values() const {
+  state_->derive();
   std::map<std::string, double> sums;
   for (const auto& family : state_->registry.Collect()) {
     if (family.type == prometheus::MetricType::Histogram) continue;
-    double& sum = sums[family.name.substr(name_prefix.size())];
+    const std::string name = family.name.substr(name_prefix.size());
+    if (std::find(unsummed.begin(), unsummed.end(), name) != unsummed.end()) continue;
+    double& sum = sums[name];
     for (const auto& metric : family.metric) {
       sum +=
           family.type == prometheus::MetricType::Gauge ? metric.gauge.value : metric.counter.value;
     }
+  }
+  for (const lane service : all_lanes) {
+    const std::string of_lane = "." + std::string(to_string(service));
+    sums[std::string(unsummed[0]) + of_lane] = state_->sla_attainment[to_index(service)]->Value();
+    sums[std::string(unsummed[1]) + of_lane] = state_->dollars_per_1k[to_index(service)]->Value();
   }
   return sums;
 }

@@ -4,21 +4,35 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "config/config.hpp"
+#include "runtime/observe/request_facts.hpp"
 #include "runtime/schedule/lane.hpp"
 #include "runtime/schedule/scheduler_core.hpp"
 
 namespace troupe {
 
+/// What the server promised and costs, as far as metrics report it.
+struct service_terms {
+  std::array<lane_config, lane_count> lanes = server_config{}.lanes;
+  double price_per_hour = 0.0;  ///< dollars
+  std::function<monotonic_time()> now = [] {
+    return std::chrono::steady_clock::now().time_since_epoch();
+  };
+};
+
 class metrics {
  public:
   /// max_model_len bounds the buckets of the token histograms.
-  explicit metrics(std::string_view model_name, std::uint32_t max_model_len = 131'072);
+  explicit metrics(std::string_view model_name, std::uint32_t max_model_len = 131'072,
+                   service_terms terms = {});
   ~metrics();
 
   /// Gauges and totals that the scheduler owns; called once a step.
@@ -37,19 +51,19 @@ class metrics {
   void observe_first_token(lane service, double seconds);
   void observe_inter_token(lane service, double seconds);
   void observe_queue_time(lane service, double seconds);
+  /// From the port's reading of a request to the scheduler.
+  void observe_intake(lane service, double seconds);
   void add_generation_tokens(lane service, std::uint64_t count);
-  struct request_end {
-    lane service = lane::realtime;
-    std::string_view finished_reason;  ///< "stop", "length", "abort", "error"
-    std::uint64_t prompt_tokens = 0, completion_tokens = 0;
-    double e2e_seconds = 0.0;
-  };
-  void observe_request_end(const request_end& end);
+  /// Once for each request that was admitted: its counts, and whether its lane's promise was kept.
+  void observe_request_end(const request_facts& facts);
   void observe_refused(lane service, std::string_view code);
+  /// A request of a tenant above its rate goes on in a lower lane.
+  void observe_demoted(lane asked_for);
 
   /// Prometheus text format, version 0.0.4 (GET /metrics).
   [[nodiscard]] std::string exposition() const;
-  /// Gauges and counters by name without prefix, summed over labels (the wire's `stats`).
+  /// Gauges and counters by name without prefix, summed over labels; what has no sum by lane, as
+  /// "lane_sla_attainment.vip" (the wire's `stats`).
   [[nodiscard]] std::map<std::string, double> values() const;
 
  private:

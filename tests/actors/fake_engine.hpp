@@ -28,7 +28,9 @@ class fake_gateway : public gateway_link {
   /// The answer to submit number i, from 0; unset: all are admitted.
   std::function<result<void>(std::size_t)> admit;
 
-  result<void> submit(inbound_submit request) override {
+  using gateway_link::submit;
+  result<void> submit(inbound_submit request, std::string_view payload) override {
+    if (!payload.empty()) request.body = std::string(payload);
     inbound_submit copy;
     {
       const std::lock_guard lock(mutex_);
@@ -141,6 +143,12 @@ class fake_job_pool : public job_pool {
   std::vector<std::jthread> threads_;
 };
 
+inline server_config config_of_keys(std::vector<std::string> keys) {
+  server_config config;
+  config.api_key = std::move(keys);
+  return config;
+}
+
 /// Everything behind a port. One for each test case.
 struct fake_engine {
   fake_gateway gateway;
@@ -148,8 +156,11 @@ struct fake_engine {
   metrics measured{"tiny"};
   engine_status status;
   std::unique_ptr<intake> prompts;
+  tenancy tenants;
 
-  fake_engine() {
+  /// api_key and tenants of the configuration are read.
+  explicit fake_engine(const server_config& config = {})
+      : tenants(config, std::chrono::steady_clock::now().time_since_epoch()) {
     status.set(engine_state::ready);
     const auto file = gguf_file::open(TROUPE_SOURCE_DIR "/tests/models/tiny-llama.gguf");
     auto tokens = *tokenizer::from_gguf(*file);
@@ -158,7 +169,7 @@ struct fake_engine {
                                        request_bounds{2048, vocab_size, "tiny"});
   }
   [[nodiscard]] port_services services() {
-    return {3, &gateway, &jobs, prompts.get(), &measured, &status};
+    return {3, &gateway, &jobs, prompts.get(), &measured, &status, &tenants};
   }
 };
 

@@ -19,7 +19,8 @@ struct http_fixture {
   fake_engine engine;
   std::unique_ptr<http_port> port;
 
-  explicit http_fixture(http_port_options options = {}) {
+  explicit http_fixture(http_port_options options = {}, const server_config& config = {})
+      : engine(config) {
     options.port = 0;
     if (options.version.empty()) options.version = "1.2.3";
     auto started = http_port::start(options, engine.services());

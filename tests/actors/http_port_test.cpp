@@ -70,9 +70,7 @@ TEST_CASE("unknown paths and methods are JSON errors") {
 }
 
 TEST_CASE("pages of other origins may ask, and need a key where others do") {
-  http_port_options options;
-  options.api_keys = {"key"};
-  http_fixture server(options);
+  http_fixture server({}, config_of_keys({"key"}));
   const http_answer preflight = server.ask(
       "OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: t\r\nOrigin: http://page\r\n"
       "Access-Control-Request-Method: POST\r\n\r\n");
@@ -86,9 +84,7 @@ TEST_CASE("pages of other origins may ask, and need a key where others do") {
 }
 
 TEST_CASE("API keys guard what is not for probes") {
-  http_port_options options;
-  options.api_keys = {"first-key", "second-key"};
-  http_fixture server(options);
+  http_fixture server({}, config_of_keys({"first-key", "second-key"}));
   server.answer_at_once();
   for (const char* path : {"/health", "/version", "/metrics"}) {
     CHECK(server.ask(get(path)).status == 200);
@@ -341,10 +337,8 @@ TEST_CASE("start refuses what it cannot or should not listen on") {
   const auto open = http_port::start(options, server.engine.services());
   REQUIRE_FALSE(open.has_value());
   CHECK(open.failure().code == errc::invalid_argument);
-  options.api_keys = {"key"};
-  CHECK(http_port::start(options, server.engine.services()).has_value());
-  options.api_keys = {"key", ""};
-  CHECK_FALSE(http_port::start(options, server.engine.services()).has_value());
+  fake_engine keyed(config_of_keys({"key"}));
+  CHECK(http_port::start(options, keyed.services()).has_value());
 }
 
 }  // namespace

@@ -166,6 +166,8 @@ def test_an_early_finished_is_resumed():
         ("not_found", troupe.NotFound, False),
         ("already_exists", troupe.AlreadyExists, False),
         ("unauthorized", troupe.Unauthorized, False),
+        ("permission_denied", troupe.PermissionDenied, False),
+        ("rate_limited", troupe.RateLimited, True),
         ("unavailable", troupe.Unavailable, True),
         ("out_of_memory", troupe.OutOfMemory, True),
         ("slow_client", troupe.SlowClient, False),

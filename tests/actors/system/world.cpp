@@ -73,6 +73,8 @@ struct world::state {
     prompts = std::make_shared<const intake>(
         vocabulary, nullptr,
         request_bounds{options.limits.max_model_len, vocabulary->vocab_size(), "hash"});
+    tenants =
+        std::make_shared<tenancy>(options.tenants, scheduler.clock().now().time_since_epoch());
     gate = std::make_shared<admission_gate>(options.credits, std::uint64_t{1} << 20);
     (*ports)[0].store(&port);
     wire();
@@ -81,11 +83,11 @@ struct world::state {
 
   void wire() {
     const clock_source now = [this] { return scheduler.clock().now().time_since_epoch(); };
-    router = spawn_router(system,
-                          {vocabulary, measured, std::chrono::seconds{30}, now, placement::pooled});
-    gateway = spawn_gateway(
-        system, {router, gate, prompts, &jobs, ports, measured, now, 1, placement::pooled});
-    link = link_to(gateway, gate, measured);
+    router = spawn_router(
+        system, {vocabulary, measured, tenants, std::chrono::seconds{30}, now, placement::pooled});
+    gateway = spawn_gateway(system, {router, gate, prompts, &jobs, ports, measured, tenants, now, 1,
+                                     placement::pooled});
+    link = make_link({gateway, gate, measured, tenants, now});
     const auto make_replica = [this, now](caf::actor_system& in, std::uint64_t incarnation) {
       const auto make_executor = [this] {
         return std::make_unique<hash_executor>(vocabulary, options.limits, options.before_step);
@@ -107,13 +109,25 @@ struct world::state {
                  now});
   }
 
+  /// An actor takes some messages at a time, as in production: with one at a time, those that are
+  /// not urgent would starve (CAF begins each turn with the urgent ones).
+  static constexpr std::uint64_t messages_max = 8;
+  void run_front(std::uint64_t message_count) {
+    caf::resumable* job = scheduler.jobs.front();
+    scheduler.jobs.pop_front();
+    caf::scoped_execution_unit unit{&system};
+    const auto outcome = job->resume(&unit, message_count);
+    if (outcome == caf::resumable::resume_later) return scheduler.jobs.push_front(job);
+    if (outcome != caf::resumable::shutdown_execution_unit) caf::intrusive_ptr_release(job);
+  }
+
   bool step() {
     const std::size_t runnable = scheduler.jobs.size() + jobs.jobs.size();
     if (runnable == 0) return false;
     std::size_t chosen = dice() % runnable;
     if (chosen < scheduler.jobs.size()) {
       bring_forward(scheduler.jobs, chosen);
-      scheduler.run_once();
+      run_front(1 + dice() % messages_max);
       return true;
     }
     bring_forward(jobs.jobs, chosen - scheduler.jobs.size());
@@ -141,6 +155,7 @@ struct world::state {
   recording_port port;
   waiting_jobs jobs;
   std::shared_ptr<metrics> measured = std::make_shared<metrics>("hash");
+  std::shared_ptr<tenancy> tenants;
   std::shared_ptr<engine_status> status = std::make_shared<engine_status>();
   std::shared_ptr<step_watch> watch = std::make_shared<step_watch>();
   port_list ports = std::make_shared<port_table>();
@@ -173,6 +188,12 @@ engine_status& world::status() {
 }
 step_watch& world::watch() {
   return *state_->watch;
+}
+tenancy& world::tenants() {
+  return *state_->tenants;
+}
+metrics& world::measured() {
+  return *state_->measured;
 }
 const intake& world::prompts() {
   return *state_->prompts;

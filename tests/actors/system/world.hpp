@@ -24,6 +24,7 @@ struct world_options {
   std::uint64_t seed = 0;
   scheduler_limits limits;  ///< end_of_generation is set by the world
   std::array<std::uint32_t, lane_count> credits{64, 64, 64};
+  server_config tenants;  ///< api_key and tenants of it are read
   /// Before each step of any replica; may throw.
   hash_executor::step_hook before_step;
   /// Receives what leaves through the port.
@@ -39,6 +40,8 @@ class world {
   admission_gate& gate();
   engine_status& status();
   step_watch& watch();
+  tenancy& tenants();
+  metrics& measured();
   const intake& prompts();
   std::shared_ptr<const tokenizer> vocabulary();
   std::mt19937_64& dice();

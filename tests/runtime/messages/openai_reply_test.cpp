@@ -157,7 +157,9 @@ TEST_CASE("errors and service replies") {
       "type": "RateLimitError", "param": null, "code": 429}})"));
   CHECK(http_status_of(errc::invalid_argument) == 400);
   CHECK(http_status_of(errc::unauthorized) == 401);
+  CHECK(http_status_of(errc::permission_denied) == 403);
   CHECK(http_status_of(errc::not_found) == 404);
+  CHECK(http_status_of(errc::rate_limited) == 429);
   CHECK(http_status_of(errc::unavailable) == 503);
   CHECK(http_status_of(errc::deadline_exceeded) == 504);
   CHECK(http_status_of(errc::internal) == 500);

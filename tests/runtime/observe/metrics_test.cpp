@@ -36,6 +36,12 @@ TEST_CASE("the exposition has every name, with its type and labels") {
       {"iteration_tokens_total", "histogram"},
       {"request_prompt_tokens", "histogram"},
       {"request_generation_tokens", "histogram"},
+      {"lane_queue_time_seconds", "histogram"},
+      {"lane_intake_seconds", "histogram"},
+      {"lane_sla_attainment", "gauge"},
+      {"lane_sla_requests_total", "counter"},
+      {"dollars_per_1k_tokens", "gauge"},
+      {"requests_demoted_total", "counter"},
       {"step_compute_seconds", "histogram"},
       {"step_overhead_seconds", "histogram"}};
   for (const auto& [name, type] : expected) {
@@ -88,8 +94,18 @@ TEST_CASE("the error of the predicted step times is the last one that was set") 
 
 TEST_CASE("the end of a request is counted once, under a known reason") {
   metrics measured("tiny");
-  measured.observe_request_end({lane::vip, "length", 10, 5, 0.4});
-  measured.observe_request_end({lane::async, "a surprise", 1, 0, 0.1});
+  request_facts done;
+  done.service = lane::vip;
+  done.finish_reason = "length";
+  done.prompt_tokens = 10;
+  done.output_tokens = done.longest_output = 5;
+  done.end = std::chrono::milliseconds{400};
+  measured.observe_request_end(done);
+  request_facts odd;
+  odd.service = lane::async;
+  odd.finish_reason = "a surprise";
+  odd.prompt_tokens = 1;
+  measured.observe_request_end(odd);
   const std::string text = measured.exposition();
   CHECK(measured.values().at("request_success_total") == 2.0);
   CHECK(measured.values().at("prompt_tokens_total") == 11.0);
@@ -108,6 +124,39 @@ TEST_CASE("refusals keep to the known codes") {
   CHECK(text.find("code=\"overloaded\",lane=\"realtime\"} 1") != std::string::npos);
   CHECK(text.find("code=\"internal\",lane=\"realtime\"} 1") != std::string::npos);
   CHECK(text.find("no such code") == std::string::npos);
+}
+
+TEST_CASE("promises and prices are reported by lane") {
+  monotonic_time now{};
+  service_terms terms;
+  terms.price_per_hour = 3.6;
+  terms.now = [&now] { return now; };
+  metrics measured("tiny", 2048, terms);
+  CHECK(measured.values().at("lane_sla_attainment.vip") == 1.0);
+  CHECK(measured.values().at("dollars_per_1k_tokens.vip") == 0.0);
+
+  request_facts facts;
+  facts.service = lane::vip;
+  facts.finish_reason = "stop";
+  facts.prompt_tokens = 500;
+  facts.output_tokens = facts.longest_output = 2;
+  facts.first_token = std::chrono::milliseconds{150};
+  facts.end = std::chrono::milliseconds{160};
+  measured.observe_request_end(facts);
+  measured.observe_refused(lane::vip, "overloaded");
+  measured.observe_refused(lane::vip, "rate_limited");
+  measured.add_generation_tokens(lane::vip, 500);
+  measured.add_generation_tokens(lane::async, 1000);
+  now = std::chrono::seconds{1000};  // 1 dollar; vip bears half
+  const auto values = measured.values();
+  CHECK(values.at("lane_sla_attainment.vip") == 0.5);
+  CHECK(values.at("lane_sla_attainment.realtime") == 1.0);
+  CHECK(values.at("dollars_per_1k_tokens.vip") == Approx(1.0));
+  CHECK(values.at("dollars_per_1k_tokens.async") == Approx(0.5));
+  CHECK_FALSE(values.contains("lane_sla_attainment"));
+  const std::string text = measured.exposition();
+  CHECK(has_line(text, "troupe:lane_sla_attainment{model_name=\"tiny\",lane=\"vip\"} 0.5"));
+  CHECK(text.find("lane=\"vip\",verdict=\"not_counted\"} 1") != std::string::npos);
 }
 
 TEST_CASE("milliseconds become seconds, and recording is thread-safe") {

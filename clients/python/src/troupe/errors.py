@@ -41,6 +41,12 @@ class Unauthorized(TroupeError):
     code = "unauthorized"
 
 
+class PermissionDenied(TroupeError):
+    """The credentials are known, but do not reach this far: a lane that the tenant may not use."""
+
+    code = "permission_denied"
+
+
 class OutOfMemory(TroupeError):
     """The server has no memory for this request."""
 
@@ -52,6 +58,13 @@ class Overloaded(TroupeError):
     """A queue of the server is full."""
 
     code = "overloaded"
+    retryable = True
+
+
+class RateLimited(TroupeError):
+    """The tenant is above its token rate."""
+
+    code = "rate_limited"
     retryable = True
 
 
@@ -113,8 +126,10 @@ _BY_CODE: Dict[str, Type[TroupeError]] = {
         NotFound,
         AlreadyExists,
         Unauthorized,
+        PermissionDenied,
         OutOfMemory,
         Overloaded,
+        RateLimited,
         SlowClient,
         CorruptData,
         Unsupported,

@@ -1,0 +1,69 @@
+#include "runtime/observe/sla_tracker.hpp"
+
+#include <algorithm>
+
+namespace troupe {
+namespace {
+
+double ms_between(monotonic_time from, monotonic_time to) {
+  return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+bool is_within(double ms, double target_ms) {
+  return target_ms == 0.0 || ms <= target_ms;
+}
+
+}  // namespace
+
+sla_verdict judge_failure(errc code) {
+  switch (code) {
+    case errc::out_of_memory:
+    case errc::overloaded:
+    case errc::unavailable:
+    case errc::deadline_exceeded:
+    case errc::internal: return sla_verdict::missed;
+    case errc::invalid_argument:
+    case errc::not_found:
+    case errc::already_exists:
+    case errc::unauthorized:
+    case errc::permission_denied:
+    case errc::rate_limited:
+    case errc::deadline_unmeetable:
+    case errc::slow_client:
+    case errc::corrupt:
+    case errc::unsupported:
+    case errc::aborted: return sla_verdict::not_counted;
+  }
+  return sla_verdict::not_counted;
+}
+
+sla_verdict judge(const lane_config& promise, const request_facts& facts) {
+  if (facts.failure) return judge_failure(*facts.failure);
+  const monotonic_time first = facts.first_token.value_or(facts.end);
+  const double stretch = std::max(1.0, static_cast<double>(facts.prompt_tokens) /
+                                           static_cast<double>(promise.ttft_prompt_tokens));
+  const double ttft_ms = ms_between(facts.arrival, first);
+  const double tpot_ms =
+      facts.longest_output > 1
+          ? ms_between(first, facts.end) / static_cast<double>(facts.longest_output - 1)
+          : 0.0;
+  const bool attains =
+      is_within(ttft_ms, promise.ttft_ms * stretch) && is_within(tpot_ms, promise.tpot_ms);
+  return attains ? sla_verdict::attained : sla_verdict::missed;
+}
+
+void sla_tracker::add(lane service, sla_verdict verdict) {
+  ++counts_[to_index(service)][static_cast<std::size_t>(verdict)];
+}
+
+std::uint64_t sla_tracker::count(lane service, sla_verdict verdict) const {
+  return counts_[to_index(service)][static_cast<std::size_t>(verdict)];
+}
+
+double sla_tracker::attainment(lane service) const {
+  const auto attained = static_cast<double>(count(service, sla_verdict::attained));
+  const auto missed = static_cast<double>(count(service, sla_verdict::missed));
+  return attained + missed == 0.0 ? 1.0 : attained / (attained + missed);
+}
+
+}  // namespace troupe
