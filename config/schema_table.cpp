@@ -92,11 +92,10 @@ void add_engine(table& rows) {
   rows.number("max_batch_size", top<&server::max_batch_size>, 1, sequences_max, "requests",
               "Requests that may start their prefill in one step.");
   rows.number("max_num_batches", top<&server::max_num_batches>, 1, 4096, "batches",
-              "Composed async batches that may wait at once.");
-  rows.later();
+              "Composed async batches that may wait at once: one search orders up to "
+              "max_num_batches x batch_size requests, at most 512.");
   rows.number("batch_size", top<&server::batch_size>, 1, sequences_max, "requests",
               "Async requests that one composed batch aims for.");
-  rows.later();
   rows.number("block_size", top<&server::block_size>, 16, 256, "tokens",
               "Positions of one KV block: 16, 32, 64, 128 or 256.");
   rows.number("gpu_memory_utilization", top<&server::gpu_memory_utilization>, 0.05, 1, "fraction",

@@ -125,6 +125,8 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.max_batch_size = config.max_batch_size;
   sized.limits.step_ms_max = config.step_ms_max;
   sized.limits.vip_step_ms_max = config.vip_step_ms_max;
+  sized.limits.composed_requests_max = static_cast<std::uint32_t>(std::min<std::uint64_t>(
+      std::uint64_t{config.max_num_batches} * config.batch_size, limits::composed_requests_max));
   for (std::size_t i = 0; i < lane_count; ++i) {
     const lane_config& from = config.lanes[i];
     sized.limits.lanes[i] = {.reserved_fraction = from.reserved_fraction,

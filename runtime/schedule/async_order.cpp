@@ -42,9 +42,9 @@ std::optional<async_batch_view> scheduler_core::state::async_view(monotonic_time
     return std::nullopt;
 
   async_batch_view view;
-  view.waiting.reserve(std::min(queues.size(lane::async), troupe::limits::composed_requests_max));
+  view.waiting.reserve(std::min(queues.size(lane::async), limits.composed_requests_max));
   for (const auto& [key, request] : queues.all(lane::async)) {
-    if (view.waiting.size() == troupe::limits::composed_requests_max) break;
+    if (view.waiting.size() == limits.composed_requests_max) break;
     const schedule_request& asked = request->request;
     view.waiting.push_back({.id = asked.id,
                             .prompt = asked.prompt,

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "config/limits.hpp"
 #include "kernels/base/result.hpp"
 #include "runtime/schedule/compose/async_batch.hpp"
 #include "runtime/schedule/cost_model.hpp"
@@ -67,6 +68,8 @@ struct scheduler_limits {
   /// alone may take limits::lone_prompt_steps times as long.
   std::uint32_t step_ms_max = 0, vip_step_ms_max = 0;
   std::array<lane_rules, lane_count> lanes{};
+  /// Waiting async requests that a composer is told of.
+  std::uint32_t composed_requests_max = limits::composed_requests_max;
   cost_profile initial_cost;  ///< what steps are predicted with until some were measured
   bool enable_prefix_caching = true;
   bool enable_chunked_prefill = true;

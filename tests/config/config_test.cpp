@@ -120,12 +120,14 @@ TEST_CASE("flags win over the file, for every key") {
 
 TEST_CASE("keys that nothing acts on yet say so, and those that were set are listed") {
   CHECK(parse_config("max_num_seqs: 7\n", "")->idle_keys.empty());
-  const auto config = parse_config(
-      "batch_size: 16\noptimizer: {type: none}\nmax_num_seqs: 7\n", "",
-      std::vector<config_override>{{"lanes.vip.reserved_fraction", "0.1"}, {"batch_size", "2"}});
-  CHECK(config->idle_keys ==
-        std::vector<std::string>{"batch_size", "optimizer.type", "lanes.vip.reserved_fraction"});
-  CHECK_THAT(find_config_key("batch_size")->help(), Catch::Contains("not acted on yet"));
+  const auto config =
+      parse_config("gpu_memory_utilization: 0.5\noptimizer: {type: none}\nmax_num_seqs: 7\n", "",
+                   std::vector<config_override>{{"optimizer.spec_threshold", "0.1"},
+                                                {"gpu_memory_utilization", "0.6"}});
+  CHECK(config->idle_keys == std::vector<std::string>{"gpu_memory_utilization", "optimizer.type",
+                                                      "optimizer.spec_threshold"});
+  CHECK_THAT(find_config_key("gpu_memory_utilization")->help(),
+             Catch::Contains("not acted on yet"));
   CHECK(find_config_key("max_num_seqs")->help().find("not acted on yet") == std::string::npos);
 }
 

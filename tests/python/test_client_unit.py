@@ -176,8 +176,7 @@ def test_an_early_finished_is_resumed():
         ("unsupported", troupe.Unsupported, False),
         ("corrupt", troupe.CorruptData, False),
         ("aborted", troupe.Aborted, False),
-        ("internal", troupe.InternalError, False),
-        ("a_future_code", troupe.TroupeError, False),
+        ("internal", troupe.InternalError, False), ("a_future_code", troupe.TroupeError, False),
     ],
 )
 def test_errors_are_typed(code, kind, retryable):
