@@ -224,7 +224,7 @@ class wired_engine final : public engine {
                                placement::detached});
     gateway_ =
         spawn_gateway(system_, {router, gate_, prompts_, &tokenizers_, ports_, measured_, tenants_,
-                                steady_now, std::random_device{}(), placement::pooled});
+                                steady_now, std::random_device{}(), placement::detached});
     link_ = make_link({gateway_, gate_, measured_, tenants_, steady_now});
 
     std::vector<caf::actor> essential{router, gateway_};
