@@ -20,6 +20,7 @@
 #include "actors/supervisor/supervisor.hpp"
 #include "actors/worker/worker.hpp"
 #include "config/limits.hpp"
+#include "kernels/attention/kv_dtype_name.hpp"
 #include "runtime/execute/model_executor.hpp"
 #include "runtime/storage/memory_kv_store.hpp"
 
@@ -73,13 +74,6 @@ std::size_t compute_thread_count(const server_config& config) {
   return std::max<std::size_t>(1, std::thread::hardware_concurrency());
 }
 
-kernels::kv_dtype kv_dtype_of(const server_config& config) {
-  if (config.kv_cache_dtype == "f32") return kernels::kv_dtype::f32;
-  if (config.kv_cache_dtype == "bf16") return kernels::kv_dtype::bf16;
-  if (config.kv_cache_dtype == "int8") return kernels::kv_dtype::int8;
-  return kernels::kv_dtype::f16;
-}
-
 std::array<std::uint32_t, lane_count> lane_credits(const server_config& config) {
   std::array<std::uint32_t, lane_count> credits{};
   for (const lane service : all_lanes) {
@@ -107,7 +101,8 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
                  fmt::format("max_model_len {} is more than the model's context of {} tokens",
                              config.max_model_len, trained)};
   const std::uint32_t max_model_len = config.max_model_len != 0 ? config.max_model_len : trained;
-  TROUPE_TRY(sized.executor.layout, kv_layout_for(shape, kv_dtype_of(config), config.block_size));
+  TROUPE_TRY(const auto kv_type, kernels::parse_kv_dtype(config.kv_cache_dtype));
+  TROUPE_TRY(sized.executor.layout, kv_layout_for(shape, kv_type, config.block_size));
   const std::uint64_t free_bytes = free_memory_bytes();
   TROUPE_TRY(sized.offload_bytes, kv_offload_bytes(config, free_bytes));
   TROUPE_TRY(const std::uint32_t blocks,

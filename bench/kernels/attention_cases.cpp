@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -12,7 +11,7 @@
 #include "bench/kernels/kernel_cases.hpp"
 #include "bench/kernels/model_shapes.hpp"
 #include "bench/kernels/synthetic_data.hpp"
-#include "kernels/attention/attention.hpp"
+#include "kernels/attention/kv_dtype_name.hpp"
 #include "kernels/base/aligned_buffer.hpp"
 
 namespace troupe::bench {
@@ -26,15 +25,6 @@ constexpr std::size_t decode_contexts[] = {192, 1024, 8192};
 constexpr std::size_t prefill_contexts[] = {0, 2048};
 constexpr std::size_t prefill_rows = 512;
 constexpr std::size_t block_tokens = 16;
-
-struct kv_type_name {
-  kv_dtype type;
-  std::string_view name;
-};
-constexpr kv_type_name kv_types[] = {{kv_dtype::f16, "f16"},
-                                     {kv_dtype::bf16, "bf16"},
-                                     {kv_dtype::f32, "f32"},
-                                     {kv_dtype::int8, "int8"}};
 
 /// sequence_count sequences of row_count new tokens after position_first others.
 struct attention_shape {
@@ -109,15 +99,15 @@ void run_shape(kernel_runner& runner, const model_shape& model, const kernels::k
   });
 }
 
-void run_type(kernel_runner& runner, const model_shape& model, const kv_type_name& kv) {
-  const kernels::kv_layout layout{.type = kv.type,
+void run_type(kernel_runner& runner, const model_shape& model, kv_dtype type) {
+  const kernels::kv_layout layout{.type = type,
                                   .kv_head_count = model.kv_head_count,
                                   .head_dim = model.head_dim,
                                   .block_tokens = block_tokens};
   std::vector<attention_shape> wanted;
   std::size_t block_count = cold_walk_bytes(runner.sizes()) / layout.block_bytes() + 1;
   for (const attention_shape& shape :
-       shapes_of(fmt::format("attention/{}/{}", model.name, kv.name))) {
+       shapes_of(fmt::format("attention/{}/{}", model.name, to_string(type)))) {
     if (!runner.wants(shape.name)) continue;
     wanted.push_back(shape);
     block_count = std::max(block_count, shape.sequence_count * shape.blocks_each());
@@ -134,7 +124,7 @@ void run_type(kernel_runner& runner, const model_shape& model, const kv_type_nam
 
 void run_attention_cases(kernel_runner& runner) {
   for (const model_shape& model : model_shapes) {
-    for (const kv_type_name& kv : kv_types) run_type(runner, model, kv);
+    for (const kv_dtype type : kernels::kv_dtypes) run_type(runner, model, type);
   }
 }
 

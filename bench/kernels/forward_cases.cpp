@@ -27,13 +27,12 @@ std::vector<step_shape> step_shapes() {
   return shapes;
 }
 
-result<forward_model> open_model(kernel_runner& runner, const std::filesystem::path& path,
+result<forward_model> open_model(kernel_runner& runner, const forward_options& options,
                                  std::size_t block_count) {
-  TROUPE_TRY(auto file, gguf_file::open(path));
+  TROUPE_TRY(auto file, gguf_file::open(options.model));
   TROUPE_TRY(auto description, model_description::from_gguf(file));
   TROUPE_TRY(auto weights, model_weights::load(file, description, runner.set(), runner.pool()));
-  TROUPE_TRY(const auto layout,
-             kv_layout_for(description, kernels::kv_dtype::f16, step_block_tokens));
+  TROUPE_TRY(const auto layout, kv_layout_for(description, options.kv_type, step_block_tokens));
   TROUPE_TRY(auto cache, kv_cache::create(layout, description.layer_count, block_count));
   for (std::size_t layer = 0; layer < cache.layer_count(); ++layer) {
     fill_weight_bytes({cache.layer(layer).data, block_count * layout.block_bytes()});
@@ -80,7 +79,7 @@ void run_shape(kernel_runner& runner, forward_model& model, const step_shape& sh
 
 }  // namespace
 
-result<void> run_forward_cases(kernel_runner& runner, const std::filesystem::path& path) {
+result<void> run_forward_cases(kernel_runner& runner, const forward_options& options) {
   std::vector<step_shape> wanted;
   std::size_t block_count = 0;
   for (const step_shape& shape : step_shapes()) {
@@ -91,7 +90,7 @@ result<void> run_forward_cases(kernel_runner& runner, const std::filesystem::pat
     block_count = std::max(block_count, shape.sequence_count * shape.blocks_each());
   }
   if (wanted.empty()) return {};
-  TROUPE_TRY(auto model, open_model(runner, path, block_count));
+  TROUPE_TRY(auto model, open_model(runner, options, block_count));
   for (const step_shape& shape : wanted) run_shape(runner, model, shape);
   return {};
 }

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "bench/kernels/kernel_cases.hpp"
+#include "kernels/attention/kv_dtype_name.hpp"
 
 namespace troupe::bench {
 
@@ -59,15 +60,15 @@ struct bench_run {
   }
 
   /// Limits come before, between and after: other work on the machine may hide them for a while.
-  result<void> measure_all(const std::string& model) {
+  result<void> measure_all(const forward_options& forward) {
     measure_limits();
     for (const auto run :
          {run_matmul_cases, run_attention_cases, run_row_cases, run_sampling_cases}) {
       run(runner);
       measure_limits();
     }
-    if (model.empty()) return {};
-    TROUPE_TRY_VOID(run_forward_cases(runner, model));
+    if (forward.model.empty()) return {};
+    TROUPE_TRY_VOID(run_forward_cases(runner, forward));
     measure_limits();
     return {};
   }
@@ -77,6 +78,7 @@ struct bench_run {
 
 result<kernel_report> measure_kernels(const kernel_bench_options& options) {
   TROUPE_TRY(const isa set, parse_isa(options.isa_name));
+  TROUPE_TRY(const auto kv_type, kernels::parse_kv_dtype(options.kv_cache_dtype));
   TROUPE_TRY(auto only, parse_regex(options.only));
   const std::size_t wanted_threads =
       options.thread_count != 0 ? options.thread_count : std::thread::hardware_concurrency();
@@ -94,7 +96,7 @@ result<kernel_report> measure_kernels(const kernel_bench_options& options) {
                  .set = set,
                  .caches = caches,
                  .huge_share = meter.huge_share()}};
-  const auto done = run.measure_all(options.model);
+  const auto done = run.measure_all({options.model, kv_type});
   show_progress("");
   if (!done) return done.failure();
   run.report.measurements = runner.measurements();

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "bench/kernels/kernel_runner.hpp"
+#include "kernels/attention/attention.hpp"
 #include "kernels/base/result.hpp"
 
 namespace troupe::bench {
@@ -18,8 +19,12 @@ void run_attention_cases(kernel_runner& runner);
 void run_row_cases(kernel_runner& runner);
 /// sampling/MODEL/PARAMETERS/LOGITS/hot.
 void run_sampling_cases(kernel_runner& runner);
+struct forward_options {
+  std::filesystem::path model;
+  kernels::kv_dtype kv_type = kernels::kv_dtype::f16;
+};
 /// forward/decode/b=BATCH/c=CONTEXT and forward/prefill512/c=0 on a real model, and /part=NAME of
 /// each. Errors are those of loading it.
-result<void> run_forward_cases(kernel_runner& runner, const std::filesystem::path& model);
+result<void> run_forward_cases(kernel_runner& runner, const forward_options& options);
 
 }  // namespace troupe::bench

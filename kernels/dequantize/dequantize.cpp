@@ -26,9 +26,10 @@ void dequantize_groups(dtype type, std::span<const std::byte> bytes, std::span<f
   for (std::size_t g = 0; g < out.size() / quantized_group_size; ++g) {
     read_group(type, bytes.data(), g, group);
     float* w = out.data() + g * quantized_group_size;
+    const float scales[] = {group.scale(0), group.scale(1)};
     for (std::size_t k = 0; k < quantized_group_size; ++k) {
-      const float product = group.scale[k / 16] * static_cast<float>(group.q[k] - offset);
-      w[k] = minimum ? product + group.minimum : product;
+      const float product = scales[k / 16] * static_cast<float>(group.q[k] - offset);
+      w[k] = minimum ? product + group.minimum() : product;
     }
   }
 }

@@ -13,10 +13,6 @@ float half_at(bytes p) noexcept {
   return half_to_float(static_cast<std::uint16_t>(p[0] | (p[1] << 8)));
 }
 
-void set_scale(quantized_group& out, float scale) noexcept {
-  out.scale = {scale, scale};
-}
-
 // 16 bytes: low nibbles are elements 0 to 15, high nibbles 16 to 31.
 void read_nibbles(bytes qs, quantized_group& out) noexcept {
   for (std::size_t k = 0; k < 16; ++k) {
@@ -43,8 +39,10 @@ void read_k_scales(bytes block, std::size_t group, quantized_group& out) noexcep
     scale = (s[group + 4] & 0x0F) | ((s[group - 4] >> 2) & 0x30);
     minimum = (s[group + 4] >> 4) | ((s[group] >> 2) & 0x30);
   }
-  set_scale(out, half_at(block) * static_cast<float>(scale));
-  out.minimum = -(half_at(block + 2) * static_cast<float>(minimum));
+  out.d = half_at(block);
+  out.d_minimum = -half_at(block + 2);
+  out.scale_factors.fill(static_cast<std::int8_t>(scale));
+  out.minimum_factor = static_cast<std::int8_t>(minimum);
 }
 
 // Q4_K and Q5_K: 32 bytes hold an even group in their low and the next one in their high nibbles.
@@ -66,10 +64,9 @@ void read_q6_k(bytes block, std::size_t group, quantized_group& out) noexcept {
     out.q[k] = static_cast<std::uint8_t>(((low[k] >> low_shift) & 0x0F) |
                                          (((high[k] >> high_shift) & 0x03) << 4));
   }
-  const float d = half_at(block + 208);
+  out.d = half_at(block + 208);
   for (std::size_t i = 0; i < 2; ++i) {
-    const auto scale = static_cast<std::int8_t>(block[192 + 2 * group + i]);
-    out.scale[i] = d * static_cast<float>(scale);
+    out.scale_factors[i] = static_cast<std::int8_t>(block[192 + 2 * group + i]);
   }
 }
 
@@ -98,33 +95,35 @@ void read_group(dtype type, const std::byte* row, std::size_t group,
                 quantized_group& out) noexcept {
   const auto layout = layout_of(type);
   TROUPE_CHECK(layout.has_value() && layout->block_elements > 1);
-  const std::size_t groups_per_block = layout->block_elements / quantized_group_size;
-  const bytes block = reinterpret_cast<bytes>(row) + group / groups_per_block * layout->block_bytes;
-  const std::size_t inner = group % groups_per_block;
-  out.minimum = 0.0f;
+  const std::size_t block_groups = layout->block_elements / quantized_group_size;
+  const bytes block = reinterpret_cast<bytes>(row) + group / block_groups * layout->block_bytes;
+  const std::size_t inner = group % block_groups;
+  out.d_minimum = 0.0f;
+  out.scale_factors.fill(1);
+  out.minimum_factor = 1;
   switch (type) {
     case dtype::q4_0:
-      set_scale(out, half_at(block));
+      out.d = half_at(block);
       read_nibbles(block + 2, out);
       return;
     case dtype::q4_1:
-      set_scale(out, half_at(block));
-      out.minimum = half_at(block + 2);
+      out.d = half_at(block);
+      out.d_minimum = half_at(block + 2);
       read_nibbles(block + 4, out);
       return;
     case dtype::q5_0:
-      set_scale(out, half_at(block));
+      out.d = half_at(block);
       read_nibbles(block + 6, out);
       add_fifth_bits(block + 2, out);
       return;
     case dtype::q5_1:
-      set_scale(out, half_at(block));
-      out.minimum = half_at(block + 2);
+      out.d = half_at(block);
+      out.d_minimum = half_at(block + 2);
       read_nibbles(block + 8, out);
       add_fifth_bits(block + 4, out);
       return;
     case dtype::q8_0:
-      set_scale(out, half_at(block));
+      out.d = half_at(block);
       for (std::size_t k = 0; k < 32; ++k) {
         out.q[k] = static_cast<std::uint8_t>(block[2 + k] ^ 0x80);  // signed to offset 128
       }

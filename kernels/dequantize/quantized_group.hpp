@@ -1,7 +1,7 @@
 // Reads GGUF's quantized blocks one group of 32 elements at a time, in the one form that
 // dequantizing and repacking share: weight = scale * (q - offset) + minimum with unsigned q. Block
-// layouts are those of ggml's block_q* structs; the scales of K-quants are multiplied out in float
-// in the order of the `gguf` Python package.
+// layouts are those of ggml's block_q* structs. Scales of K-quants are an f16 times an integer: at
+// most 11 + 7 significant bits, so the product is exact in float.
 #pragma once
 
 #include <array>
@@ -16,8 +16,18 @@ inline constexpr std::size_t quantized_group_size = 32;
 
 struct quantized_group {
   std::array<std::uint8_t, quantized_group_size> q;
-  std::array<float, 2> scale;  ///< of the first and of the second 16 elements
-  float minimum;               ///< added; 0 where the type has none
+  float d;                                   ///< an f16 of the file
+  float d_minimum;                           ///< the same; 0 where the type has none
+  std::array<std::int8_t, 2> scale_factors;  ///< of the first and of the second 16 elements
+  std::int8_t minimum_factor;
+
+  [[nodiscard]] float scale(std::size_t half) const noexcept {
+    return d * static_cast<float>(scale_factors[half]);
+  }
+  /// Added.
+  [[nodiscard]] float minimum() const noexcept {
+    return d_minimum * static_cast<float>(minimum_factor);
+  }
 };
 
 /// True for the types that read_group knows.

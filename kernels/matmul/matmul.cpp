@@ -99,8 +99,8 @@ void run_tile(const matmul_job& job, const output_range& range, std::size_t firs
       job.output + range.row_first * job.output_stride + range.output_first, job.output_stride,
       job.bias != nullptr ? job.bias + range.output_first : nullptr, range.output_count};
   if (weight.quantized) {
-    kernels.quantized({weight.format, weight.wide_scales, weight.offset_shift, panels,
-                       weight.panel_bytes, panel_count, next_panel, weight.group_count(),
+    kernels.quantized({weight.format, weight.offset_shift, panels, weight.panel_bytes, panel_count,
+                       next_panel, weight.group_count(),
                        job.quantized->tile(range.row_first / tile_rows), range.row_count, output});
   } else {
     kernels.floats({weight.format, panels, weight.panel_bytes, panel_count, weight.column_count,

@@ -1,9 +1,7 @@
-// matmul and quantize_row for AVX2 with FMA and F16C. A panel's 16 outputs are two halves of 8
+// matmul for AVX2 with FMA and F16C. A panel's 16 outputs are two halves of 8
 // lanes; a group's weights are unpacked once into 8 registers for up to 4 rows. Everything has
 // internal linkage (see packed_layout.hpp).
 #include <immintrin.h>
-
-#include <cfloat>
 
 #include "kernels/matmul/packed_layout.hpp"
 
@@ -37,22 +35,22 @@ constexpr int quads_per_sum(width bits) {
 }
 
 template <packing Format>
-constexpr bool nibbles = Format == packing::nibbles_minimum || Format == packing::nibbles_offset;
-template <packing Format>
-constexpr bool minimum = Format == packing::nibbles_minimum || Format == packing::bytes_minimum;
-template <packing Format>
-constexpr bool halves = Format == packing::bytes_halves;
-template <packing Format>
-constexpr std::size_t group_bytes = nibbles<Format> ? 256 : 512;
-template <packing Format>
-constexpr std::size_t scale_parts = minimum<Format> || halves<Format> ? 2 : 1;
+constexpr quantized_packing parts_of = quantized_packings[static_cast<std::size_t>(Format)];
 
-// Half 0 or 1 of scale vector `index`.
-TROUPE_INLINE __m256 load_scales(const std::uint8_t* scales, std::size_t index, std::size_t half,
-                                 bool wide) {
-  if (wide) return _mm256_loadu_ps(reinterpret_cast<const float*>(scales + index * 64 + half * 32));
-  return _mm256_cvtph_ps(
-      _mm_loadu_si128(reinterpret_cast<const __m128i*>(scales + index * 32 + half * 16)));
+// 8 of 16 f16.
+TROUPE_INLINE __m256 load_halves(const std::uint8_t* p, std::size_t half) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + half * 16)));
+}
+
+// d, or d times factor `index` of the block; exact. Of half 0 or 1 of the panel's outputs.
+template <packing Format>
+TROUPE_INLINE __m256 scaled(__m256 d, const std::uint8_t* block, std::size_t index,
+                            std::size_t half) {
+  if constexpr (parts_of<Format>.block_groups == 1) return d;
+  const std::uint8_t* factors = block + parts_of<Format>.factors_offset + 16 * index + 8 * half;
+  const __m256i wide =
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(factors)));
+  return _mm256_mul_ps(d, _mm256_cvtepi32_ps(wide));
 }
 
 // One quad's weights of both halves of the panel. Nibbles are walked in the order quad 0, 4, 1, 5,
@@ -60,7 +58,7 @@ TROUPE_INLINE __m256 load_scales(const std::uint8_t* scales, std::size_t index, 
 template <packing Format, int Step>
 TROUPE_INLINE void load_quad(const std::uint8_t* q, __m256i (&w)[2]) {
   for (int half = 0; half < 2; ++half) {
-    if constexpr (nibbles<Format>) {
+    if constexpr (parts_of<Format>.is_nibbles) {
       const __m256i both = load_256(q + 64 * (Step / 2) + 32 * half);
       w[half] = _mm256_and_si256(Step % 2 == 0 ? both : _mm256_srli_epi16(both, 4),
                                  _mm256_set1_epi8(0x0F));
@@ -75,7 +73,7 @@ TROUPE_INLINE void load_quad(const std::uint8_t* q, __m256i (&w)[2]) {
 template <packing Format, width Width, int Step, int End, int Rows>
 TROUPE_INLINE void add_quads(const std::uint8_t* q, const std::int8_t (*rows)[32],
                              __m256i (&sum)[Rows][2]) {
-  constexpr int quad_index = nibbles<Format> ? Step / 2 + Step % 2 * 4 : Step;
+  constexpr int quad_index = parts_of<Format>.is_nibbles ? Step / 2 + Step % 2 * 4 : Step;
   __m256i w[2], with_sign[2];
   load_quad<Format, Step>(q, w);
   if constexpr (Width == width::eight) {
@@ -139,7 +137,7 @@ TROUPE_INLINE void multiply_group(const std::uint8_t* q, const activation_group&
   for (int b = 0; b < Rows; ++b) {
     const std::size_t r = first + static_cast<std::size_t>(b);
     // Signed 8-bit weights have no offset left to take off.
-    if constexpr (!minimum<Format> && Width != width::eight) {
+    if constexpr (!parts_of<Format>.has_minimum && Width != width::eight) {
       const std::int32_t sum = Begin == 4 ? rows.total[r] - rows.first_half[r]
                                : End == 4 ? rows.first_half[r]
                                           : rows.total[r];
@@ -154,18 +152,23 @@ TROUPE_INLINE void multiply_group(const std::uint8_t* q, const activation_group&
   }
 }
 
-template <int Rows>
+template <packing Format, int Rows>
 TROUPE_INLINE void accumulate_minima(const quantized_tile& tile, const std::uint8_t* scales,
                                      std::size_t first_row, std::size_t half, __m256 (&acc)[Rows]) {
+  constexpr quantized_packing parts = parts_of<Format>;
   const activation_group* x = tile.activations;
   for (int b = 0; b < Rows; ++b) acc[b] = _mm256_setzero_ps();
-  for (std::size_t g = 0; g < tile.group_count; ++g, ++x) {
-    const __m256 minima = load_scales(scales, 2 * g + 1, half, tile.wide_scales);
-    for (int b = 0; b < Rows; ++b) {
-      const std::size_t row = first_row + static_cast<std::size_t>(b);
-      const float sum = x->part[row / part_rows].scaled_sum[row % part_rows];
-      acc[b] = _mm256_fmadd_ps(minima, _mm256_set1_ps(sum), acc[b]);
+  for (std::size_t g = 0; g < tile.group_count; g += parts.block_groups) {
+    const __m256 d = load_halves(scales + minima_offset, half);
+    for (std::size_t i = 0; i < parts.block_groups; ++i, ++x) {
+      const __m256 minima = scaled<Format>(d, scales, 2 * i + 1, half);
+      for (int b = 0; b < Rows; ++b) {
+        const std::size_t row = first_row + static_cast<std::size_t>(b);
+        const float sum = x->part[row / part_rows].scaled_sum[row % part_rows];
+        acc[b] = _mm256_fmadd_ps(minima, _mm256_set1_ps(sum), acc[b]);
+      }
     }
+    scales += parts.block_scale_bytes;
   }
 }
 
@@ -193,44 +196,54 @@ TROUPE_INLINE void store_outputs(const output_block& out, std::size_t first_row,
   }
 }
 
-TROUPE_INLINE void load_both_scales(const std::uint8_t* scales, std::size_t index, bool wide,
-                                    __m256 (&out)[2]) {
-  for (std::size_t half = 0; half < 2; ++half) out[half] = load_scales(scales, index, half, wide);
+// One group with its scales.
+template <packing Format, width Width, int Rows>
+TROUPE_INLINE void multiply_scaled(const std::uint8_t* q, const activation_group& x,
+                                   std::size_t first_row, const __m256 (&d)[2],
+                                   const std::uint8_t* block, std::size_t inner, __m128i shift,
+                                   __m256 (&acc)[2][Rows]) {
+  const __m256 scale[2] = {scaled<Format>(d[0], block, 2 * inner, 0),
+                           scaled<Format>(d[1], block, 2 * inner, 1)};
+  if constexpr (parts_of<Format>.has_halves) {
+    multiply_group<Format, Width, 0, 4>(q, x, first_row, scale, shift, acc);
+    const __m256 second[2] = {scaled<Format>(d[0], block, 2 * inner + 1, 0),
+                              scaled<Format>(d[1], block, 2 * inner + 1, 1)};
+    multiply_group<Format, Width, 4, 8>(q, x, first_row, second, shift, acc);
+  } else {
+    multiply_group<Format, Width, 0, 8>(q, x, first_row, scale, shift, acc);
+  }
 }
 
 template <packing Format, width Width, int Rows>
 void multiply_panel(const quantized_tile& tile, std::size_t index, std::size_t first_row) {
-  const std::uint8_t* panel = tile.panels + index * tile.panel_bytes;
-  const std::uint8_t* scales = panel + tile.group_count * group_bytes<Format>;
+  constexpr quantized_packing parts = parts_of<Format>;
+  const std::uint8_t* q = tile.panels + index * tile.panel_bytes;
+  const std::uint8_t* const scales = q + tile.group_count * parts.group_bytes;
   const __m128i shift = _mm_cvtsi32_si128(tile.offset_shift);
   // The next panel comes in while the first rows use this one.
   const std::size_t prefetch_bytes =
       first_row == 0 ? tile.panel_bytes / tile.group_count / 64 * 64 + 64 : 0;
   const std::uint8_t* prefetched =
-      index + 1 < tile.panel_count ? panel + tile.panel_bytes : tile.next_panel;
+      index + 1 < tile.panel_count ? q + tile.panel_bytes : tile.next_panel;
   __m256 y[2][Rows];
   for (int b = 0; b < Rows; ++b) y[0][b] = y[1][b] = _mm256_setzero_ps();
   const activation_group* x = tile.activations;
-  for (std::size_t g = 0; g < tile.group_count; ++g, ++x) {
-    for (std::size_t i = 0; i < prefetch_bytes; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(prefetched + i), _MM_HINT_T0);
+  const std::uint8_t* block = scales;
+  for (std::size_t g = 0; g < tile.group_count; g += parts.block_groups) {
+    const __m256 d[2] = {load_halves(block, 0), load_halves(block, 1)};
+    for (std::size_t i = 0; i < parts.block_groups; ++i, ++x, q += parts.group_bytes) {
+      for (std::size_t at = 0; at < prefetch_bytes; at += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(prefetched + at), _MM_HINT_T0);
+      }
+      prefetched += prefetch_bytes;
+      multiply_scaled<Format, Width>(q, *x, first_row, d, block, i, shift, y);
     }
-    prefetched += prefetch_bytes;
-    const std::uint8_t* q = panel + g * group_bytes<Format>;
-    __m256 scale[2];
-    load_both_scales(scales, g * scale_parts<Format>, tile.wide_scales, scale);
-    if constexpr (halves<Format>) {
-      multiply_group<Format, Width, 0, 4>(q, *x, first_row, scale, shift, y);
-      load_both_scales(scales, g * 2 + 1, tile.wide_scales, scale);
-      multiply_group<Format, Width, 4, 8>(q, *x, first_row, scale, shift, y);
-    } else {
-      multiply_group<Format, Width, 0, 8>(q, *x, first_row, scale, shift, y);
-    }
+    block += parts.block_scale_bytes;
   }
   for (std::size_t half = 0; half < 2; ++half) {
-    if constexpr (minimum<Format>) {
+    if constexpr (parts.has_minimum) {
       __m256 minima[Rows];
-      accumulate_minima(tile, scales, first_row, half, minima);
+      accumulate_minima<Format>(tile, scales, first_row, half, minima);
       for (int b = 0; b < Rows; ++b) y[half][b] = _mm256_add_ps(y[half][b], minima[b]);
     }
     store_outputs(tile.output, first_row, index * panel_outputs + half * half_outputs, y[half]);
@@ -260,7 +273,9 @@ void quantized(const quantized_tile& tile) {
     case bytes_offset:
       return tile.offset_shift == 7 ? multiply_tile<bytes_offset, width::eight>(tile)
                                     : multiply_tile<bytes_offset, width::five>(tile);
-    case bytes_halves: return multiply_tile<bytes_halves, width::six>(tile);
+    case nibbles_minimum_blocks: return multiply_tile<nibbles_minimum_blocks, width::four>(tile);
+    case bytes_minimum_blocks: return multiply_tile<bytes_minimum_blocks, width::five>(tile);
+    case bytes_halves_blocks: return multiply_tile<bytes_halves_blocks, width::six>(tile);
     default: return;
   }
 }
@@ -331,64 +346,8 @@ void floats(const float_tile& tile) {
   }
 }
 
-float largest_magnitude(const __m256 (&x)[4]) {
-  // As integers, so that a NaN is the largest magnitude of all.
-  const __m256i magnitude = _mm256_set1_epi32(0x7FFFFFFF);
-  __m256i larger = _mm256_setzero_si256();
-  for (const __m256 part : x) {
-    larger = _mm256_max_epi32(larger, _mm256_and_si256(_mm256_castps_si256(part), magnitude));
-  }
-  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(larger), _mm256_extracti128_si256(larger, 1));
-  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
-  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1));
-  return _mm_cvtss_f32(_mm_castsi128_ps(four));
-}
-
-void quantize(const float* x, std::size_t column_count, const row_target& target) {
-  const std::size_t group_count = (column_count + 31) / 32;
-  const std::size_t r = target.row_in_tile % part_rows;
-  for (std::size_t g = 0; g < group_count; ++g) {
-    const std::size_t left = column_count - g * 32;
-    float tail[32] = {};
-    const float* source = x + g * 32;
-    if (left < 32) {
-      __builtin_memcpy(tail, source, left * sizeof(float));
-      source = tail;
-    }
-    __m256 part[4];
-    for (int i = 0; i < 4; ++i) part[i] = _mm256_loadu_ps(source + 8 * i);
-    const float max = largest_magnitude(part);
-    const float scale = max / 127.0f;
-    const float inverse = 127.0f / max;
-    __m256i q = _mm256_setzero_si256();
-    if (inverse > 0.0f && inverse <= FLT_MAX) {
-      const __m256 factor = _mm256_set1_ps(inverse);
-      __m256i rounded[4];
-      for (int i = 0; i < 4; ++i) rounded[i] = _mm256_cvtps_epi32(_mm256_mul_ps(part[i], factor));
-      // The packs work within 128-bit lanes; the permutation restores the order of the quads.
-      q = _mm256_packs_epi16(_mm256_packs_epi32(rounded[0], rounded[1]),
-                             _mm256_packs_epi32(rounded[2], rounded[3]));
-      q = _mm256_permutevar8x32_epi32(q, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    }
-    // Sums of 16 bytes by vpsadbw, which is unsigned: offset by 128 each.
-    const __m256i flip = _mm256_set1_epi8(static_cast<char>(0x80));
-    const __m256i sad = _mm256_sad_epu8(_mm256_xor_si256(q, flip), _mm256_setzero_si256());
-    const std::int32_t first =
-        _mm256_extract_epi32(sad, 0) + _mm256_extract_epi32(sad, 2) - 16 * 128;
-    const std::int32_t second =
-        _mm256_extract_epi32(sad, 4) + _mm256_extract_epi32(sad, 6) - 16 * 128;
-
-    activation_part& rows = target.groups[g].part[target.row_in_tile / part_rows];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(rows.values[r]), q);
-    rows.scale[r] = scale;
-    rows.scaled_sum[r] = scale * static_cast<float>(first + second);
-    rows.total[r] = first + second;
-    rows.first_half[r] = first;
-  }
-}
-
 }  // namespace
 
-const matmul_kernels matmul_avx2{quantize, quantized, floats};
+const matmul_kernels matmul_avx2{quantize_avx2, quantized, floats};
 
 }  // namespace troupe::kernels

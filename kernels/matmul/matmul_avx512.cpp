@@ -1,10 +1,7 @@
-// matmul and quantize_row for AVX-512 with VNNI. Quantized tiles: 16 outputs are the 32-bit lanes
-// of a register; a group's weights are unpacked into 8 registers once and serve up to 16 rows,
-// whose activations come as 32-bit broadcasts. Everything has internal linkage (see
-// packed_layout.hpp).
+// matmul for AVX-512 with VNNI. Quantized tiles: 16 outputs are the 32-bit lanes of a register; a
+// group's weights are unpacked into 8 registers once and serve up to 16 rows, whose activations
+// come as 32-bit broadcasts. Everything has internal linkage (see packed_layout.hpp).
 #include <immintrin.h>
-
-#include <cfloat>
 
 #include "kernels/matmul/packed_layout.hpp"
 
@@ -27,20 +24,12 @@ TROUPE_INLINE __m512i broadcast_quad(const std::int8_t* values) {
 }
 
 template <packing Format>
-constexpr bool nibbles = Format == packing::nibbles_minimum || Format == packing::nibbles_offset;
-template <packing Format>
-constexpr bool minimum = Format == packing::nibbles_minimum || Format == packing::bytes_minimum;
-template <packing Format>
-constexpr bool halves = Format == packing::bytes_halves;
-template <packing Format>
-constexpr std::size_t group_bytes = nibbles<Format> ? 256 : 512;
-template <packing Format>
-constexpr std::size_t scale_parts = minimum<Format> || halves<Format> ? 2 : 1;
+constexpr quantized_packing parts_of = quantized_packings[static_cast<std::size_t>(Format)];
 
 // The quads of one group, 16 outputs each.
 template <packing Format>
 TROUPE_INLINE void load_weights(const std::uint8_t* q, __m512i (&w)[8]) {
-  if constexpr (nibbles<Format>) {
+  if constexpr (parts_of<Format>.is_nibbles) {
     const __m512i low = _mm512_set1_epi8(0x0F);
     for (int i = 0; i < 4; ++i) {
       const __m512i both = _mm512_load_si512(q + 64 * i);
@@ -52,25 +41,47 @@ TROUPE_INLINE void load_weights(const std::uint8_t* q, __m512i (&w)[8]) {
   }
 }
 
-TROUPE_INLINE __m512 load_scales(const std::uint8_t* scales, std::size_t index, bool wide) {
-  if (wide) return _mm512_load_ps(scales + index * 64);
-  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(scales + index * 32)));
+TROUPE_INLINE __m512 load_halves(const std::uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+template <packing Format>
+TROUPE_INLINE __m512 block_minimum(const std::uint8_t* block) {
+  return parts_of<Format>.has_minimum ? load_halves(block + minima_offset) : _mm512_setzero_ps();
+}
+
+// d, or d times factor `index` of the block; exact.
+template <packing Format>
+TROUPE_INLINE __m512 scaled(__m512 d, const std::uint8_t* block, std::size_t index) {
+  if constexpr (parts_of<Format>.block_groups == 1) return d;
+  const std::uint8_t* factors = block + parts_of<Format>.factors_offset + 16 * index;
+  const __m512i wide =
+      _mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(factors)));
+  return _mm512_mul_ps(d, _mm512_cvtepi32_ps(wide));
 }
 
 // Minima as a pass of their own where Rows leaves no registers for a second set of accumulators.
 template <packing Format>
-constexpr int inline_minimum_rows_max = minimum<Format> ? 8 : 0;
+constexpr int inline_minimum_rows_max = parts_of<Format>.has_minimum ? 8 : 0;
 
 template <int Rows>
+TROUPE_INLINE void add_minimum(const activation_group& x, __m512 minimum, __m512 (&acc)[Rows]) {
+  for (int r = 0; r < Rows; ++r) {
+    acc[r] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(x.part[r / 8].scaled_sum[r % 8]), acc[r]);
+  }
+}
+
+template <packing Format, int Rows>
 TROUPE_INLINE void accumulate_minima(const quantized_tile& tile, const std::uint8_t* scales,
                                      __m512 (&acc)[Rows]) {
-  const activation_group* x = tile.activations;
+  constexpr quantized_packing parts = parts_of<Format>;
   for (int r = 0; r < Rows; ++r) acc[r] = _mm512_setzero_ps();
-  for (std::size_t g = 0; g < tile.group_count; ++g, ++x) {
-    const __m512 minima = load_scales(scales, 2 * g + 1, tile.wide_scales);
-    for (int r = 0; r < Rows; ++r) {
-      acc[r] = _mm512_fmadd_ps(minima, _mm512_set1_ps(x->part[r / 8].scaled_sum[r % 8]), acc[r]);
+  for (std::size_t g = 0; g < tile.group_count; g += parts.block_groups) {
+    const __m512 minimum = block_minimum<Format>(scales);
+    for (std::size_t i = 0; i < parts.block_groups; ++i) {
+      add_minimum(tile.activations[g + i], scaled<Format>(minimum, scales, 2 * i + 1), acc);
     }
+    scales += parts.block_scale_bytes;
   }
 }
 
@@ -83,7 +94,7 @@ TROUPE_INLINE void multiply_batch(const activation_group& x, const __m512i (&w)[
   for (int b = 0; b < Batch; ++b) {
     const activation_part& rows = x.part[(First + b) / 8];
     const int r = (First + b) % 8;
-    if constexpr (minimum<Format>) {
+    if constexpr (parts_of<Format>.has_minimum) {
       dot[b] = _mm512_setzero_si512();
     } else {
       __m512i sum = _mm512_set1_epi32(Begin == 0 && End == 4 ? rows.first_half[r] : rows.total[r]);
@@ -117,43 +128,49 @@ TROUPE_INLINE void multiply_rows(const activation_group& x, const __m512i (&w)[8
 template <packing Format, int Rows>
 TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t* panel,
                                   const std::uint8_t* next, __m512 (&y)[Rows]) {
+  constexpr quantized_packing parts = parts_of<Format>;
   constexpr bool inline_minimum = Rows <= inline_minimum_rows_max<Format>;
-  const std::uint8_t* scales = panel + tile.group_count * group_bytes<Format>;
+  const std::uint8_t* scales = panel + tile.group_count * parts.group_bytes;
   const __m128i shift = _mm_cvtsi32_si128(tile.offset_shift);
   // The next panel comes in while this one is used.
   const std::size_t prefetch_bytes = tile.panel_bytes / tile.group_count / 64 * 64 + 64;
   const std::uint8_t* prefetched = next;
 
-  __m512 minima[minimum<Format> ? Rows : 1];
-  if constexpr (minimum<Format> && !inline_minimum) accumulate_minima(tile, scales, minima);
+  __m512 minima[parts.has_minimum ? Rows : 1];
+  if constexpr (parts.has_minimum && !inline_minimum) {
+    accumulate_minima<Format>(tile, scales, minima);
+  }
   if constexpr (inline_minimum) {
     for (int r = 0; r < Rows; ++r) minima[r] = _mm512_setzero_ps();
   }
   for (int r = 0; r < Rows; ++r) y[r] = _mm512_setzero_ps();
   const activation_group* x = tile.activations;
-  for (std::size_t g = 0; g < tile.group_count; ++g, ++x) {
-    for (std::size_t i = 0; i < prefetch_bytes; i += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(prefetched + i), _MM_HINT_T0);
-    }
-    prefetched += prefetch_bytes;
-    __m512i w[8];
-    load_weights<Format>(panel + g * group_bytes<Format>, w);
-    const __m512 scale = load_scales(scales, g * scale_parts<Format>, tile.wide_scales);
-    if constexpr (halves<Format>) {
-      multiply_rows<Format, 0, 4, 0>(*x, w, scale, shift, y);
-      const __m512 second = load_scales(scales, g * 2 + 1, tile.wide_scales);
-      multiply_rows<Format, 4, 8, 0>(*x, w, second, shift, y);
-    } else {
-      multiply_rows<Format, 0, 8, 0>(*x, w, scale, shift, y);
-    }
-    if constexpr (inline_minimum) {
-      const __m512 m = load_scales(scales, g * 2 + 1, tile.wide_scales);
-      for (int r = 0; r < Rows; ++r) {
-        minima[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(x->part[r / 8].scaled_sum[r % 8]), minima[r]);
+  const activation_group* const end = x + tile.group_count;
+  while (x != end) {
+    const __m512 d = load_halves(scales);
+    const __m512 d_minimum = block_minimum<Format>(scales);
+    for (std::size_t i = 0; i < parts.block_groups; ++i, ++x, panel += parts.group_bytes) {
+      for (std::size_t at = 0; at < prefetch_bytes; at += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(prefetched + at), _MM_HINT_T0);
+      }
+      prefetched += prefetch_bytes;
+      __m512i w[8];
+      load_weights<Format>(panel, w);
+      const __m512 scale = scaled<Format>(d, scales, 2 * i);
+      if constexpr (parts.has_halves) {
+        multiply_rows<Format, 0, 4, 0>(*x, w, scale, shift, y);
+        const __m512 second = scaled<Format>(d, scales, 2 * i + 1);
+        multiply_rows<Format, 4, 8, 0>(*x, w, second, shift, y);
+      } else {
+        multiply_rows<Format, 0, 8, 0>(*x, w, scale, shift, y);
+      }
+      if constexpr (inline_minimum) {
+        add_minimum(*x, scaled<Format>(d_minimum, scales, 2 * i + 1), minima);
       }
     }
+    scales += parts.block_scale_bytes;
   }
-  if constexpr (minimum<Format>) {
+  if constexpr (parts.has_minimum) {
     for (int r = 0; r < Rows; ++r) y[r] = _mm512_add_ps(y[r], minima[r]);
   }
 }
@@ -215,7 +232,10 @@ void quantized(const quantized_tile& tile) {
     case packing::nibbles_offset: return multiply_tile<packing::nibbles_offset>(tile);
     case packing::bytes_minimum: return multiply_tile<packing::bytes_minimum>(tile);
     case packing::bytes_offset: return multiply_tile<packing::bytes_offset>(tile);
-    case packing::bytes_halves: return multiply_tile<packing::bytes_halves>(tile);
+    case packing::nibbles_minimum_blocks:
+      return multiply_tile<packing::nibbles_minimum_blocks>(tile);
+    case packing::bytes_minimum_blocks: return multiply_tile<packing::bytes_minimum_blocks>(tile);
+    case packing::bytes_halves_blocks: return multiply_tile<packing::bytes_halves_blocks>(tile);
     default: return;
   }
 }
@@ -309,116 +329,8 @@ void floats(const float_tile& tile) {
   }
 }
 
-// Groups of a row that are quantized together: their horizontal sums and maxima share shuffles.
-constexpr std::size_t quantized_together = 4;
-
-struct group_values {
-  __m512 first, second;
-};
-
-TROUPE_INLINE group_values load_group(const float* x, std::size_t left) {
-  if (left >= 32) return {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)};
-  const std::uint32_t bits = (1u << left) - 1;
-  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(bits), x),
-          left > 16 ? _mm512_maskz_loadu_ps(static_cast<__mmask16>(bits >> 16), x + 16)
-                    : _mm512_setzero_ps()};
-}
-
-// As integers, so that a NaN is the largest magnitude of all.
-TROUPE_INLINE __m512i magnitudes(const group_values& x) {
-  const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
-  return _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(x.first), magnitude),
-                          _mm512_and_si512(_mm512_castps_si512(x.second), magnitude));
-}
-
-// Lane i of the result is the largest of m[i].
-TROUPE_INLINE __m128i largest_of_each(const __m512i (&m)[quantized_together]) {
-  const __m512i ab =
-      _mm512_max_epi32(_mm512_unpacklo_epi32(m[0], m[1]), _mm512_unpackhi_epi32(m[0], m[1]));
-  const __m512i cd =
-      _mm512_max_epi32(_mm512_unpacklo_epi32(m[2], m[3]), _mm512_unpackhi_epi32(m[2], m[3]));
-  const __m512i all =
-      _mm512_max_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-  const __m256i half =
-      _mm256_max_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
-  return _mm_max_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-}
-
-TROUPE_INLINE __m256i round_group(const group_values& x, float factor) {
-  const __m512 by = _mm512_set1_ps(factor);
-  // A factor of zero stands for all zeros, also where x is infinite or no number.
-  const __mmask16 usable = factor > 0.0f ? __mmask16{0xFFFF} : __mmask16{0};
-  const __m512i first = _mm512_maskz_cvtps_epi32(usable, _mm512_mul_ps(x.first, by));
-  const __m512i second = _mm512_maskz_cvtps_epi32(usable, _mm512_mul_ps(x.second, by));
-  return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(first)),
-                                 _mm512_cvtepi32_epi8(second), 1);
-}
-
-struct half_sums {
-  __m128i first, second;  // a group a lane
-};
-
-TROUPE_INLINE half_sums sum_halves(const __m256i (&q)[quantized_together]) {
-  const __m512i ones = _mm512_set1_epi8(1);
-  const auto quads = [&](__m256i low, __m256i high) {
-    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones,
-                               _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
-  };
-  // Each 128-bit lane is a half of a group: (0, 1) and (2, 3).
-  const __m512i a = quads(q[0], q[1]), b = quads(q[2], q[3]);
-  const __m512i pairs = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-  const __m512i sums = _mm512_add_epi32(pairs, _mm512_shuffle_epi32(pairs, _MM_PERM_BADC));
-  // Lanes 0, 1: first half of groups 0 and 2; 4, 5: their second; 8, 9 and 12, 13: groups 1 and 3.
-  const __m512i order = _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 0, 0, 0, 0, 0, 0, 0, 0);
-  const __m256i sorted = _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, sums));
-  return {_mm256_castsi256_si128(sorted), _mm256_extracti128_si256(sorted, 1)};
-}
-
-void quantize(const float* x, std::size_t column_count, const row_target& target) {
-  const std::size_t group_count = (column_count + 31) / 32;
-  const std::size_t part = target.row_in_tile / part_rows, r = target.row_in_tile % part_rows;
-  for (std::size_t base = 0; base < group_count; base += quantized_together) {
-    const std::size_t left = group_count - base;
-    const std::size_t count = left < quantized_together ? left : quantized_together;
-    group_values values[quantized_together];
-    __m512i magnitude[quantized_together];
-    for (std::size_t i = 0; i < quantized_together; ++i) {
-      const std::size_t at = (base + i) * 32;
-      values[i] = i < count ? load_group(x + at, column_count - at)
-                            : group_values{_mm512_setzero_ps(), _mm512_setzero_ps()};
-      magnitude[i] = magnitudes(values[i]);
-    }
-    const __m128 max = _mm_castsi128_ps(largest_of_each(magnitude));
-    const __m128 limit = _mm_set1_ps(127.0f);
-    const __m128 inverse = _mm_div_ps(limit, max);
-    const __mmask8 usable = _mm_cmp_ps_mask(inverse, _mm_setzero_ps(), _CMP_GT_OQ) &
-                            _mm_cmp_ps_mask(inverse, _mm_set1_ps(FLT_MAX), _CMP_LE_OQ);
-    const __m128 scale = _mm_div_ps(max, limit);
-    alignas(16) float factors[quantized_together], scales[quantized_together],
-        scaled_sums[quantized_together];
-    alignas(16) std::int32_t firsts[quantized_together], totals[quantized_together];
-    _mm_store_ps(factors, _mm_maskz_mov_ps(usable, inverse));
-    __m256i q[quantized_together];
-    for (std::size_t i = 0; i < quantized_together; ++i) q[i] = round_group(values[i], factors[i]);
-    const half_sums sums = sum_halves(q);
-    const __m128i total = _mm_add_epi32(sums.first, sums.second);
-    _mm_store_ps(scales, scale);
-    _mm_store_ps(scaled_sums, _mm_mul_ps(scale, _mm_cvtepi32_ps(total)));
-    _mm_store_si128(reinterpret_cast<__m128i*>(firsts), sums.first);
-    _mm_store_si128(reinterpret_cast<__m128i*>(totals), total);
-    for (std::size_t i = 0; i < count; ++i) {
-      activation_part& rows = target.groups[base + i].part[part];
-      _mm256_store_si256(reinterpret_cast<__m256i*>(rows.values[r]), q[i]);
-      rows.scale[r] = scales[i];
-      rows.scaled_sum[r] = scaled_sums[i];
-      rows.total[r] = totals[i];
-      rows.first_half[r] = firsts[i];
-    }
-  }
-}
-
 }  // namespace
 
-const matmul_kernels matmul_avx512{quantize, quantized, floats};
+const matmul_kernels matmul_avx512{quantize_avx512, quantized, floats};
 
 }  // namespace troupe::kernels

@@ -47,65 +47,68 @@ void quantize(const float* x, std::size_t column_count, const row_target& target
   }
 }
 
-bool is_nibbles(packing format) {
-  return format == packing::nibbles_minimum || format == packing::nibbles_offset;
-}
-
-bool has_minimum(packing format) {
-  return format == packing::nibbles_minimum || format == packing::bytes_minimum;
-}
-
-std::size_t group_bytes(packing format) {
-  return is_nibbles(format) ? 256 : 512;
+const quantized_packing& parts_of(const quantized_tile& tile) {
+  return quantized_packings[static_cast<std::size_t>(tile.format)];
 }
 
 int weight_at(const quantized_tile& tile, const std::uint8_t* panel, std::size_t group,
               std::size_t k, std::size_t lane) {
-  const std::uint8_t* q = panel + group * group_bytes(tile.format);
+  const std::uint8_t* q = panel + group * parts_of(tile).group_bytes;
   const std::size_t quad = k / 4, byte = 4 * lane + k % 4;
-  if (!is_nibbles(tile.format)) return q[64 * quad + byte];
+  if (!parts_of(tile).is_nibbles) return q[64 * quad + byte];
   return quad < 4 ? q[64 * quad + byte] & 0x0F : q[64 * (quad - 4) + byte] >> 4;
 }
 
-// part 0: scales; part 1: minima or the scales of second halves.
-float scale_at(const quantized_tile& tile, const std::uint8_t* panel, std::size_t group,
-               std::size_t part, std::size_t lane) {
-  const std::size_t parts =
-      has_minimum(tile.format) || tile.format == packing::bytes_halves ? 2 : 1;
-  const std::uint8_t* scales = panel + tile.group_count * group_bytes(tile.format);
-  const std::size_t index = (group * parts + part) * panel_outputs + lane;
-  if (tile.wide_scales) {
-    float value;
-    std::memcpy(&value, scales + index * sizeof value, sizeof value);
-    return value;
-  }
+float half_at(const std::uint8_t* halves, std::size_t lane) {
   std::uint16_t half;
-  std::memcpy(&half, scales + index * sizeof half, sizeof half);
+  std::memcpy(&half, halves + lane * sizeof half, sizeof half);
   return half_to_float(half);
+}
+
+struct group_scales {
+  float first, second, minimum;  // second: of the second 16 elements
+};
+
+group_scales scales_at(const quantized_tile& tile, const std::uint8_t* panel, std::size_t group,
+                       std::size_t lane) {
+  const quantized_packing& parts = parts_of(tile);
+  const std::uint8_t* block = panel + tile.group_count * parts.group_bytes +
+                              group / parts.block_groups * parts.block_scale_bytes;
+  const float d = half_at(block, lane);
+  const float minimum = parts.has_minimum ? half_at(block + minima_offset, lane) : 0.0f;
+  if (parts.block_groups == 1) return {d, d, minimum};
+  const std::uint8_t* factors =
+      block + parts.factors_offset + group % parts.block_groups * 32 + lane;
+  const auto first = static_cast<float>(static_cast<std::int8_t>(factors[0]));
+  const auto second = static_cast<float>(static_cast<std::int8_t>(factors[16]));
+  return {d * first, d * (parts.has_halves ? second : first), minimum * second};
 }
 
 float quantized_output(const quantized_tile& tile, const std::uint8_t* panel, std::size_t lane,
                        std::size_t row) {
-  const int offset = has_minimum(tile.format) ? 0 : 1 << tile.offset_shift;
-  const std::size_t parts = tile.format == packing::bytes_halves ? 2 : 1;
+  const quantized_packing& parts = parts_of(tile);
+  const int offset = parts.has_minimum ? 0 : 1 << tile.offset_shift;
+  const auto dot = [&](std::size_t group, const std::int8_t* x, std::size_t begin,
+                       std::size_t end) {
+    std::int32_t sum = 0;
+    for (std::size_t k = begin; k < end; ++k) {
+      sum += (weight_at(tile, panel, group, k, lane) - offset) * x[k];
+    }
+    return static_cast<float>(sum);
+  };
   float acc = 0.0f, acc_min = 0.0f;
   for (std::size_t g = 0; g < tile.group_count; ++g) {
     const activation_part& x = tile.activations[g].part[row / part_rows];
     const std::size_t r = row % part_rows;
-    for (std::size_t part = 0; part < parts; ++part) {
-      const std::size_t begin = part * 16, end = parts == 2 ? begin + 16 : 32;
-      std::int32_t dot = 0;
-      for (std::size_t k = begin; k < end; ++k) {
-        dot += (weight_at(tile, panel, g, k, lane) - offset) * x.values[r][k];
-      }
-      const float factor = scale_at(tile, panel, g, part, lane) * x.scale[r];
-      acc = std::fma(static_cast<float>(dot), factor, acc);
+    const group_scales scales = scales_at(tile, panel, g, lane);
+    acc = std::fma(dot(g, x.values[r], 0, parts.has_halves ? 16 : 32), scales.first * x.scale[r],
+                   acc);
+    if (parts.has_halves) {
+      acc = std::fma(dot(g, x.values[r], 16, 32), scales.second * x.scale[r], acc);
     }
-    if (has_minimum(tile.format)) {
-      acc_min = std::fma(scale_at(tile, panel, g, 1, lane), x.scaled_sum[r], acc_min);
-    }
+    if (parts.has_minimum) acc_min = std::fma(scales.minimum, x.scaled_sum[r], acc_min);
   }
-  return has_minimum(tile.format) ? acc + acc_min : acc;
+  return parts.has_minimum ? acc + acc_min : acc;
 }
 
 template <class Output>

@@ -22,61 +22,61 @@ packing packing_of(dtype type) {
     case dtype::bf16: return packing::bf16;
     case dtype::f8_e4m3: return packing::f8;
     case dtype::q4_0: return packing::nibbles_offset;
-    case dtype::q4_1:
-    case dtype::q4_k: return packing::nibbles_minimum;
-    case dtype::q5_1:
-    case dtype::q5_k: return packing::bytes_minimum;
-    case dtype::q6_k: return packing::bytes_halves;
+    case dtype::q4_1: return packing::nibbles_minimum;
+    case dtype::q4_k: return packing::nibbles_minimum_blocks;
+    case dtype::q5_1: return packing::bytes_minimum;
+    case dtype::q5_k: return packing::bytes_minimum_blocks;
+    case dtype::q6_k: return packing::bytes_halves_blocks;
     case dtype::q5_0:
     case dtype::q8_0: return packing::bytes_offset;
   }
   TROUPE_CHECK(false);
 }
 
-bool is_nibbles(packing format) {
-  return format == packing::nibbles_minimum || format == packing::nibbles_offset;
+void put_half(float value, std::uint8_t* halves, std::size_t lane) {
+  const std::uint16_t half = float_to_half(value);  // came from an f16, so this is exact
+  std::memcpy(halves + lane * sizeof half, &half, sizeof half);
 }
 
-// Scale vectors in a group: scales, and minima or second scales.
-std::size_t scale_parts(packing format) {
-  return format == packing::nibbles_offset || format == packing::bytes_offset ? 1 : 2;
+void put_block_scales(const quantized_packing& parts, const quantized_group& group,
+                      std::size_t lane, std::uint8_t* block) {
+  put_half(group.d, block, lane);
+  if (parts.has_minimum) put_half(group.d_minimum, block + minima_offset, lane);
 }
 
-std::size_t group_bytes(packing format) {
-  return is_nibbles(format) ? 256 : 512;
+void put_factors(const quantized_packing& parts, const quantized_group& group, std::size_t inner,
+                 std::size_t lane, std::uint8_t* block) {
+  std::uint8_t* factors = block + parts.factors_offset + 32 * inner + lane;
+  const std::int8_t second = parts.has_minimum ? group.minimum_factor : group.scale_factors[1];
+  factors[0] = static_cast<std::uint8_t>(group.scale_factors[0]);
+  factors[16] = static_cast<std::uint8_t>(second);
 }
 
-void put_scale(const packed_matrix::state& packed, float value, std::uint8_t* scales,
-               std::size_t index) {
-  if (packed.wide_scales) {
-    std::memcpy(scales + index * sizeof value, &value, sizeof value);
-  } else {  // came from an f16, so this is exact
-    const std::uint16_t half = float_to_half(value);
-    std::memcpy(scales + index * sizeof half, &half, sizeof half);
+void put_weights(const quantized_packing& parts, const quantized_group& group, std::size_t lane,
+                 std::uint8_t* q) {
+  std::array<std::uint32_t, 8> quads;
+  std::memcpy(quads.data(), group.q.data(), sizeof quads);
+  for (std::size_t i = 0; i < (parts.is_nibbles ? 4 : 8); ++i) {
+    // A nibble stays within its byte, so that four bytes can be moved at once.
+    const std::uint32_t part = parts.is_nibbles ? quads[i] | quads[i + 4] << 4 : quads[i];
+    std::memcpy(q + 64 * i + 4 * lane, &part, sizeof part);
   }
 }
 
 void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
                         std::uint8_t* panel) {
-  const bool nibbles = is_nibbles(packed.format);
-  const std::size_t parts = scale_parts(packed.format);
-  std::uint8_t* scales = panel + packed.group_count() * group_bytes(packed.format);
+  const quantized_packing& parts = packed.parts();
+  std::uint8_t* block = panel + packed.group_count() * parts.group_bytes;
+  std::uint8_t* q = panel;
   quantized_group group;
-  for (std::size_t g = 0; g < packed.group_count(); ++g) {
-    read_group(packed.type, row, g, group);
-    std::array<std::uint32_t, 8> quads;
-    std::memcpy(quads.data(), group.q.data(), sizeof quads);
-    std::uint8_t* q = panel + g * group_bytes(packed.format) + 4 * lane;
-    for (std::size_t i = 0; i < (nibbles ? 4 : 8); ++i) {
-      // A nibble stays within its byte, so that four bytes can be moved at once.
-      const std::uint32_t part = nibbles ? quads[i] | quads[i + 4] << 4 : quads[i];
-      std::memcpy(q + 64 * i, &part, sizeof part);
+  for (std::size_t g = 0; g < packed.group_count(); g += parts.block_groups) {
+    for (std::size_t inner = 0; inner < parts.block_groups; ++inner, q += parts.group_bytes) {
+      read_group(packed.type, row, g + inner, group);
+      put_weights(parts, group, lane, q);
+      if (inner == 0) put_block_scales(parts, group, lane, block);
+      if (parts.block_groups > 1) put_factors(parts, group, inner, lane, block);
     }
-    put_scale(packed, group.scale[0], scales, g * parts * panel_outputs + lane);
-    if (parts == 2) {
-      const float second = packed.format == packing::bytes_halves ? group.scale[1] : group.minimum;
-      put_scale(packed, second, scales, (g * parts + 1) * panel_outputs + lane);
-    }
+    block += parts.block_scale_bytes;
   }
 }
 
@@ -146,7 +146,6 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
   packed->set = set;
   packed->format = packing_of(type);
   packed->quantized = is_quantized(type);
-  packed->wide_scales = type == dtype::q4_k || type == dtype::q5_k || type == dtype::q6_k;
   if (const int offset = quantized_offset(type); offset != 0) {
     packed->offset_shift = std::countr_zero(static_cast<unsigned>(offset));
   }
@@ -154,10 +153,9 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
   packed->column_count = column_count;
   std::size_t panel_bytes = column_count * panel_outputs * layout->block_bytes;  // float types
   if (packed->quantized) {
-    const std::size_t scale_bytes = packed->wide_scales ? sizeof(float) : sizeof(std::uint16_t);
-    panel_bytes =
-        packed->group_count() *
-        (group_bytes(packed->format) + scale_parts(packed->format) * panel_outputs * scale_bytes);
+    const quantized_packing& parts = packed->parts();
+    panel_bytes = packed->group_count() * parts.group_bytes +
+                  packed->group_count() / parts.block_groups * parts.block_scale_bytes;
   }
   packed->panel_bytes =
       (panel_bytes + buffer_alignment_bytes - 1) / buffer_alignment_bytes * buffer_alignment_bytes;

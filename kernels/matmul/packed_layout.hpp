@@ -22,21 +22,42 @@ inline constexpr std::size_t tile_rows = 16;
 ///   low
 ///            and of quad i + 4 in its high nibble.
 ///   bytes:   8 x 64 bytes a group. Byte 4 * output + b of part j is element b of quad j.
-///   scales:  16 scales a group, then 16 minima (*_minimum) or 16 scales of the second halves
-///            (bytes_halves). f16 where the file has f16; float (wide_scales) where it is a
-///            product.
+/// Scales come by block: 16 f16 d, 16 f16 minima where the type has them. Where a block is several
+/// groups, then for each group 16 int8 which times d are its scales, and 16 which times the block's
+/// minima are its minima, or times d the scales of its second half.
 /// A panel of a float matrix is columns x 16 elements as in the file.
 enum class packing : std::uint8_t {
-  nibbles_minimum,  // Q4_1, Q4_K
-  nibbles_offset,   // Q4_0
-  bytes_minimum,    // Q5_1, Q5_K
-  bytes_offset,     // Q5_0, Q8_0
-  bytes_halves,     // Q6_K
+  nibbles_minimum,         // Q4_1
+  nibbles_minimum_blocks,  // Q4_K
+  nibbles_offset,          // Q4_0
+  bytes_minimum,           // Q5_1
+  bytes_minimum_blocks,    // Q5_K
+  bytes_offset,            // Q5_0, Q8_0
+  bytes_halves_blocks,     // Q6_K
   f32,
   f16,
   bf16,
   f8,
 };
+
+struct quantized_packing {
+  bool is_nibbles;
+  bool has_minimum;
+  bool has_halves;                // a scale for each 16 elements
+  std::size_t group_bytes;        // of a group's q
+  std::size_t block_groups;       // groups that share d
+  std::size_t factors_offset;     // of the first group's, in a block's scales
+  std::size_t block_scale_bytes;  // of a block's scales
+};
+/// By packing, as far as they are quantized.
+inline constexpr quantized_packing quantized_packings[] = {
+    {true, true, false, 256, 1, 64, 64},           {true, true, false, 256, 8, 64, 64 + 8 * 32},
+    {true, false, false, 256, 1, 32, 32},          {false, true, false, 512, 1, 64, 64},
+    {false, true, false, 512, 8, 64, 64 + 8 * 32}, {false, false, false, 512, 1, 32, 32},
+    {false, false, true, 512, 8, 32, 32 + 8 * 32},
+};
+/// The f16 minima of a block, behind its 16 f16 d.
+inline constexpr std::size_t minima_offset = 32;
 
 /// Quantized rows that may be written by one thread while others write the rest of their tile: no
 /// cache line is shared.
@@ -71,8 +92,7 @@ struct output_block {
 
 struct quantized_tile {
   packing format;
-  bool wide_scales;  // float scales, else f16
-  int offset_shift;  // offset == 1 << offset_shift; read by *_offset and bytes_halves
+  int offset_shift;  // offset == 1 << offset_shift; read where there are no minima
   const std::uint8_t* panels;
   std::size_t panel_bytes;  // between panels; a multiple of 64
   std::size_t panel_count;
@@ -102,6 +122,9 @@ struct matmul_kernels {
   void (*quantized)(const quantized_tile& tile);
   void (*floats)(const float_tile& tile);
 };
+
+void quantize_avx2(const float* x, std::size_t column_count, const row_target& target);
+void quantize_avx512(const float* x, std::size_t column_count, const row_target& target);
 
 extern const matmul_kernels matmul_reference;
 extern const matmul_kernels matmul_avx2;

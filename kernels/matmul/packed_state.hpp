@@ -11,7 +11,6 @@ struct packed_matrix::state {
   isa set = isa::reference;
   packing format = packing::f32;
   bool quantized = false;
-  bool wide_scales = false;
   int offset_shift = 0;
   std::size_t row_count = 0;
   std::size_t column_count = 0;
@@ -24,6 +23,9 @@ struct packed_matrix::state {
     return (row_count + panel_outputs - 1) / panel_outputs;
   }
   [[nodiscard]] std::size_t size_bytes() const noexcept { return panel_count() * panel_bytes; }
+  [[nodiscard]] const quantized_packing& parts() const noexcept {
+    return quantized_packings[static_cast<std::size_t>(format)];
+  }
   [[nodiscard]] std::size_t group_count() const noexcept {
     return (column_count + activation_group_size - 1) / activation_group_size;
   }

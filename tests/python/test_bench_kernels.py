@@ -63,8 +63,10 @@ def test_no_kernel_beats_the_machine(tmp_path, isa, only, count):
     assert len(measure_within_limits(tmp_path, only, "--isa", isa)["results"]) == count
 
 
-def test_forward_pass_of_a_model(tmp_path):
-    report = measure_within_limits(tmp_path, "^forward/(decode/b=(1|16)/c=192|prefill)", "--model", str(TINY_MODEL))
+@pytest.mark.parametrize("kv_cache_dtype", ["f16", "int8"])
+def test_forward_pass_of_a_model(tmp_path, kv_cache_dtype):
+    report = measure_within_limits(tmp_path, "^forward/(decode/b=(1|16)/c=192|prefill)", "--model", str(TINY_MODEL),
+                                   "--kv-cache-dtype", kv_cache_dtype)
     steps = ["forward/decode/b=1/c=192", "forward/decode/b=16/c=192", "forward/prefill512/c=0"]
     parts = ["matmul", "attention", "head", "sampling"]
     assert [result["name"] for result in report["results"]] == [
@@ -73,7 +75,7 @@ def test_forward_pass_of_a_model(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, code", [
-    (["--only", "("], 2), (["--isa", "sse9"], 2), (["--threads", "0"], 2),
+    (["--only", "("], 2), (["--isa", "sse9"], 2), (["--threads", "0"], 2), (["--kv-cache-dtype", "int4"], 2),
     (["--quick", "--only", "forward", "--model", "/no/such/file"], 3),
 ])
 def test_wrong_arguments_have_one_message(arguments, code):
