@@ -163,7 +163,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_with_the_estimate(wire):
     began = time.monotonic()
     reply = wire.generate(deadline_ms=1000, **ENDLESS)
     assert reply.code == "deadline_unmeetable"
-    assert "expected to finish after" in reply.payload["message"]
+    assert "expected to finish after" in reply.terminal.payload["message"]
     assert time.monotonic() - began < 0.9
 
 
