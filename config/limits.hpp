@@ -100,6 +100,9 @@ inline constexpr std::uint32_t passed_over_max = 512;
 inline constexpr std::uint32_t async_aged_ms = 10'000;
 inline constexpr std::uint32_t aged_start_stride = 8;
 
+/// Waiting requests that one plan of asynchronous batches orders: max_num_batches of batch_size.
+inline constexpr std::size_t composed_requests_max = 512;
+
 // The tier below the device (actors/kv_pool, actors/scheduler).
 
 /// How long a request waits for blocks of the lower tier before it recomputes. A prefill of one

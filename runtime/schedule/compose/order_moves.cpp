@@ -1,0 +1,215 @@
+#include "runtime/schedule/compose/order_moves.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "runtime/schedule/compose/seed_orders.hpp"
+
+namespace troupe {
+namespace {
+
+/// How likely a group or a request takes its key from where the group around it took its own.
+constexpr double follows_group = 0.8;
+
+using difference = std::vector<std::uint32_t>::difference_type;
+
+/// 1 .. bound, small numbers more often: each power of two is as likely as the next.
+std::uint32_t scattered(std::uint32_t bound, search_random& random) {
+  std::uint32_t most = 1;
+  while (most < bound && random.below(2) == 0) most *= 2;
+  return 1 + random.below(std::min(most, bound));
+}
+
+}  // namespace
+
+order_moves::order_moves(const batch_problem& problem)
+    : problem_(problem),
+      member_counts_(problem.tree.nodes().size(), 0),
+      from_right_(problem.tree.nodes().size()),
+      scores_(problem.waiting_count) {
+  for (const seed_order which : all_seed_orders) {
+    const requests order = seed_order_of(problem, which);
+    requests ranks(order.size());
+    for (std::uint32_t i = 0; i < order.size(); ++i) ranks[order[i]] = i;
+    seed_ranks_.push_back(std::move(ranks));
+  }
+  for (std::uint32_t i = 0; i < problem.waiting_count; ++i) {
+    has_priorities_ = has_priorities_ || problem.priority[i] != problem.priority[0];
+    for (const std::uint32_t node : problem.tree.path_of(i)) ++member_counts_[node];
+  }
+}
+
+void order_moves::mutate(order_candidate& candidate, search_random& random) {
+  requests& order = candidate.order;
+  // Ten kinds of a move, several of them twice.
+  switch (order.size() < 2 ? 9 : random.below(10)) {
+    case 0:
+    case 1:
+    case 2: move_run(order, random); break;
+    case 3: swap_two(order, random); break;
+    case 4:
+    case 5: gather_group(order, random); break;
+    case 6:
+    case 7: sort_window(order, random); break;
+    case 8: move_to_edge(order, random); break;
+    default: change_bound(candidate, random); break;
+  }
+  put_in_priority_order(order);
+}
+
+/// A run of neighbours to another place.
+void order_moves::move_run(requests& order, search_random& random) {
+  const auto count = static_cast<std::uint32_t>(order.size());
+  const std::uint32_t length = scattered(std::max(1u, count / 4), random);
+  const std::uint32_t first = random.below(count - length + 1);
+  const std::uint32_t far = count - length;
+  if (far == 0) return;
+  const std::uint32_t distance = scattered(far, random);
+  const auto at = [&](std::uint32_t place) {
+    return order.begin() + static_cast<difference>(place);
+  };
+  if (random.below(2) == 0) {
+    const std::uint32_t to = first - std::min(first, distance);
+    std::rotate(at(to), at(first), at(first + length));
+  } else {
+    const std::uint32_t to = std::min(count, first + length + distance);
+    std::rotate(at(first), at(first + length), at(to));
+  }
+}
+
+void order_moves::swap_two(requests& order, search_random& random) {
+  const auto count = static_cast<std::uint32_t>(order.size());
+  std::swap(order[random.below(count)], order[random.below(count)]);
+}
+
+/// The requests of one group together, at one of them.
+void order_moves::gather_group(requests& order, search_random& random) {
+  const std::uint32_t anchor = random.below(static_cast<std::uint32_t>(order.size()));
+  const auto path = problem_.tree.path_of(order[anchor]);
+  if (path.empty()) return move_run(order, random);
+  const std::uint32_t level = random.below(static_cast<std::uint32_t>(path.size()));
+  const std::uint32_t group = path[level];
+  const auto is_member = [&](std::uint32_t request) {
+    const auto other = problem_.tree.path_of(request);
+    return level < other.size() && other[level] == group;
+  };
+  const auto middle = order.begin() + static_cast<difference>(anchor);
+  std::stable_partition(order.begin(), middle,
+                        [&](std::uint32_t each) { return !is_member(each); });
+  std::stable_partition(middle, order.end(), is_member);
+}
+
+/// A window of neighbours into the order of one of the seeds.
+void order_moves::sort_window(requests& order, search_random& random) {
+  const auto count = static_cast<std::uint32_t>(order.size());
+  const std::uint32_t length = std::min(count, 1 + scattered(count, random));
+  const std::uint32_t first = random.below(count - length + 1);
+  const requests& ranks = seed_ranks_[random.below(static_cast<std::uint32_t>(seed_ranks_.size()))];
+  const auto begin = order.begin() + static_cast<difference>(first);
+  std::ranges::sort(begin, begin + static_cast<difference>(length), {},
+                    [&](std::uint32_t each) { return ranks[each]; });
+}
+
+/// What cannot be in time goes last, what is urgent goes first.
+void order_moves::move_to_edge(requests& order, search_random& random) {
+  const auto place =
+      static_cast<difference>(random.below(static_cast<std::uint32_t>(order.size())));
+  const auto at = order.begin() + place;
+  if (random.below(2) == 0) {
+    std::rotate(order.begin(), at, at + 1);
+  } else {
+    std::rotate(at, at + 1, order.end());
+  }
+}
+
+void order_moves::change_bound(order_candidate& candidate, search_random& random) {
+  const std::uint32_t least = problem_.width_max, most = problem_.limits.sequences_max;
+  const std::uint32_t step = scattered(std::max(1u, most / 2), random);
+  const std::uint32_t now = candidate.running_max;
+  candidate.running_max =
+      std::clamp(random.below(2) == 0 ? now + step : now - std::min(now, step), least, most);
+}
+
+void order_moves::put_in_priority_order(requests& order) const {
+  if (!has_priorities_) return;
+  std::ranges::stable_sort(order, {}, [&](std::uint32_t each) { return problem_.priority[each]; });
+}
+
+void order_moves::cross(const order_candidate& left, const order_candidate& right,
+                        order_candidate& child, search_random& random) {
+  child.running_max = random.below(2) == 0 ? left.running_max : right.running_max;
+  if (random.below(2) == 0) {
+    cross_at_cut(left, right, child, random);
+  } else {
+    write_keys(left.order, left_);
+    write_keys(right.order, right_);
+    cross_keys(random);
+    read_keys(child.order);
+  }
+  put_in_priority_order(child.order);
+}
+
+/// The first requests of one, then the others in the order of the other.
+void order_moves::cross_at_cut(const order_candidate& left, const order_candidate& right,
+                               order_candidate& child, search_random& random) {
+  const std::uint32_t cut = random.below(static_cast<std::uint32_t>(left.order.size()));
+  std::ranges::fill(scores_, 0.0);
+  child.order.assign(left.order.begin(), left.order.begin() + static_cast<difference>(cut));
+  for (const std::uint32_t each : child.order) scores_[each] = 1.0;
+  for (const std::uint32_t each : right.order) {
+    if (scores_[each] == 0.0) child.order.push_back(each);
+  }
+}
+
+/// A node's key is the mean place of the requests below it, less that of the node around it.
+void order_moves::write_keys(std::span<const std::uint32_t> order, keys& into) {
+  const auto nodes = problem_.tree.nodes();
+  into.nodes.assign(nodes.size(), 0.0);
+  into.requests.resize(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const double place = static_cast<double>(i) / static_cast<double>(order.size());
+    into.requests[order[i]] = place;
+    for (const std::uint32_t node : problem_.tree.path_of(order[i])) into.nodes[node] += place;
+  }
+  for (std::size_t i = 0; i < nodes.size(); ++i) into.nodes[i] /= std::max(1u, member_counts_[i]);
+  for (std::uint32_t i = 0; i < order.size(); ++i) {
+    const auto path = problem_.tree.path_of(i);
+    if (!path.empty()) into.requests[i] -= into.nodes[path.back()];
+  }
+  for (std::size_t i = nodes.size(); i-- != 0;) {
+    if (nodes[i].parent != prefix_node::none) into.nodes[i] -= into.nodes[nodes[i].parent];
+  }
+}
+
+/// Into left_.
+void order_moves::cross_keys(search_random& random) {
+  const auto nodes = problem_.tree.nodes();
+  const auto choose = [&](std::uint32_t around) {
+    const bool follows = around != prefix_node::none && random.uniform() < follows_group;
+    return follows ? bool{from_right_[around]} : random.below(2) == 0;
+  };
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    from_right_[i] = choose(nodes[i].parent);
+    if (from_right_[i]) left_.nodes[i] = right_.nodes[i];
+  }
+  for (std::uint32_t i = 0; i < left_.requests.size(); ++i) {
+    const auto path = problem_.tree.path_of(i);
+    if (choose(path.empty() ? prefix_node::none : path.back()))
+      left_.requests[i] = right_.requests[i];
+  }
+}
+
+/// From left_.
+void order_moves::read_keys(requests& into) {
+  for (std::uint32_t i = 0; i < scores_.size(); ++i) {
+    scores_[i] = left_.requests[i];
+    for (const std::uint32_t node : problem_.tree.path_of(i)) scores_[i] += left_.nodes[node];
+  }
+  into.resize(scores_.size());
+  std::iota(into.begin(), into.end(), 0u);
+  std::ranges::sort(into, [&](std::uint32_t left, std::uint32_t right) {
+    return scores_[left] != scores_[right] ? scores_[left] < scores_[right] : left < right;
+  });
+}
+
+}  // namespace troupe

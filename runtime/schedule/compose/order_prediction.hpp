@@ -1,0 +1,46 @@
+// What an order is predicted to cost: the mean of its replays over the samples, the same samples
+// for every order, and fewer of them where an order is clearly worse than another.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "runtime/schedule/compose/batch_replay.hpp"
+#include "runtime/schedule/compose/compose.hpp"
+
+namespace troupe {
+
+/// One solution of the search.
+struct order_candidate {
+  std::vector<std::uint32_t> order;  ///< requests of the problem, every waiting one once
+  std::uint32_t running_max = 1;
+  std::array<double, compose_sample_count> sums_ms{};  ///< of the objective, over samples 0 .. i
+
+  [[nodiscard]] double objective_ms() const { return sums_ms.back() / compose_sample_count; }
+};
+
+class order_prediction {
+ public:
+  order_prediction(const batch_problem& problem, const compose_budget& may_continue)
+      : replay_(problem), may_continue_(may_continue) {}
+
+  /// All samples, whatever the budget says.
+  void predict(order_candidate& candidate);
+  /// True when the candidate was predicted on all samples. False as soon as the first ones say that
+  /// it is clearly worse than the rival, or the budget has ended.
+  bool race(order_candidate& candidate, const order_candidate& rival);
+
+  [[nodiscard]] bool has_ended() const { return ended_; }
+  [[nodiscard]] std::uint64_t replays() const { return replays_; }
+
+ private:
+  void replay(order_candidate& candidate, std::uint32_t sample);
+
+  batch_replay replay_;
+  const compose_budget& may_continue_;
+  std::uint64_t replays_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace troupe
