@@ -29,6 +29,7 @@ batch_replay::batch_replay(const batch_problem& problem)
       computed_(problem.request_count()),
       joined_(problem.request_count()),
       ends_(problem.request_count()),
+      lateness_ms_(problem.request_count()),
       chunk_rows_(problem.request_count()),
       growth_(limits_.block_tokens) {}
 
@@ -208,7 +209,23 @@ std::uint32_t batch_replay::chunk_for(std::uint32_t position, std::uint32_t miss
       unfinished_ == 1 ? static_cast<double>(troupe::limits::lone_prompt_steps) : 1.0;
   const std::uint32_t least =
       cost_model::prefill_tokens_min - std::min(prefill_rows_, cost_model::prefill_tokens_min);
-  return std::min(fitting, std::max(least, rows_within(limits_.step_ms_max * alone, position)));
+  if (fitting <= least) return fitting;
+  const double ms_max = limits_.step_ms_max * alone;
+  if (step_ms_with(position, fitting) <= ms_max) return fitting;
+  return std::min(fitting, std::max(least, rows_within(ms_max, position)));
+}
+
+/// What the step would take with so many rows of a prompt more.
+double batch_replay::step_ms_with(std::uint32_t position, std::uint32_t rows) const {
+  return problem_.cost.step_ms + tiles_ms(decodes_ + prefill_rows_ + rows) + decodes_ms() +
+         chunks_ms_ + chunk_ms(position, rows);
+}
+
+/// A chunk with a row of logits, its tiles apart.
+double batch_replay::chunk_ms(std::uint32_t position, std::uint32_t rows) const {
+  const cost_profile& cost = problem_.cost;
+  const double pairs = static_cast<double>(rows) * (position + (rows + 1.0) / 2.0);
+  return cost.row_ms * rows + cost.prefill_pair_us * 1e-3 * pairs + cost.logit_row_ms;
 }
 
 /// The most rows from `position` on with which the step takes at most so many milliseconds: cost is
@@ -236,14 +253,12 @@ std::uint32_t batch_replay::rows_within(double ms, std::uint32_t position) const
 }
 
 void batch_replay::plan_chunk(std::uint32_t request, std::uint32_t rows) {
-  const cost_profile& cost = problem_.cost;
   const std::uint32_t first = computed_[request];
   const std::uint32_t blocks =
       blocks_for(first + rows, limits_.block_tokens) - blocks_for(first, limits_.block_tokens);
   blocks_.take(blocks);
   committed_ -= blocks;
-  const double pairs = static_cast<double>(rows) * (first + (rows + 1.0) / 2.0);
-  chunks_ms_ += cost.row_ms * rows + cost.prefill_pair_us * 1e-3 * pairs + cost.logit_row_ms;
+  chunks_ms_ += chunk_ms(first, rows);
   prefill_rows_ += rows;
   chunk_rows_[request] = rows;
   chunks_.push_back({request, rows});
@@ -300,9 +315,7 @@ void batch_replay::drop_from_step(std::uint32_t request) {
   blocks_.give_back(blocks);
   committed_ += blocks;
   prefill_rows_ -= rows;
-  const double pairs = static_cast<double>(rows) * (computed_[request] + (rows + 1.0) / 2.0);
-  chunks_ms_ -= problem_.cost.row_ms * rows + problem_.cost.prefill_pair_us * 1e-3 * pairs +
-                problem_.cost.logit_row_ms;
+  chunks_ms_ -= chunk_ms(computed_[request], rows);
   std::erase_if(chunks_, [&](const chunk& each) { return each.request == request; });
 }
 
@@ -353,7 +366,9 @@ void batch_replay::end(std::uint32_t request) {
   release(request);
   phases_[request] = phase::ended;
   --unfinished_;
-  made_.tardiness_ms += std::max(0.0, now_ms_ - problem_.due_ms[request]);
+  const double late_ms = now_ms_ - problem_.due_ms[request];
+  lateness_ms_[request] = static_cast<float>(late_ms);
+  made_.tardiness_ms += std::max(0.0, late_ms);
 }
 
 // Time.
@@ -365,7 +380,10 @@ void batch_replay::complete_chunks() {
     computed_[request] += each.rows;
     chunk_rows_[request] = 0;
     blocks_.computed(request, first / tokens, computed_[request] / tokens);
-    if (computed_[request] != known_[request]) continue;
+    if (computed_[request] != known_[request]) {
+      now_ms_ -= problem_.cost.logit_row_ms;  // planned with one, as the scheduler does
+      continue;
+    }
     std::erase(prefilling_, request);
     begin_decode(request);
   }

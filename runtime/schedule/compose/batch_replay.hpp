@@ -34,6 +34,8 @@ class batch_replay {
   /// the output lengths, below compose_sample_count.
   replay_outcome run(std::span<const std::uint32_t> order, std::uint32_t running_max,
                      std::uint32_t sample);
+  /// How long after its deadline each request of the last run ended; negative: before it.
+  [[nodiscard]] std::span<const float> lateness_ms() const { return lateness_ms_; }
 
  private:
   enum class phase : std::uint8_t { waiting, prefill, decode, ended };
@@ -80,6 +82,8 @@ class batch_replay {
   [[nodiscard]] std::uint64_t growth_behind(std::uint64_t steps) const;
   [[nodiscard]] std::uint64_t quiet_steps() const;
   void decode_on(std::uint64_t steps);
+  [[nodiscard]] double step_ms_with(std::uint32_t position, std::uint32_t rows) const;
+  [[nodiscard]] double chunk_ms(std::uint32_t position, std::uint32_t rows) const;
   [[nodiscard]] double tiles_ms(std::uint64_t rows) const;
   [[nodiscard]] double decodes_ms() const;
 
@@ -89,11 +93,12 @@ class batch_replay {
 
   // Of each request.
   std::vector<phase> phases_;
-  std::vector<std::uint32_t> rank_;        ///< importance: smaller is served first
-  std::vector<std::uint32_t> known_;       ///< tokens, generated ones before its prefill included
-  std::vector<std::uint32_t> computed_;    ///< positions, while in prefill
-  std::vector<std::uint64_t> joined_;      ///< step at which its decodes began
-  std::vector<std::uint64_t> ends_;        ///< step after which it ends, while it decodes
+  std::vector<std::uint32_t> rank_;      ///< importance: smaller is served first
+  std::vector<std::uint32_t> known_;     ///< tokens, generated ones before its prefill included
+  std::vector<std::uint32_t> computed_;  ///< positions, while in prefill
+  std::vector<std::uint64_t> joined_;    ///< step at which its decodes began
+  std::vector<std::uint64_t> ends_;      ///< step after which it ends, while it decodes
+  std::vector<float> lateness_ms_;
   std::vector<std::uint32_t> chunk_rows_;  ///< in the step being planned
 
   std::span<const std::uint32_t> order_, lengths_;

@@ -4,7 +4,6 @@
 #include <unordered_map>
 
 #include "runtime/schedule/compose/genetic_search.hpp"
-#include "runtime/schedule/compose/seed_orders.hpp"
 
 namespace troupe {
 namespace {
@@ -37,16 +36,13 @@ async_plan compose_batches(const async_batch_view& view, const compose_options& 
   if (view.waiting.empty()) return plan;
   const batch_problem problem(view, options.objective, options.seed);
   order_prediction prediction(problem, may_continue);
-  std::vector<order_candidate> seeds;
-  const auto add = [&](std::vector<std::uint32_t> order) {
-    seeds.push_back({std::move(order), problem.limits.sequences_max, {}});
+  std::vector<order_candidate> seeds = prediction.predict_seeds();
+  for (std::size_t i = 0; i < seeds.size(); ++i)
+    plan.seed_objective_ms[i] = seeds[i].objective_ms();
+  if (!view.previous_order.empty()) {
+    seeds.push_back({previous_order_of(problem, view), problem.limits.sequences_max, {}, {}});
     prediction.predict(seeds.back());
-  };
-  for (const seed_order which : all_seed_orders) {
-    add(seed_order_of(problem, which));
-    plan.seed_objective_ms[static_cast<std::size_t>(which)] = seeds.back().objective_ms();
   }
-  if (!view.previous_order.empty()) add(previous_order_of(problem, view));
   const order_candidate best =
       improve_by_genetic_search(problem, prediction, std::move(seeds), options.seed);
 

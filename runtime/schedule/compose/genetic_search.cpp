@@ -1,15 +1,20 @@
 #include "runtime/schedule/compose/genetic_search.hpp"
 
 #include <algorithm>
+#include <array>
+#include <numeric>
 
 namespace troupe {
 namespace {
 
 constexpr std::size_t population_max = 16;
-/// Share of the children that are mutations of the best candidate.
-constexpr double local_share = 0.5;
-/// Further mutations of a child, each with this probability behind the one before.
-constexpr double another_mutation = 0.3;
+/// Bounds of the running set that the best seed is tried with, as shares of the most.
+constexpr std::array bound_shares{0.75, 0.5, 0.375, 0.25};
+/// Share of the mutations whose parent is the best candidate.
+constexpr double local_share = 0.7;
+/// How much worse than its rival a child may look on the first sample: one that is nearly the best
+/// candidate itself, and another.
+constexpr double slack_near = 0.002, slack_far = 0.01;
 /// Children of the same objective as a member are taken for its twins, and nothing is learned from
 /// them.
 constexpr double twin_ms = 1e-6;
@@ -24,7 +29,7 @@ class population {
   }
 
   [[nodiscard]] const order_candidate& best() const { return members_.front(); }
-  [[nodiscard]] const order_candidate& worst() const { return members_.back(); }
+  [[nodiscard]] const order_candidate& middle() const { return members_[members_.size() / 2]; }
   [[nodiscard]] const order_candidate& by_tournament(search_random& random) const {
     const auto count = static_cast<std::uint32_t>(members_.size());
     return members_[std::min(random.below(count), random.below(count))];  // sorted: the better one
@@ -46,6 +51,64 @@ class population {
   std::vector<order_candidate> members_;  ///< the best first
 };
 
+/// Which moves have helped: the more a move gained for each replay, the more often it is tried.
+class move_choice {
+ public:
+  explicit move_choice(const order_moves& moves) {
+    for (const move_kind& each : all_move_kinds)
+      if (moves.is_of_use(each.move)) records_.push_back({each});
+  }
+
+  order_move choose(search_random& random) {
+    double sum = 0.0;
+    for (const record& each : records_) sum += odds(each);
+    double left = random.uniform() * sum;
+    chosen_ = 0;
+    while (chosen_ + 1 < records_.size() && (left -= odds(records_[chosen_])) >= 0.0) ++chosen_;
+    return records_[chosen_].kind.move;
+  }
+  /// What the move that was chosen last has brought: a share of the objective.
+  void learn(double gain, std::uint64_t replays) {
+    record& last = records_[chosen_];
+    last.gain = keep * last.gain + gain;
+    last.replays = keep * last.replays + static_cast<double>(replays);
+    gain_ = keep * gain_ + gain;
+    replays_ = keep * replays_ + static_cast<double>(replays);
+  }
+  [[nodiscard]] bool is_empty() const { return records_.empty(); }
+
+ private:
+  struct record {
+    move_kind kind;
+    double gain = 0.0, replays = 0.0;
+  };
+  /// How much of what was learned is left after the next move.
+  static constexpr double keep = 0.98;
+  /// Replays for which a move is believed to gain as much as all together.
+  static constexpr double trust = 16.0;
+  static constexpr double share_min = 0.3;
+
+  [[nodiscard]] double odds(const record& of) const {
+    const double mean = (gain_ + 1e-9) / (replays_ + 1.0);
+    const double expected = mean * of.kind.odds;
+    return share_min * expected + (of.gain + trust * expected) / (of.replays + trust);
+  }
+
+  std::vector<record> records_;
+  std::size_t chosen_ = 0;
+  double gain_ = 0.0, replays_ = 0.0;
+};
+
+/// The best seed under other bounds.
+void try_bounds(const batch_problem& problem, order_prediction& prediction, population& members) {
+  for (const double share : bound_shares) {
+    order_candidate child = members.best();
+    const auto bound = static_cast<std::uint32_t>(share * problem.limits.sequences_max);
+    child.running_max = std::max(problem.width_max, bound);
+    if (prediction.race(child, members.best(), slack_far)) members.insert(child);
+  }
+}
+
 }  // namespace
 
 order_candidate improve_by_genetic_search(const batch_problem& problem,
@@ -54,20 +117,28 @@ order_candidate improve_by_genetic_search(const batch_problem& problem,
   search_random random(seed, search_random::stream::search);
   order_moves moves(problem);
   population members(std::move(seeds));
+  try_bounds(problem, prediction, members);
+  move_choice choice(moves);
+  if (choice.is_empty()) return members.best();
   order_candidate child;
   for (std::uint64_t vain = 0; vain < vain_children_max && !prediction.has_ended(); ++vain) {
-    const bool is_local = random.uniform() < local_share;
-    if (is_local) {
-      child = members.best();
+    const order_move move = choice.choose(random);
+    const std::uint64_t replays = prediction.replays();
+    const double best_ms = members.best().objective_ms();
+    const order_candidate* rival = &members.middle();
+    if (takes_two_parents(move)) {
+      const order_candidate& left = members.by_tournament(random);
+      moves.cross(move, left, members.by_tournament(random), child, random);
     } else {
-      moves.cross(members.by_tournament(random), members.by_tournament(random), child, random);
+      const bool is_local = random.uniform() < local_share;
+      if (is_local) rival = &members.best();
+      child = is_local ? members.best() : members.by_tournament(random);
+      if (!moves.mutate(move, child, random)) continue;
     }
-    if (is_local || random.below(2) == 0) {
-      do moves.mutate(child, random);
-      while (random.uniform() < another_mutation);
-    }
-    // While there is room, a child only has to be near the worst of the seeds.
-    if (prediction.race(child, members.worst()) && members.insert(child)) vain = 0;
+    if (prediction.race(child, *rival, rival == &members.best() ? slack_near : slack_far) &&
+        members.insert(child))
+      vain = 0;
+    choice.learn(1.0 - members.best().objective_ms() / best_ms, prediction.replays() - replays);
   }
   return members.best();
 }

@@ -1,8 +1,10 @@
 #include "runtime/schedule/compose/order_moves.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
+#include "kernels/base/check.hpp"
 #include "runtime/schedule/compose/seed_orders.hpp"
 
 namespace troupe {
@@ -10,6 +12,11 @@ namespace {
 
 /// How likely a group or a request takes its key from where the group around it took its own.
 constexpr double follows_group = 0.8;
+/// How far a blend may leave the range between its parents, as a share of it.
+constexpr double beyond = 0.2;
+/// Of how many requests, drawn at random, the one that needs it most is moved.
+constexpr int need_tries = 3;
+constexpr auto shortest_first = static_cast<std::size_t>(seed_order::shortest_first);
 
 using difference = std::vector<std::uint32_t>::difference_type;
 
@@ -34,27 +41,40 @@ order_moves::order_moves(const batch_problem& problem)
     seed_ranks_.push_back(std::move(ranks));
   }
   for (std::uint32_t i = 0; i < problem.waiting_count; ++i) {
+    has_deadlines_ = has_deadlines_ || std::isfinite(problem.due_ms[i]);
     has_priorities_ = has_priorities_ || problem.priority[i] != problem.priority[0];
     for (const std::uint32_t node : problem.tree.path_of(i)) ++member_counts_[node];
   }
 }
 
-void order_moves::mutate(order_candidate& candidate, search_random& random) {
+bool order_moves::is_of_use(order_move kind) const {
+  switch (kind) {
+    case order_move::change_bound: return problem_.width_max < problem_.limits.sequences_max;
+    case order_move::gather_group: return !problem_.tree.nodes().empty();
+    case order_move::hurry:
+    case order_move::postpone: return has_deadlines_;
+    default: return problem_.waiting_count > 1;
+  }
+}
+
+bool order_moves::mutate(order_move kind, order_candidate& candidate, search_random& random) {
   requests& order = candidate.order;
-  // Ten kinds of a move, several of them twice.
-  switch (order.size() < 2 ? 9 : random.below(10)) {
-    case 0:
-    case 1:
-    case 2: move_run(order, random); break;
-    case 3: swap_two(order, random); break;
-    case 4:
-    case 5: gather_group(order, random); break;
-    case 6:
-    case 7: sort_window(order, random); break;
-    case 8: move_to_edge(order, random); break;
-    default: change_bound(candidate, random); break;
+  scratch_ = order;
+  const std::uint32_t bound = candidate.running_max;
+  switch (kind) {
+    case order_move::move_run: move_run(order, random); break;
+    case order_move::insert: insert_one(order, random); break;
+    case order_move::swap: swap_two(order, random); break;
+    case order_move::gather_group: gather_group(order, random); break;
+    case order_move::sort_window: sort_window(order, random); break;
+    case order_move::hurry: move_by_need(candidate, true, random); break;
+    case order_move::postpone: move_by_need(candidate, false, random); break;
+    case order_move::change_bound: change_bound(candidate, random); break;
+    case order_move::shuffle: shuffle(candidate, random); break;
+    default: TROUPE_CHECK(false);
   }
   put_in_priority_order(order);
+  return order != scratch_ || candidate.running_max != bound;
 }
 
 /// A run of neighbours to another place.
@@ -77,6 +97,45 @@ void order_moves::move_run(requests& order, search_random& random) {
   }
 }
 
+void order_moves::insert_one(requests& order, search_random& random) {
+  const auto count = static_cast<std::uint32_t>(order.size());
+  const std::uint32_t from = random.below(count), to = random.below(count);
+  const auto at = [&](std::uint32_t place) {
+    return order.begin() + static_cast<difference>(place);
+  };
+  if (from < to) {
+    std::rotate(at(from), at(from + 1), at(to + 1));
+  } else {
+    std::rotate(at(to), at(from), at(from + 1));
+  }
+}
+
+/// Of a few requests the latest or the shortest towards the front, or the longest towards the end.
+void order_moves::move_by_need(order_candidate& candidate, bool to_front, search_random& random) {
+  requests& order = candidate.order;
+  const auto count = static_cast<std::uint32_t>(order.size());
+  const bool by_lateness = to_front && random.below(2) == 0;
+  const std::vector<std::uint32_t>& from_short = seed_ranks_[shortest_first];
+  const auto need = [&](std::uint32_t place) {
+    const std::uint32_t request = order[place];
+    if (by_lateness) return static_cast<double>(candidate.lateness_ms[request]);
+    return to_front ? -static_cast<double>(from_short[request]) : from_short[request];
+  };
+  std::uint32_t from = random.below(count);
+  for (int i = 1; i < need_tries; ++i) {
+    const std::uint32_t other = random.below(count);
+    if (need(other) > need(from)) from = other;
+  }
+  const auto at = [&](std::uint32_t place) {
+    return order.begin() + static_cast<difference>(place);
+  };
+  if (to_front) {
+    std::rotate(at(random.below(from + 1)), at(from), at(from + 1));
+  } else {
+    std::rotate(at(from), at(from + 1), at(from + 1 + random.below(count - from)));
+  }
+}
+
 void order_moves::swap_two(requests& order, search_random& random) {
   const auto count = static_cast<std::uint32_t>(order.size());
   std::swap(order[random.below(count)], order[random.below(count)]);
@@ -86,7 +145,7 @@ void order_moves::swap_two(requests& order, search_random& random) {
 void order_moves::gather_group(requests& order, search_random& random) {
   const std::uint32_t anchor = random.below(static_cast<std::uint32_t>(order.size()));
   const auto path = problem_.tree.path_of(order[anchor]);
-  if (path.empty()) return move_run(order, random);
+  if (path.empty()) return;
   const std::uint32_t level = random.below(static_cast<std::uint32_t>(path.size()));
   const std::uint32_t group = path[level];
   const auto is_member = [&](std::uint32_t request) {
@@ -110,24 +169,22 @@ void order_moves::sort_window(requests& order, search_random& random) {
                     [&](std::uint32_t each) { return ranks[each]; });
 }
 
-/// What cannot be in time goes last, what is urgent goes first.
-void order_moves::move_to_edge(requests& order, search_random& random) {
-  const auto place =
-      static_cast<difference>(random.below(static_cast<std::uint32_t>(order.size())));
-  const auto at = order.begin() + place;
-  if (random.below(2) == 0) {
-    std::rotate(order.begin(), at, at + 1);
-  } else {
-    std::rotate(at, at + 1, order.end());
-  }
+void order_moves::shuffle(order_candidate& candidate, search_random& random) {
+  requests& order = candidate.order;
+  const auto count = static_cast<std::uint32_t>(order.size());
+  for (std::uint32_t i = 0; i < count; ++i) std::swap(order[i], order[i + random.below(count - i)]);
+  if (random.below(2) == 0) change_bound(candidate, random);
 }
 
 void order_moves::change_bound(order_candidate& candidate, search_random& random) {
   const std::uint32_t least = problem_.width_max, most = problem_.limits.sequences_max;
-  const std::uint32_t step = scattered(std::max(1u, most / 2), random);
+  const std::uint32_t step = scattered(std::max(1u, most / 4), random);
   const std::uint32_t now = candidate.running_max;
-  candidate.running_max =
-      std::clamp(random.below(2) == 0 ? now + step : now - std::min(now, step), least, most);
+  switch (random.below(4)) {
+    case 0: candidate.running_max = std::min(most, now + step); break;
+    case 1: candidate.running_max = std::max(least, now - std::min(now, step)); break;
+    default: candidate.running_max = least + random.below(most - least + 1); break;
+  }
 }
 
 void order_moves::put_in_priority_order(requests& order) const {
@@ -135,15 +192,15 @@ void order_moves::put_in_priority_order(requests& order) const {
   std::ranges::stable_sort(order, {}, [&](std::uint32_t each) { return problem_.priority[each]; });
 }
 
-void order_moves::cross(const order_candidate& left, const order_candidate& right,
+void order_moves::cross(order_move kind, const order_candidate& left, const order_candidate& right,
                         order_candidate& child, search_random& random) {
   child.running_max = random.below(2) == 0 ? left.running_max : right.running_max;
-  if (random.below(2) == 0) {
+  if (kind == order_move::cut) {
     cross_at_cut(left, right, child, random);
   } else {
     write_keys(left.order, left_);
     write_keys(right.order, right_);
-    cross_keys(random);
+    kind == order_move::choose ? choose_keys(random) : blend_keys(random);
     read_keys(child.order);
   }
   put_in_priority_order(child.order);
@@ -181,8 +238,8 @@ void order_moves::write_keys(std::span<const std::uint32_t> order, keys& into) {
   }
 }
 
-/// Into left_.
-void order_moves::cross_keys(search_random& random) {
+/// Each key from either, into left_.
+void order_moves::choose_keys(search_random& random) {
   const auto nodes = problem_.tree.nodes();
   const auto choose = [&](std::uint32_t around) {
     const bool follows = around != prefix_node::none && random.uniform() < follows_group;
@@ -197,6 +254,16 @@ void order_moves::cross_keys(search_random& random) {
     if (choose(path.empty() ? prefix_node::none : path.back()))
       left_.requests[i] = right_.requests[i];
   }
+}
+
+/// All keys between both or a little beyond, into left_: of two rules, a rule that weighs them.
+void order_moves::blend_keys(search_random& random) {
+  const double weight = beyond * (2.0 * random.uniform() - 1.0) + random.uniform();
+  const auto blend = [weight](std::vector<double>& to, const std::vector<double>& from) {
+    for (std::size_t i = 0; i < to.size(); ++i) to[i] += weight * (from[i] - to[i]);
+  };
+  blend(left_.nodes, right_.nodes);
+  blend(left_.requests, right_.requests);
 }
 
 /// From left_.
