@@ -118,10 +118,11 @@ void add_engine(table& rows) {
            "Split long prompts over several steps, so that decoding goes on between them.");
   rows.number("max_num_queued_reqs", top<&server::max_num_queued_reqs>, 1, 1u << 20, "requests",
               "Requests that may wait in one lane; beyond it the server answers `overloaded`.");
-  rows.number("step_ms_max", top<&server::step_ms_max>, 1, 60'000, "ms",
-              "Predicted duration that a step is filled up to, by the cost of recent steps.");
+  rows.number(
+      "step_ms_max", top<&server::step_ms_max>, 1, 60'000, "ms",
+      "Predicted duration that a step is filled up to; twice that while its request is alone.");
   rows.number("vip_step_ms_max", top<&server::vip_step_ms_max>, 1, 60'000, "ms",
-              "The same while a VIP sequence runs.");
+              "The same while a VIP request waits or runs.");
 }
 
 void add_compute(table& rows) {

@@ -147,6 +147,7 @@ class scheduler_state {
                                                 std::move(outcome.updates)});
     offload(done);
     options_.measured->set_counts(core_.counts());
+    options_.measured->set_cost_model_error(core_.cost().error());
   }
 
   /// Without credit the blocks are forgotten: what they hold can be recomputed.

@@ -85,6 +85,14 @@ struct metrics::state {
                           .Labels(constant_labels)
                           .Register(registry)
                           .Add({});
+    cost_model_error = &prometheus::BuildGauge()
+                            .Name(named("cost_model_error"))
+                            .Help(
+                                "Median relative error of the predicted compute time of recent "
+                                "steps (0.1 = 10 %).")
+                            .Labels(constant_labels)
+                            .Register(registry)
+                            .Add({});
     prefix_queries =
         counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.");
     prefix_hits = counter("prefix_cache_hits_total", "Prompt tokens found in the prefix cache.");
@@ -193,7 +201,7 @@ struct metrics::state {
   prometheus::Registry registry;
   prometheus::Labels constant_labels;
   by_lane<Gauge> num_requests_running{}, num_requests_waiting{};
-  Gauge* kv_cache_usage = nullptr;
+  Gauge *kv_cache_usage = nullptr, *cost_model_error = nullptr;
   Counter *prefix_queries = nullptr, *prefix_hits = nullptr, *preemptions = nullptr;
   Counter *offload_stored = nullptr, *offload_hits = nullptr;
   by_lane<Counter> prompt_tokens{}, generation_tokens{};
@@ -233,6 +241,10 @@ void metrics::observe_step(std::uint32_t tokens, double compute_ms, double overh
   state_->iteration_tokens->Observe(tokens);
   state_->step_compute->Observe(compute_ms / 1000.0);
   state_->step_overhead->Observe(overhead_ms / 1000.0);
+}
+
+void metrics::set_cost_model_error(double error) {
+  state_->cost_model_error->Set(error);
 }
 
 void metrics::observe_first_token(lane service, double seconds) {

@@ -26,6 +26,8 @@ class metrics {
   /// One executed step: tokens in it, its compute time, and the time from plan to plan that was not
   /// compute.
   void observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms);
+  /// How far off the scheduler's predictions of its steps are: a fraction, 0.1 for 10 %.
+  void set_cost_model_error(double error);
   void observe_first_token(lane service, double seconds);
   void observe_inter_token(lane service, double seconds);
   void observe_queue_time(lane service, double seconds);

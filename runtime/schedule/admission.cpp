@@ -80,7 +80,7 @@ std::optional<std::uint32_t> scheduler_core::state::start_sequence(request_state
   const auto device_tokens = static_cast<std::uint32_t>(hits.size()) * limits.block_tokens;
   const auto hit_tokens =
       device_tokens + static_cast<std::uint32_t>(offers.size()) * limits.block_tokens;
-  if (chunk_for(tokens.size() - hit_tokens) == 0) return std::nullopt;
+  if (chunk_for(hit_tokens, tokens.size() - hit_tokens) == 0) return std::nullopt;
   if (!make_room(request.service(), hits, blocks_for(tokens.size(), limits.block_tokens))) {
     return std::nullopt;
   }
@@ -94,7 +94,7 @@ std::optional<std::uint32_t> scheduler_core::state::start_sequence(request_state
   });
   // Room for the whole prompt was just made, so that this preempts nobody. Preempting gave tokens
   // back, if anything.
-  TROUPE_CHECK(schedule(request, sequence, chunk_for(tokens.size() - hit_tokens)));
+  TROUPE_CHECK(schedule(request, sequence, chunk_for(hit_tokens, tokens.size() - hit_tokens)));
   drafts[*sequence.draft].uploads = std::move(uploads);
   return hit_tokens;
 }

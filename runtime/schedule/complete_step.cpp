@@ -20,10 +20,7 @@ step_outcome scheduler_core::state::complete(const step_result& result) {
   TROUPE_CHECK_MESSAGE(
       result.offloaded.size() == offloads_in_flight,
       fmt::format("{} blocks for {} offloads", result.offloaded.size(), offloads_in_flight));
-  std::uint32_t prompt_tokens = 0, decode_tokens = 0;
-  for (const sent_slice& slice : sent)
-    (slice.count > 1 ? prompt_tokens : decode_tokens) += slice.count;
-  budget.observe(prompt_tokens, decode_tokens, result.compute_ms);
+  cost.observe(shape_in_flight, result.compute_ms);
   for (std::size_t i = 0; i < sent.size(); ++i) complete_slice(sent[i], result.slices[i], outcome);
   sent.clear();
   in_flight.reset();

@@ -5,13 +5,16 @@
 #include <iterator>
 #include <utility>
 
+#include "config/limits.hpp"
 #include "runtime/schedule/scheduler_state.hpp"
 
 namespace troupe {
 
 scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   TROUPE_CHECK(!in_flight && drafts.empty());
-  tokens_left = token_limit();
+  drafted = {};
+  tokens_left = limits.max_num_batched_tokens;
+  step_ms_max = duration_limit_ms();
   starts_left = limits.max_batch_size;
   uploads_left = limits.max_uploads_per_step;
   preempted_in_plan = false;
@@ -27,13 +30,12 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   return made;
 }
 
-std::uint32_t scheduler_core::state::token_limit() const {
-  if (limits.step_ms_max == 0 || !limits.enable_chunked_prefill)
-    return limits.max_num_batched_tokens;
-  const std::uint32_t ms_max = running.requests_in(lane::vip) != 0 || queues.size(lane::vip) != 0
-                                   ? limits.vip_step_ms_max
-                                   : limits.step_ms_max;
-  return std::min(limits.max_num_batched_tokens, budget.tokens(ms_max, running.sequence_count()));
+std::optional<double> scheduler_core::state::duration_limit_ms() const {
+  if (limits.step_ms_max == 0 || !limits.enable_chunked_prefill) return std::nullopt;
+  const bool has_vip = running.requests_in(lane::vip) != 0 || queues.size(lane::vip) != 0;
+  const double ms_max = has_vip ? limits.vip_step_ms_max : limits.step_ms_max;
+  // Nobody waits for a token of the next step but the request itself.
+  return requests.size() == 1 ? ms_max * troupe::limits::lone_prompt_steps : ms_max;
 }
 
 // Preemption removes only requests at or behind the one being planned, so that an index stays
@@ -56,9 +58,8 @@ void scheduler_core::state::continue_prefills(lane service) {
     for (sequence_state& sequence : request.sequences) {
       if (!request.running) break;
       if (sequence.phase == sequence_phase::prefill && !sequence.draft) {
-        const std::uint32_t missing =
-            request.tokens_of(sequence).size() - sequence.table.position_count();
-        const std::uint32_t chunk = chunk_for(missing);
+        const std::uint32_t first = sequence.table.position_count();
+        const std::uint32_t chunk = chunk_for(first, request.tokens_of(sequence).size() - first);
         if (chunk == 0) admission_open = false;
         if (chunk != 0) schedule(request, sequence, chunk);
       } else if (sequence.phase == sequence_phase::idle && request.is_schedulable(sequence)) {
@@ -73,9 +74,20 @@ void scheduler_core::state::continue_prefills(lane service) {
   }
 }
 
-std::uint32_t scheduler_core::state::chunk_for(std::uint32_t missing) const {
-  if (limits.enable_chunked_prefill) return std::min(missing, tokens_left);
-  return missing <= tokens_left ? missing : 0;
+std::uint32_t scheduler_core::state::chunk_for(std::uint32_t position_first,
+                                               std::uint32_t missing) const {
+  if (!limits.enable_chunked_prefill) return missing <= tokens_left ? missing : 0;
+  const std::uint32_t fitting = std::min(missing, tokens_left);
+  if (!step_ms_max) return fitting;
+  return std::min(fitting, cost.prefill_tokens_within(*step_ms_max, drafted, position_first));
+}
+
+step_shape scheduler_core::state::shape_of_drafts() const {
+  step_shape shape;
+  for (const draft& each : drafts) {
+    if (!each.dropped) shape.add(each.count, each.position_first, 1);
+  }
+  return shape;
 }
 
 bool scheduler_core::state::schedule(request_state& request, sequence_state& sequence,
@@ -85,10 +97,12 @@ bool scheduler_core::state::schedule(request_state& request, sequence_state& seq
     if (sequence.table.blocks_to_append(pool, count) <= pool.available()) break;
     if (!preempt_for(request, sequence)) return false;
   }
+  const std::uint32_t first = sequence.table.position_count();
   std::optional<block_copy> copy;
   change(request, sequence, [&] { copy = std::move(sequence.table.append(pool, count)).value(); });
   sequence.draft = drafts.size();
-  drafts.push_back({&request, &sequence, count, copy, {}, false});
+  drafts.push_back({&request, &sequence, first, count, copy, {}, false});
+  drafted.add(count, first, 1);
   tokens_left -= count;
   return true;
 }
@@ -117,6 +131,7 @@ step_plan scheduler_core::state::seal() {
   offloaded_blocks += offloads.size();
   plan.offloads = std::exchange(offloads, {});
   offloads_in_flight = plan.offloads.size();
+  shape_in_flight = shape_of(plan);
   plan.id = static_cast<step_id>(next_step++);
   in_flight = plan.id;
   return plan;
@@ -143,8 +158,9 @@ step_slice scheduler_core::state::make_slice(const draft& sealed) {
   const sequence_state& sequence = *sealed.sequence;
   const token_view tokens = request.tokens_of(sequence);
   const std::uint32_t end = sequence.table.position_count();
-  const std::uint32_t first = end - sealed.count;
-  TROUPE_CHECK(first == sequence.computed_count && end <= tokens.size());
+  const std::uint32_t first = sealed.position_first;
+  TROUPE_CHECK(end == first + sealed.count && first == sequence.computed_count &&
+               end <= tokens.size());
 
   sent_slice record{sealed.request, sealed.sequence, sealed.count, 0, {}, {}};
   step_slice slice;

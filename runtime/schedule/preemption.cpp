@@ -48,6 +48,7 @@ void scheduler_core::state::preempt_sequence(request_state& request, sequence_st
     draft& dropped = drafts[*sequence.draft];
     dropped.dropped = true;
     tokens_left += dropped.count;
+    drafted = shape_of_drafts();
     sequence.draft.reset();
   }
   release_blocks(request, sequence);

@@ -51,6 +51,7 @@ scheduler_limits checked(scheduler_limits limits) {
 scheduler_core::state::state(scheduler_limits given)
     : limits(checked(std::move(given))),
       pool(limits.block_count),
+      cost(limits.initial_cost),
       prefix(pool, limits.block_tokens, limits.model_fingerprint),
       marks(limits.block_count, 0) {
   if (!limits.enable_offload) return;
@@ -206,6 +207,10 @@ scheduler_counts scheduler_core::counts() const {
   counts.uploaded_blocks = self.uploaded_blocks;
   counts.offered_blocks = self.offered_blocks;
   return counts;
+}
+
+const cost_model& scheduler_core::cost() const {
+  return state_->cost;
 }
 
 void scheduler_core::check_integrity() const {

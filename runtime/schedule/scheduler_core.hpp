@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "kernels/base/result.hpp"
+#include "runtime/schedule/cost_model.hpp"
 #include "runtime/schedule/lane.hpp"
 #include "runtime/schedule/step.hpp"
 
@@ -48,9 +49,11 @@ struct scheduler_limits {
   std::uint32_t max_num_queued_reqs = 1024;  ///< waiting requests, all lanes together
   std::uint32_t block_tokens = 16;
   std::uint32_t block_count = 0;
-  /// Predicted duration that a step is filled up to, and the same while a VIP runs; 0: no such
-  /// bound. Whole prompts (without chunked prefill) are not held to it.
+  /// Predicted duration that a step is filled up to, and the same while a VIP waits or runs; 0: no
+  /// such bound. Whole prompts (without chunked prefill) are not held to it, and a request that is
+  /// alone may take limits::lone_prompt_steps times as long.
   std::uint32_t step_ms_max = 0, vip_step_ms_max = 0;
+  cost_profile initial_cost;  ///< what steps are predicted with until some were measured
   bool enable_prefix_caching = true;
   bool enable_chunked_prefill = true;
   bool enable_offload = false;  ///< evicted blocks go to a lower tier, offers come from it
@@ -156,6 +159,8 @@ class scheduler_core {
   [[nodiscard]] bool has_step_in_flight() const;
   [[nodiscard]] bool has_work() const;  ///< anything waiting or running
   [[nodiscard]] scheduler_counts counts() const;
+  /// What steps are predicted to take, learned from those that were completed.
+  [[nodiscard]] const cost_model& cost() const;
   /// Block conservation and agreement of tables, references and index; ends the process on a
   /// breach.
   void check_integrity() const;

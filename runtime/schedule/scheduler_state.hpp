@@ -17,11 +17,11 @@
 
 #include "runtime/memory/block_pool.hpp"
 #include "runtime/memory/prefix_cache.hpp"
+#include "runtime/schedule/cost_model.hpp"
 #include "runtime/schedule/lane_queues.hpp"
 #include "runtime/schedule/request_state.hpp"
 #include "runtime/schedule/running_requests.hpp"
 #include "runtime/schedule/scheduler_core.hpp"
-#include "runtime/schedule/step_budget.hpp"
 
 namespace troupe {
 
@@ -33,6 +33,7 @@ struct scheduler_core::state {
   struct draft {
     request_state* request = nullptr;
     sequence_state* sequence = nullptr;
+    std::uint32_t position_first = 0;
     std::uint32_t count = 0;
     std::optional<block_copy> copy;
     std::vector<block_upload> uploads;
@@ -50,14 +51,16 @@ struct scheduler_core::state {
 
   // plan_step.cpp
   planned plan(monotonic_time now);
-  /// Tokens that the next step may hold.
-  [[nodiscard]] std::uint32_t token_limit() const;
+  /// What the next step may take; nothing where only tokens bound it.
+  [[nodiscard]] std::optional<double> duration_limit_ms() const;
   void plan_decodes();
   void continue_prefills(lane service);
   /// Takes the sequence's next `count` tokens into the plan, preempting where blocks lack. False
   /// when the sequence itself was preempted.
   bool schedule(request_state& request, sequence_state& sequence, std::uint32_t count);
-  [[nodiscard]] std::uint32_t chunk_for(std::uint32_t missing) const;
+  /// Tokens of a prompt that the plan still has room for, from `position_first` on.
+  [[nodiscard]] std::uint32_t chunk_for(std::uint32_t position_first, std::uint32_t missing) const;
+  [[nodiscard]] step_shape shape_of_drafts() const;
   step_plan seal();
   step_slice make_slice(const draft& sealed);
   [[nodiscard]] sample_directive make_directive(const request_state& request,
@@ -116,7 +119,7 @@ struct scheduler_core::state {
 
   const scheduler_limits limits;
   block_pool pool;
-  step_budget budget;
+  cost_model cost;
   prefix_cache prefix;
   lane_queues queues;
   running_requests running;
@@ -128,7 +131,9 @@ struct scheduler_core::state {
 
   // The plan being made.
   std::vector<draft> drafts;
+  step_shape drafted;  ///< of the drafts, each with a row of logits
   std::uint32_t tokens_left = 0;
+  std::optional<double> step_ms_max;  ///< predicted; nothing: tokens alone bound the plan
   std::uint32_t starts_left = 0;
   std::uint32_t uploads_left = 0;
   bool preempted_in_plan = false;
@@ -138,6 +143,7 @@ struct scheduler_core::state {
   std::vector<block_offload> offloads;  ///< evicted since the last sealed plan; bytes still there
 
   std::optional<step_id> in_flight;
+  step_shape shape_in_flight;
   std::vector<sent_slice> sent;
   std::size_t offloads_in_flight = 0;
 

@@ -21,16 +21,16 @@ struct step_shape {
   /// `rows` consecutive positions of a sequence, the first at `position_first`; the head computes
   /// `logits` of them.
   void add(std::uint32_t rows, std::uint32_t position_first, std::uint32_t logits) {
+    if (rows != 1) return add_prefill(rows, position_first, logits);
+    ++decode_sequences;
+    decode_pairs += position_first + std::uint64_t{1};
+    logit_rows += logits;
+  }
+  /// The same, as part of a prefill even if it is one row.
+  void add_prefill(std::uint32_t rows, std::uint32_t position_first, std::uint32_t logits) {
     // Row i sees position_first + i + 1 keys.
-    const std::uint64_t pairs =
-        std::uint64_t{rows} * position_first + std::uint64_t{rows} * (rows + 1u) / 2;
-    if (rows == 1) {
-      ++decode_sequences;
-      decode_pairs += pairs;
-    } else {
-      prefill_tokens += rows;
-      prefill_pairs += pairs;
-    }
+    prefill_pairs += std::uint64_t{rows} * position_first + std::uint64_t{rows} * (rows + 1u) / 2;
+    prefill_tokens += rows;
     logit_rows += logits;
   }
 };

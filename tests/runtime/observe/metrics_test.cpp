@@ -21,6 +21,7 @@ TEST_CASE("the exposition has every name, with its type and labels") {
       {"num_requests_running", "gauge"},
       {"num_requests_waiting", "gauge"},
       {"kv_cache_usage_perc", "gauge"},
+      {"cost_model_error", "gauge"},
       {"prefix_cache_queries_total", "counter"},
       {"prefix_cache_hits_total", "counter"},
       {"num_preemptions_total", "counter"},
@@ -74,6 +75,15 @@ TEST_CASE("scheduler totals become increases") {
   CHECK(values.at("num_preemptions_total") == 5.0);
   CHECK(values.at("prefix_cache_queries_total") == 1100.0);
   CHECK(values.at("prefix_cache_hits_total") == 600.0);
+}
+
+TEST_CASE("the error of the predicted step times is the last one that was set") {
+  metrics measured("tiny");
+  CHECK(measured.values().at("cost_model_error") == 0.0);
+  measured.set_cost_model_error(0.5);
+  measured.set_cost_model_error(0.0625);
+  CHECK(measured.values().at("cost_model_error") == 0.0625);
+  CHECK(has_line(measured.exposition(), "troupe:cost_model_error{model_name=\"tiny\"} 0.0625"));
 }
 
 TEST_CASE("the end of a request is counted once, under a known reason") {

@@ -79,6 +79,8 @@ class random_round {
       limits.max_num_batched_tokens =
           std::max(limits.max_num_seqs, limits.max_model_len) + below(40);
     }
+    if (below(2) == 0) limits.step_ms_max = 1 + below(12);
+    limits.vip_step_ms_max = limits.step_ms_max / 2;
     limits.max_batch_size = 1 + below(6);
     limits.max_num_queued_reqs = 5 + below(30);
     const std::uint32_t longest = limits.max_model_len / limits.block_tokens + 1;
