@@ -177,9 +177,14 @@ result<step_cost> roofline(const accelerator& card, std::uint32_t cards, const m
   const double key_ms = model.kv_bytes_per_token() / bytes_per_ms;
   const double head_ms = 2.0 * model.hidden * model.vocab / bf16_per_ms;
   step_cost cost;
-  cost.compute = {0.0, token_ms, token_ms, pair_ms, pair_ms, head_ms};
-  cost.memory = {
-      model.weight_bytes() / bytes_per_ms, key_ms, key_ms, key_ms / query_tile_rows, key_ms, 0.0};
+  cost.compute = {0.0, token_ms, token_ms, pair_ms, pair_ms, head_ms, 0.0};
+  cost.memory = {model.weight_bytes() / bytes_per_ms,
+                 key_ms,
+                 key_ms,
+                 key_ms / query_tile_rows,
+                 key_ms,
+                 0.0,
+                 0.0};
   cost.overhead = overhead_of(card, cards, model);
   return cost;
 }

@@ -98,26 +98,21 @@ void read_model(section_reader& from, model_shape& to) {
   to.parameters = billions * 1e9;
 }
 
-/// Microseconds in the file, because that is the size of such numbers; milliseconds inside.
+/// The numbers of cost_profile, under their names; unlike there each may be 0.
 void read_fitted(section_reader& from, std::optional<step_cost>& to) {
-  step_cost cost;
-  linear_cost us;
+  constexpr double most = 1e6;
+  cost_profile profile{0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
   double overhead_ms = 0.0;
-  from.number("step_ms", cost.compute.step, 0.0, 1e6)
-      .number("overhead_ms", overhead_ms, 0.0, 1e6)
-      .number("prefill_token_us", us.prefill_token, 0.0, 1e9)
-      .number("decode_sequence_us", us.decode_sequence, 0.0, 1e9)
-      .number("prefill_pair_us", us.prefill_pair, 0.0, 1e9)
-      .number("decode_pair_us", us.decode_pair, 0.0, 1e9)
-      .number("logit_row_us", us.logit_row, 0.0, 1e9);
-  cost.overhead.step = overhead_ms;
-  cost.compute.prefill_token = us.prefill_token / 1e3;
-  cost.compute.decode_sequence = us.decode_sequence / 1e3;
-  cost.compute.prefill_pair = us.prefill_pair / 1e3;
-  cost.compute.decode_pair = us.decode_pair / 1e3;
-  cost.compute.logit_row = us.logit_row / 1e3;
-  if (cost.compute.step + overhead_ms <= 0.0) from.refuse("a step must take time: set step_ms");
-  to = cost;
+  from.number("step_ms", profile.step_ms, 0.0, most)
+      .number("row_tile_ms", profile.row_tile_ms, 0.0, most)
+      .number("row_ms", profile.row_ms, 0.0, most)
+      .number("logit_row_ms", profile.logit_row_ms, 0.0, most)
+      .number("decode_pair_us", profile.decode_pair_us, 0.0, most)
+      .number("prefill_pair_us", profile.prefill_pair_us, 0.0, most)
+      .number("overhead_ms", overhead_ms, 0.0, most);
+  to = measured_cost(profile);
+  to->overhead.step = overhead_ms;
+  if (to->compute.step + overhead_ms <= 0.0) from.refuse("a step must take time: set step_ms");
 }
 
 void read_hardware(section_reader& from, way& to) {

@@ -13,10 +13,24 @@ linear_cost per_token(const linear_cost& plain, const speculation& how, double c
   cost.decode_sequence *= (checked_rows + drafts) / tokens;
   cost.decode_pair *= (checked_pairs + drafts) / tokens;
   cost.logit_row *= (checked_rows + drafts) / tokens;
+  cost.row_tile *= (checked_rows + drafts) / tokens;
   return cost;
 }
 
 }  // namespace
+
+step_cost measured_cost(const cost_profile& profile) {
+  constexpr double us_per_ms = 1e3;
+  step_cost cost;
+  cost.compute = {.step = profile.step_ms,
+                  .prefill_token = profile.row_ms,
+                  .decode_sequence = profile.row_ms,
+                  .prefill_pair = profile.prefill_pair_us / us_per_ms,
+                  .decode_pair = profile.decode_pair_us / us_per_ms,
+                  .logit_row = profile.logit_row_ms,
+                  .row_tile = profile.row_tile_ms};
+  return cost;
+}
 
 double speculation::tokens_per_round() const {
   double tokens = 0.0, chance = 1.0;

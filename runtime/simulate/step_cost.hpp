@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "runtime/schedule/cost_model.hpp"
 #include "runtime/schedule/step_shape.hpp"
 
 namespace troupe::simulate {
@@ -17,11 +18,16 @@ struct linear_cost {
   double prefill_pair = 0.0;
   double decode_pair = 0.0;
   double logit_row = 0.0;
+  double row_tile =
+      0.0;  ///< for each 16 rows begun: what kernels that unpack weights once a tile pay
+
+  static constexpr std::uint32_t tile_rows = 16;
 
   [[nodiscard]] double ms(const step_shape& shape) const {
     return step + prefill_token * shape.prefill_tokens + decode_sequence * shape.decode_sequences +
            prefill_pair * static_cast<double>(shape.prefill_pairs) +
-           decode_pair * static_cast<double>(shape.decode_pairs) + logit_row * shape.logit_rows;
+           decode_pair * static_cast<double>(shape.decode_pairs) + logit_row * shape.logit_rows +
+           row_tile * ((shape.tokens() + tile_rows - 1) / tile_rows);
   }
 };
 
@@ -38,6 +44,9 @@ struct step_cost {
     return {outside + std::max(compute.ms(shape), memory.ms(shape)), outside};
   }
 };
+
+/// What the scheduler's own model has learned from a machine's steps.
+step_cost measured_cost(const cost_profile& profile);
 
 /// Speculative decoding: a draft proposes `candidates` tokens, the model checks them in one step.
 struct speculation {

@@ -27,12 +27,12 @@ lanes:
   async: {share: 0.75}
 ways:
   - name: here
-    hardware: {fitted: {step_ms: 2, decode_sequence_us: 100}, usd_per_hour: 3.6}
+    hardware: {fitted: {step_ms: 2, row_ms: 0.1}, usd_per_hour: 3.6}
     engine: {block_count: 500, max_model_len: 1000}
     published: {requests_per_s: 10, latency_ms: 500, usd_per_million_requests: 100}
   - name: old
     policy: static
-    hardware: {fitted: {step_ms: 2, decode_sequence_us: 100}, usd_per_hour: 3.6}
+    hardware: {fitted: {step_ms: 2, row_ms: 0.1}, usd_per_hour: 3.6}
     engine: {block_count: 500}
     batches: {size: 4, reserved_tokens: 1000}
 published:
@@ -106,7 +106,7 @@ TEST_CASE("mistakes are answered with the line and what was meant", "[simulate]"
             .find("one of troupe, static") != std::string::npos);
   CHECK(message_of(replaced(small, "against: old", "against: older")).find("name ways") !=
         std::string::npos);
-  CHECK(message_of(replaced(small, "fitted: {step_ms: 2, decode_sequence_us: 100}", "card: h200"))
+  CHECK(message_of(replaced(small, "fitted: {step_ms: 2, row_ms: 0.1}", "card: h200"))
             .find("h100_sxm5, a800_nvlink") != std::string::npos);
   CHECK(message_of(replaced(small, "requests: 200", "requests: 200\nrequests: 300"))
             .find("requests is set twice") != std::string::npos);
@@ -119,8 +119,7 @@ TEST_CASE("mistakes are answered with the line and what was meant", "[simulate]"
 
 TEST_CASE("what a machine cannot do is said", "[simulate]") {
   const std::string card =
-      replaced(small, "fitted: {step_ms: 2, decode_sequence_us: 100}, usd_per_hour: 3.6",
-               "card: a800_nvlink");
+      replaced(small, "fitted: {step_ms: 2, row_ms: 0.1}, usd_per_hour: 3.6", "card: a800_nvlink");
   CHECK(message_of(card).find("a card needs the model's") != std::string::npos);
   const std::string model =
       "\nmodel: {parameters_billion: 7, layers: 32, hidden: 4096, heads: 32, kv_heads: 8, "
