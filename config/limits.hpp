@@ -91,8 +91,6 @@ inline constexpr std::uint32_t held_served_max = 4;
 inline constexpr std::uint32_t deadline_scan_max = 1'024;
 /// Between two plans of the composer.
 inline constexpr std::uint32_t compose_interval_ms = 1'000;
-/// Waiting async requests that one plan of the composer orders, however many may wait.
-inline constexpr std::uint32_t composed_requests_max = 512;
 /// Later requests that composed plans may let overtake an async request.
 inline constexpr std::uint32_t passed_over_max = 512;
 /// An async request that has waited for this long is admitted in realtime's stead, once in so many
@@ -101,7 +99,7 @@ inline constexpr std::uint32_t async_aged_ms = 10'000;
 inline constexpr std::uint32_t aged_start_stride = 8;
 
 /// Waiting requests that one plan of asynchronous batches orders: max_num_batches of batch_size.
-inline constexpr std::size_t composed_requests_max = 512;
+inline constexpr std::uint32_t composed_requests_max = 512;
 
 // The tier below the device (actors/kv_pool, actors/scheduler).
 

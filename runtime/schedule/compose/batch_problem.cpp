@@ -34,7 +34,7 @@ batch_problem::batch_problem(const async_batch_view& view, const async_objective
       cost(view.cost),
       objective(given_objective),
       waiting_count(static_cast<std::uint32_t>(
-          std::min(view.waiting.size(), troupe::limits::composed_requests_max))),
+          std::min<std::size_t>(view.waiting.size(), troupe::limits::composed_requests_max))),
       tree(tree_of(view, waiting_count)),
       cached_blocks(tree.nodes().size(), 0) {
   for (std::uint32_t i = 0; i < waiting_count; ++i) add(view.waiting[i]);
