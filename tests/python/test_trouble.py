@@ -162,10 +162,10 @@ def test_missing_configuration(tmp_path):
 
 
 def test_keys_that_nothing_acts_on_are_named_once(tmp_path):
-    finished = serve("--model", str(tmp_path / "none.gguf"), "--batch-size", "4", "--lanes-vip-ttft-ms", "9")
+    finished = serve("--model", str(tmp_path / "none.gguf"), "--batch-size", "4", "--lanes-vip-reserved-fraction", "0.1")
     failed_with(MODEL, finished)
     lines = [line for line in finished.stderr.splitlines() if "not acted on yet" in line]
-    assert len(lines) == 1 and lines[0].endswith("batch_size, lanes.vip.ttft_ms")
+    assert len(lines) == 1 and lines[0].endswith("batch_size, lanes.vip.reserved_fraction")
 
 
 def test_unchunked_steps_must_hold_a_prompt(model):
