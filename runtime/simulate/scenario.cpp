@@ -224,6 +224,7 @@ void read_scenario(section_reader& from, scenario& to) {
         to.assumptions.push_back(std::move(made));
       });
   to.seed = seed;
+  from.check_keys();
   if (to.ways.empty()) from.refuse("there is no way to serve: list them under ways");
   const bool needs_model =
       std::ranges::any_of(to.ways, [](const way& each) { return !each.card.empty(); });

@@ -162,7 +162,7 @@ section_reader& section_reader::list(std::string_view key, std::size_t count_max
   return *this;
 }
 
-result<void> section_reader::finish() {
+void section_reader::check_keys() {
   std::vector<std::string> seen;
   if (!problem_ && map_.IsMap()) {
     for (const auto& entry : map_) {
@@ -178,6 +178,10 @@ result<void> section_reader::finish() {
                                                path_of(name), path_of(nearest)));
     }
   }
+}
+
+result<void> section_reader::finish() {
+  check_keys();
   if (problem_) return *problem_;
   return {};
 }

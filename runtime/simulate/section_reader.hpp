@@ -45,6 +45,8 @@ class section_reader {
   [[nodiscard]] bool has(std::string_view key) const;
   /// A problem found by the caller, in this section.
   void refuse(std::string_view what);
+  /// Refuses keys that nobody asked for: once all were asked for, before what is missing is named.
+  void check_keys();
   /// The first problem, unknown keys included.
   result<void> finish();
 
