@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "bench/serve/arrivals.hpp"
 #include "bench/serve/sharegpt.hpp"
 #include "cli/commands.hpp"
 #include "cli/exit_codes.hpp"
@@ -84,6 +85,10 @@ result<simulate::scenario_data> read_data(const simulate::scenario& what,
     file = (std::filesystem::path(flags.scenario_file).parent_path() / what.file).string();
   if (what.lengths == simulate::length_source::sharegpt) {
     TROUPE_TRY(data.lengths, sharegpt_lengths(what, file, flags.model_file));
+    data.arrivals_s = bench::arrival_times_s({.request_count = what.load.request_count,
+                                              .rate_per_s = what.load.arrivals.rate_per_s,
+                                              .burstiness = what.load.arrivals.burstiness,
+                                              .seed = what.seed});
   } else if (what.lengths == simulate::length_source::trace) {
     if (file.empty())
       return error{errc::invalid_argument, "a trace needs lengths.file or --dataset-path"};

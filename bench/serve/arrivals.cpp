@@ -4,11 +4,17 @@
 #include <random>
 
 namespace troupe::bench {
+namespace {
+
+// One seed makes several independent streams.
+constexpr std::uint64_t arrival_stream = 0x6172726976616c73;
+
+}  // namespace
 
 std::vector<double> arrival_times_s(const arrival_options& options) {
   std::vector<double> out(options.request_count, 0.0);
   if (out.empty() || std::isinf(options.rate_per_s)) return out;
-  std::mt19937_64 random(options.seed);
+  std::mt19937_64 random(options.seed ^ arrival_stream);
   std::gamma_distribution<double> gap(options.burstiness, 1.0);
   double at = 0.0;
   for (double& each : out) each = at += std::isinf(options.burstiness) ? 1.0 : gap(random);

@@ -117,6 +117,15 @@ result<way_report> run_way(const scenario& what, const way& how,
                     .kv_positions = on.kv_positions};
 }
 
+std::vector<virtual_request> requests_of(const scenario& what, const scenario_data& data) {
+  if (what.lengths == length_source::trace) return data.trace;
+  auto requests = make_workload(what.load, data.lengths, what.seed);
+  TROUPE_CHECK(data.arrivals_s.empty() || data.arrivals_s.size() == requests.size());
+  for (std::size_t i = 0; i < data.arrivals_s.size(); ++i)
+    requests[i].arrival = monotonic_time(std::llround(data.arrivals_s[i] * 1e9));
+  return requests;
+}
+
 }  // namespace
 
 result<simulation_report> simulate(const scenario& what, const scenario_data& data,
@@ -125,9 +134,7 @@ result<simulation_report> simulate(const scenario& what, const scenario_data& da
     return error{errc::invalid_argument, "the scenario takes its lengths from a ShareGPT file"};
   if (what.lengths == length_source::trace && data.trace.empty())
     return error{errc::invalid_argument, "the scenario takes its load from a trace file"};
-  const std::vector<virtual_request> requests =
-      what.lengths == length_source::trace ? data.trace
-                                           : make_workload(what.load, data.lengths, what.seed);
+  const std::vector<virtual_request> requests = requests_of(what, data);
   simulation_report report;
   report.request_count = requests.size();
   for (const virtual_request& each : requests) {

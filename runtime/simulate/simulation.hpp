@@ -11,6 +11,7 @@ namespace troupe::simulate {
 /// What the files that a scenario names hold.
 struct scenario_data {
   std::vector<token_lengths> lengths;  ///< of sharegpt
+  std::vector<double> arrivals_s;      ///< one for each request; empty: draw them
   std::vector<virtual_request> trace;  ///< of trace; then the load's own figures do not count
 };
 
