@@ -57,11 +57,14 @@ float pack_weights(float* p, std::size_t key_count, const segment_tiles& tiles,
     const float* scales = tile_scales<Simd>(tiles.values[tile], head_dim);
     float* at = p + tile * kv_tile_tokens;
     for (std::size_t lane = 0; lane < kv_tile_tokens; lane += Simd::width) {
-      (Simd::load(at + lane) * Simd::load(scales + lane)).store(at + lane);
+      const std::size_t key = tile * kv_tile_tokens + lane;
+      const std::size_t left = key_count > key ? key_count - key : 0;
+      Simd::first_of(Simd::load(at + lane) * Simd::load(scales + lane),
+                     left < Simd::width ? left : Simd::width, Simd::zero())
+          .store(at + lane);
     }
   }
   const std::size_t end = tile_count * kv_tile_tokens;
-  for (std::size_t k = key_count; k < end; ++k) p[k] = 0.0f;
   return quantize_words<Simd>(p, end, detail::attention_word_max, words);
 }
 

@@ -23,6 +23,10 @@ struct simd_avx2 {
   static simd_avx2 load_first(const float* from, std::size_t count) {
     return {_mm256_maskload_ps(from, first_lanes(count))};
   }
+  /// The first count lanes of x, at most all, and those of other behind them.
+  static simd_avx2 first_of(simd_avx2 x, std::size_t count, simd_avx2 other) {
+    return {_mm256_blendv_ps(other.value, x.value, _mm256_castsi256_ps(first_lanes(count)))};
+  }
   static simd_avx2 load_f16(const std::uint16_t* from) {
     return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)))};
   }

@@ -28,6 +28,10 @@ struct simd_avx512 {
   static simd_avx512 load_first(const float* from, std::size_t count) {
     return {_mm512_maskz_loadu_ps(first_lanes(count), from)};
   }
+  /// The first count lanes of x, at most all, and those of other behind them.
+  static simd_avx512 first_of(simd_avx512 x, std::size_t count, simd_avx512 other) {
+    return {_mm512_mask_mov_ps(other.value, first_lanes(count), x.value)};
+  }
   static simd_avx512 load_f16(const std::uint16_t* from) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))};
   }
