@@ -16,6 +16,8 @@ namespace {
 
 constexpr double never = std::numeric_limits<double>::infinity();
 constexpr std::uint32_t block_tokens = 16;
+/// Requests that ended before, of which the composer knows how much of max_tokens they used.
+constexpr int observed_requests = 200;
 
 /// What requests of one workload look like. Tokens are means of lognormal draws.
 struct shape {
@@ -76,7 +78,7 @@ std::uint32_t draw_tokens(double mean, double sigma, std::uint32_t most,
   return static_cast<std::uint32_t>(std::clamp(tokens, 1.0, static_cast<double>(most)));
 }
 
-/// One request: prompt and max_tokens, and of the latter the share that it uses.
+/// One request that uses all of its max_tokens.
 simulate::virtual_request draw_request(const shape& of, bool is_blend, bool is_long_prompt,
                                        simulate::random_draws& random) {
   constexpr std::uint32_t tokens_max = 2000;
@@ -127,19 +129,22 @@ std::string_view to_string(batch_workload value) {
 
 batch_case make_batch_case(batch_workload workload, std::uint32_t request_count,
                            std::uint64_t seed) {
-  const shape of = shape_of(workload, request_count);
+  shape of = shape_of(workload, request_count);
+  of.seats = std::min(of.seats, std::max(2u, request_count / 3));
+  of.kv_requests = std::min(of.kv_requests, 0.6 * request_count);
   simulate::random_draws random(seed, static_cast<std::uint32_t>(workload));
   simulate::made_prompts prompts(seed, true);
   batch_case made;
   async_batch_view& view = made.view;
+  for (int i = 0; i < observed_requests; ++i)
+    view.lengths.observe(static_cast<std::uint32_t>(1000.0 * draw_share(random)), 1000);
   double tokens_sum = 0.0, work_sum = 0.0;
   std::uint32_t needed_max = 0;
   for (std::uint32_t i = 0; i < request_count; ++i) {
-    const auto request = draw_request(of, workload == batch_workload::blend, i % 2 == 0, random);
-    const auto max_tokens =
-        static_cast<std::uint32_t>(std::ceil(request.output_tokens / draw_share(random)));
+    auto request = draw_request(of, workload == batch_workload::blend, i % 2 == 0, random);
+    const std::uint32_t max_tokens = request.output_tokens;
+    request.output_tokens = static_cast<std::uint32_t>(std::ceil(draw_share(random) * max_tokens));
     view.waiting.push_back(waiting_of(i, prompts.prompt_of(request, i), max_tokens));
-    view.lengths.observe(request.output_tokens, max_tokens);
     made.requests.push_back(request);
     tokens_sum += request.prompt_tokens + max_tokens;
     work_sum += work_ms(request, profile());

@@ -9,12 +9,12 @@ namespace {
 
 constexpr std::size_t population_max = 16;
 /// Bounds of the running set that the best seed is tried with, as shares of the most.
-constexpr std::array bound_shares{0.75, 0.5, 0.375, 0.25};
+constexpr std::array bound_shares{0.75, 0.55, 0.4, 0.25};
 /// Share of the mutations whose parent is the best candidate.
 constexpr double local_share = 0.7;
 /// How much worse than its rival a child may look on the first sample: one that is nearly the best
-/// candidate itself, and another.
-constexpr double slack_near = 0.002, slack_far = 0.01;
+/// candidate itself, one from afar, and one under another bound.
+constexpr double slack_near = 0.002, slack_far = 0.01, slack_bound = 0.03;
 /// Children of the same objective as a member are taken for its twins, and nothing is learned from
 /// them.
 constexpr double twin_ms = 1e-6;
@@ -105,7 +105,7 @@ void try_bounds(const batch_problem& problem, order_prediction& prediction, popu
     order_candidate child = members.best();
     const auto bound = static_cast<std::uint32_t>(share * problem.limits.sequences_max);
     child.running_max = std::max(problem.width_max, bound);
-    if (prediction.race(child, members.best(), slack_far)) members.insert(child);
+    if (prediction.race(child, members.best(), slack_bound)) members.insert(child);
   }
 }
 
