@@ -24,16 +24,20 @@ std::string section_reader::path_of(std::string_view key) const {
   return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
 }
 
-void section_reader::refuse_at(const YAML::Node& node, std::string_view what) {
-  if (problem_) return;
+error section_reader::error_at(const YAML::Node& node, std::string_view what) const {
   const int line = node.Mark().line;  // counted from zero; negative: unknown
-  problem_ =
-      error{errc::invalid_argument, line < 0 ? fmt::format("{}: {}", file_, what)
-                                             : fmt::format("{}:{}: {}", file_, line + 1, what)};
+  return {errc::invalid_argument, line < 0 ? fmt::format("{}: {}", file_, what)
+                                           : fmt::format("{}:{}: {}", file_, line + 1, what)};
+}
+
+void section_reader::refuse_at(const YAML::Node& node, std::string_view what) {
+  if (!problem_) problem_ = error_at(node, what);
 }
 
 void section_reader::refuse(std::string_view what) {
-  refuse_at(map_, path_.empty() ? std::string(what) : fmt::format("{}: {}", path_, what));
+  if (objection_) return;
+  objection_ =
+      error_at(map_, path_.empty() ? std::string(what) : fmt::format("{}: {}", path_, what));
 }
 
 bool section_reader::has(std::string_view key) const {
@@ -183,6 +187,7 @@ void section_reader::check_keys() {
 result<void> section_reader::finish() {
   check_keys();
   if (problem_) return *problem_;
+  if (objection_) return *objection_;
   return {};
 }
 

@@ -43,7 +43,8 @@ class section_reader {
 
   /// Whether the key stands in the file.
   [[nodiscard]] bool has(std::string_view key) const;
-  /// A problem found by the caller, in this section.
+  /// Found by the caller: what this section says makes no sense. Comes second to problems of single
+  /// keys, of which it may be a consequence.
   void refuse(std::string_view what);
   /// Refuses keys that nobody asked for: once all were asked for, before what is missing is named.
   void check_keys();
@@ -55,6 +56,7 @@ class section_reader {
   std::optional<std::string> scalar(std::string_view key);
   std::optional<std::size_t> choose(std::string_view key,
                                     std::span<const std::string_view> choices);
+  [[nodiscard]] error error_at(const YAML::Node& node, std::string_view what) const;
   void refuse_at(const YAML::Node& node, std::string_view what);
   void absorb(section_reader& child);
   [[nodiscard]] std::string path_of(std::string_view key) const;
@@ -63,7 +65,7 @@ class section_reader {
   std::string path_;
   std::string_view file_;
   std::vector<std::string_view> known_;
-  std::optional<error> problem_;
+  std::optional<error> problem_, objection_;
 };
 
 }  // namespace troupe::simulate
