@@ -146,7 +146,8 @@ def free_port() -> int:
 @contextlib.contextmanager
 def server(troupe: Path, model: Path, log: Path, *flags: str) -> Iterator[int]:
     """`with server(...) as port:`"""
-    system = System("troupe", "Troupe", (troupe, model), (str(troupe), "serve", "--model", str(model), "--zmq", "", *flags),
+    system = System("troupe", "Troupe", (troupe, model), (str(troupe), "serve", "--model", str(model),
+                     *(() if "--zmq" in flags else ("--zmq", "")), *flags),
                     "--http", f"{HOST}:")
     port = free_port()
     with running(system, port, log):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench" / "compare"), str(ROOT / "bench" / "growth")]
 
 from curves import Panel, svg  # noqa: E402
-from served import HOST, sample, server, wait_for  # noqa: E402
+from served import HOST, free_port, sample, server, wait_for  # noqa: E402
 from systems import CompareError  # noqa: E402
 
 TTFT_MS, TPOT_MS = 200, 40  # the VIP lane's default targets
@@ -30,16 +30,16 @@ ATTAINMENT = re.compile(r'^troupe:lane_sla_attainment\{.*lane="vip".*\} ([0-9.e+
 WAYS = (("lanes", "async", "vip"), ("one lane", "realtime", "realtime"))
 
 
-def load(arguments: argparse.Namespace, port: int, lane: str, *flags: str) -> list[str]:
-    return [str(arguments.troupe), "bench", "serve", "--url", f"http://{HOST}:{port}", "--model", str(arguments.model),
+def load(arguments: argparse.Namespace, endpoint: str, lane: str, *flags: str) -> list[str]:
+    return [str(arguments.troupe), "bench", "serve", "--url", endpoint, "--model", str(arguments.model),
             "--lanes", f"{lane}=1", "--ignore-eos", "--seed", str(arguments.seed), *flags]
 
 
 @contextlib.contextmanager
-def flood(arguments: argparse.Namespace, port: int, lane: str):
+def flood(arguments: argparse.Namespace, endpoint: str, port: int, lane: str):
     work = (["--dataset-name", "sharegpt", "--dataset-path", str(arguments.sharegpt)] if arguments.sharegpt else
             ["--dataset-name", "random", "--random-input-len", "220", "--random-output-len", "210", "--random-range-ratio", "0.8"])
-    command = load(arguments, port, lane, "--num-prompts", "100000", "--request-rate", str(arguments.flood_rate), *work)
+    command = load(arguments, endpoint, lane, "--num-prompts", "100000", "--request-rate", str(arguments.flood_rate), *work)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             wait_for(port, lambda taken: taken.waiting >= WAITING_MIN, "the flood")
@@ -57,10 +57,12 @@ def attainment(port: int) -> float:
 
 
 def measure(arguments: argparse.Namespace, flood_lane: str, lane: str, folder: Path) -> dict:
-    with server(arguments.troupe, arguments.model, folder / "server.log") as port, flood(arguments, port, flood_lane):
+    endpoint = f"tcp://{HOST}:{free_port()}"  # HTTP is there for the metrics
+    with (server(arguments.troupe, arguments.model, folder / "server.log", "--zmq", endpoint) as port,
+          flood(arguments, endpoint, port, flood_lane)):
         before = sample(port)
         result = folder / "vip.json"
-        subprocess.run(load(arguments, port, lane, "--num-prompts", str(arguments.requests), "--request-rate", str(arguments.rate),
+        subprocess.run(load(arguments, endpoint, lane, "--num-prompts", str(arguments.requests), "--request-rate", str(arguments.rate),
                             "--dataset-name", "random", "--random-input-len", str(arguments.input_len), "--random-range-ratio", "0.8",
                             "--random-output-len", str(arguments.output_len), "--goodput", f"ttft:{TTFT_MS}", f"tpot:{TPOT_MS}",
                             "--metric-percentiles", ",".join(map(str, PERCENTILES)), "--result", str(result)),
