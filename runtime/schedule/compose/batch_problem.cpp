@@ -106,8 +106,8 @@ void batch_problem::make_room_for_each() {
         std::max(output_max[i], known_tokens[i] - prompt_tokens[i]) / tokens + 2;
     largest = std::max(largest, shared + own * width[i]);
     if (i < waiting_count) continue;
-    const std::uint64_t blocks = computed_tokens[i] / tokens + 1;
-    held += blocks - std::min<std::uint64_t>(blocks, path_blocks(i));
+    const std::uint32_t full = computed_tokens[i] / limits.block_tokens;
+    held += blocks_for(computed_tokens[i], limits.block_tokens) - std::min(full, path_blocks(i));
   }
   limits.block_count = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
       std::max(held, largest), limits.block_count, std::numeric_limits<std::uint32_t>::max()));

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
+
+#include "runtime/schedule/compose/move_choice.hpp"
 
 namespace troupe {
 namespace {
@@ -15,11 +16,13 @@ constexpr double local_share = 0.7;
 /// How much worse than its rival a child may look on the first sample: one that is nearly the best
 /// candidate itself, one from afar, and one under another bound.
 constexpr double slack_near = 0.002, slack_far = 0.01, slack_bound = 0.03;
-/// Children of the same objective as a member are taken for its twins, and nothing is learned from
-/// them.
+/// Candidates of the same objective are taken for twins.
 constexpr double twin_ms = 1e-6;
+/// Children without a better best one after which the population starts anew near the champion, and
+/// by how many moves it then differs.
+constexpr std::uint32_t stale_children_max = 150, kick_moves_max = 6;
 /// A problem with one answer must not search for ever.
-constexpr std::uint64_t vain_children_max = 20'000;
+constexpr std::uint32_t vain_restarts_max = 50;
 
 class population {
  public:
@@ -34,113 +37,107 @@ class population {
     const auto count = static_cast<std::uint32_t>(members_.size());
     return members_[std::min(random.below(count), random.below(count))];  // sorted: the better one
   }
-  [[nodiscard]] bool has_room() const { return members_.size() < population_max; }
 
-  bool insert(const order_candidate& child) {
+  void insert(const order_candidate& child) {
     const double value = child.objective_ms();
     const auto place =
         std::ranges::lower_bound(members_, value - twin_ms, {}, &order_candidate::objective_ms);
-    if (place != members_.end() && place->objective_ms() < value + twin_ms) return false;
-    if (!has_room() && place == members_.end()) return false;
+    if (place != members_.end() && place->objective_ms() < value + twin_ms) return;
     members_.insert(place, child);
     if (members_.size() > population_max) members_.pop_back();
-    return true;
   }
 
  private:
   std::vector<order_candidate> members_;  ///< the best first
 };
 
-/// Which moves have helped: the more a move gained for each replay, the more often it is tried.
-class move_choice {
+class search {
  public:
-  explicit move_choice(const order_moves& moves) {
-    for (const move_kind& each : all_move_kinds)
-      if (moves.is_of_use(each.move)) records_.push_back({each});
-  }
+  search(const batch_problem& problem, order_prediction& prediction,
+         std::vector<order_candidate> seeds, std::uint64_t seed)
+      : problem_(problem),
+        prediction_(prediction),
+        random_(seed, search_random::stream::search),
+        moves_(problem),
+        choice_(moves_),
+        members_(std::move(seeds)) {}
 
-  order_move choose(search_random& random) {
-    double sum = 0.0;
-    for (const record& each : records_) sum += odds(each);
-    double left = random.uniform() * sum;
-    chosen_ = 0;
-    while (chosen_ + 1 < records_.size() && (left -= odds(records_[chosen_])) >= 0.0) ++chosen_;
-    return records_[chosen_].kind.move;
+  order_candidate run() {
+    try_bounds();
+    champion_ = members_.best();
+    std::uint32_t restarts = 0;
+    while (!choice_.is_empty() && restarts < vain_restarts_max && !prediction_.has_ended()) {
+      const double before_ms = champion_.objective_ms();
+      for (std::uint32_t stale = 0; stale < stale_children_max && !prediction_.has_ended();)
+        stale = breed() ? 0 : stale + 1;
+      restarts = champion_.objective_ms() < before_ms ? 0 : restarts + 1;
+      if (!prediction_.has_ended()) restart();
+    }
+    return champion_;
   }
-  /// What the move that was chosen last has brought: a share of the objective.
-  void learn(double gain, std::uint64_t replays) {
-    record& last = records_[chosen_];
-    last.gain = keep * last.gain + gain;
-    last.replays = keep * last.replays + static_cast<double>(replays);
-    gain_ = keep * gain_ + gain;
-    replays_ = keep * replays_ + static_cast<double>(replays);
-  }
-  [[nodiscard]] bool is_empty() const { return records_.empty(); }
 
  private:
-  struct record {
-    move_kind kind;
-    double gain = 0.0, replays = 0.0;
-  };
-  /// How much of what was learned is left after the next move.
-  static constexpr double keep = 0.98;
-  /// Replays for which a move is believed to gain as much as all together.
-  static constexpr double trust = 16.0;
-  static constexpr double share_min = 0.3;
-
-  [[nodiscard]] double odds(const record& of) const {
-    const double mean = (gain_ + 1e-9) / (replays_ + 1.0);
-    const double expected = mean * of.kind.odds;
-    return share_min * expected + (of.gain + trust * expected) / (of.replays + trust);
+  /// The best seed under other bounds.
+  void try_bounds() {
+    for (const double share : bound_shares) {
+      child_ = members_.best();
+      const auto bound = static_cast<std::uint32_t>(share * problem_.limits.sequences_max);
+      child_.running_max = std::max(problem_.width_max, bound);
+      if (prediction_.race(child_, members_.best(), slack_bound)) members_.insert(child_);
+    }
   }
 
-  std::vector<record> records_;
-  std::size_t chosen_ = 0;
-  double gain_ = 0.0, replays_ = 0.0;
+  /// One child; true when it is the best of its population.
+  bool breed() {
+    const order_move move = choice_.choose(random_);
+    const std::uint64_t replays = prediction_.replays();
+    const double best_ms = members_.best().objective_ms();
+    const order_candidate* rival = &members_.middle();
+    double slack = slack_far;
+    if (takes_two_parents(move)) {
+      const order_candidate& left = members_.by_tournament(random_);
+      moves_.cross(move, left, members_.by_tournament(random_), child_, random_);
+    } else if (random_.uniform() < local_share) {
+      rival = &members_.best();
+      slack = slack_near;
+      child_ = members_.best();
+      if (!moves_.mutate(move, child_, random_)) return false;
+    } else {
+      child_ = members_.by_tournament(random_);
+      if (!moves_.mutate(move, child_, random_)) return false;
+    }
+    if (prediction_.race(child_, *rival, slack)) members_.insert(child_);
+    const double gain = 1.0 - members_.best().objective_ms() / best_ms;
+    choice_.learn(gain, prediction_.replays() - replays);
+    if (members_.best().objective_ms() < champion_.objective_ms()) champion_ = members_.best();
+    return gain > 0.0;
+  }
+
+  void restart() {
+    child_ = champion_;
+    for (std::uint32_t left = 2 + random_.below(kick_moves_max - 1); left != 0; --left)
+      moves_.mutate(random_.below(2) == 0 ? order_move::insert : order_move::swap, child_, random_);
+    prediction_.predict(child_);
+    members_ = population({child_});
+  }
+
+  const batch_problem& problem_;
+  order_prediction& prediction_;
+  search_random random_;
+  order_moves moves_;
+  move_choice choice_;
+  population members_;
+  order_candidate champion_;  ///< the best of all
+  order_candidate child_;
 };
-
-/// The best seed under other bounds.
-void try_bounds(const batch_problem& problem, order_prediction& prediction, population& members) {
-  for (const double share : bound_shares) {
-    order_candidate child = members.best();
-    const auto bound = static_cast<std::uint32_t>(share * problem.limits.sequences_max);
-    child.running_max = std::max(problem.width_max, bound);
-    if (prediction.race(child, members.best(), slack_bound)) members.insert(child);
-  }
-}
 
 }  // namespace
 
 order_candidate improve_by_genetic_search(const batch_problem& problem,
                                           order_prediction& prediction,
-                                          std::vector<order_candidate> seeds, std::uint64_t seed) {
-  search_random random(seed, search_random::stream::search);
-  order_moves moves(problem);
-  population members(std::move(seeds));
-  try_bounds(problem, prediction, members);
-  move_choice choice(moves);
-  if (choice.is_empty()) return members.best();
-  order_candidate child;
-  for (std::uint64_t vain = 0; vain < vain_children_max && !prediction.has_ended(); ++vain) {
-    const order_move move = choice.choose(random);
-    const std::uint64_t replays = prediction.replays();
-    const double best_ms = members.best().objective_ms();
-    const order_candidate* rival = &members.middle();
-    if (takes_two_parents(move)) {
-      const order_candidate& left = members.by_tournament(random);
-      moves.cross(move, left, members.by_tournament(random), child, random);
-    } else {
-      const bool is_local = random.uniform() < local_share;
-      if (is_local) rival = &members.best();
-      child = is_local ? members.best() : members.by_tournament(random);
-      if (!moves.mutate(move, child, random)) continue;
-    }
-    if (prediction.race(child, *rival, rival == &members.best() ? slack_near : slack_far) &&
-        members.insert(child))
-      vain = 0;
-    choice.learn(1.0 - members.best().objective_ms() / best_ms, prediction.replays() - replays);
-  }
-  return members.best();
+                                          std::vector<order_candidate> population,
+                                          std::uint64_t seed) {
+  return search(problem, prediction, std::move(population), seed).run();
 }
 
 }  // namespace troupe

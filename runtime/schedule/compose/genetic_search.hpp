@@ -1,6 +1,8 @@
 // A genetic algorithm over orders: a small population that begins with the seeds, one child at a
-// time, the worst replaced by a child that is better. Half of the children are mutations of the
-// best one, which is the local improvement; the others come from two parents chosen by tournament.
+// time, the worst replaced by a better one. Most mutations are of the best member, which is the
+// local improvement; other children come from parents chosen by tournament. Which moves are tried
+// follows what they gained. A population that finds nothing more starts anew near the best order of
+// all, which is kept aside.
 #pragma once
 
 #include <cstdint>

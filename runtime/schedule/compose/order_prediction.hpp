@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "runtime/schedule/compose/batch_replay.hpp"
@@ -23,8 +24,8 @@ struct order_candidate {
 
 class order_prediction {
  public:
-  order_prediction(const batch_problem& problem, const compose_budget& may_continue)
-      : problem_(problem), replay_(problem), may_continue_(may_continue) {}
+  order_prediction(const batch_problem& problem, compose_budget may_continue)
+      : problem_(problem), replay_(problem), may_continue_(std::move(may_continue)) {}
 
   /// All samples, whatever the budget says.
   void predict(order_candidate& candidate);
@@ -43,7 +44,7 @@ class order_prediction {
 
   const batch_problem& problem_;
   batch_replay replay_;
-  const compose_budget& may_continue_;
+  compose_budget may_continue_;
   std::uint64_t replays_ = 0;
   bool ended_ = false;
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/base/check.hpp"
+
 namespace troupe {
 
 replay_blocks::replay_blocks(const batch_problem& problem)
@@ -25,12 +27,13 @@ void replay_blocks::reset() {
   released_first_ = 0;
   free_ = problem_.limits.block_count;
   cached_ = 0;
+  for (std::uint32_t& each : resident_) {
+    each = std::min(each, free_);
+    free_ -= each;
+    cached_ += each;
+  }
   for (std::size_t i = resident_.size(); i-- != 0;) {
-    if (resident_[i] == 0) continue;
-    resident_[i] = std::min(resident_[i], free_);
-    free_ -= resident_[i];
-    cached_ += resident_[i];
-    released_.push_back({static_cast<std::uint32_t>(i), 0});
+    if (resident_[i] != 0) released_.push_back({static_cast<std::uint32_t>(i), 0});
   }
 }
 
@@ -86,6 +89,7 @@ void replay_blocks::take(std::uint32_t blocks) {
 
 void replay_blocks::evict(std::uint32_t blocks) {
   while (blocks != 0) {
+    TROUPE_CHECK(released_first_ < released_.size());  // callers take at most available()
     const released_run& oldest = released_[released_first_];
     const bool is_cached = oldest.stamp == stamps_[oldest.run];
     const std::uint32_t taken = is_cached ? std::min(blocks, resident_[oldest.run]) : 0;

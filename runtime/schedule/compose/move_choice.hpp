@@ -1,0 +1,58 @@
+// Which move the search tries next: the more a move has gained for each replay, the more often.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/schedule/compose/order_moves.hpp"
+
+namespace troupe {
+
+class move_choice {
+ public:
+  explicit move_choice(const order_moves& moves) {
+    for (const move_kind& each : all_move_kinds)
+      if (moves.is_of_use(each.move)) records_.push_back({each});
+  }
+
+  order_move choose(search_random& random) {
+    double sum = 0.0;
+    for (const record& each : records_) sum += odds(each);
+    double left = random.uniform() * sum;
+    chosen_ = 0;
+    while (chosen_ + 1 < records_.size() && (left -= odds(records_[chosen_])) >= 0.0) ++chosen_;
+    return records_[chosen_].kind.move;
+  }
+  /// What the move that was chosen last has brought: a share of the objective.
+  void learn(double gain, std::uint64_t replays) {
+    record& last = records_[chosen_];
+    last.gain = keep * last.gain + gain;
+    last.replays = keep * last.replays + static_cast<double>(replays);
+    gain_ = keep * gain_ + gain;
+    replays_ = keep * replays_ + static_cast<double>(replays);
+  }
+  [[nodiscard]] bool is_empty() const { return records_.empty(); }
+
+ private:
+  struct record {
+    move_kind kind;
+    double gain = 0.0, replays = 0.0;
+  };
+  /// How much of what was learned is left after the next move.
+  static constexpr double keep = 0.98;
+  /// Replays for which a move is believed to gain as much as all together.
+  static constexpr double trust = 16.0;
+  static constexpr double share_min = 0.3;
+
+  [[nodiscard]] double odds(const record& of) const {
+    const double mean = (gain_ + 1e-9) / (replays_ + 1.0);
+    const double expected = mean * of.kind.odds;
+    return share_min * expected + (of.gain + trust * expected) / (of.replays + trust);
+  }
+
+  std::vector<record> records_;
+  std::size_t chosen_ = 0;
+  double gain_ = 0.0, replays_ = 0.0;
+};
+
+}  // namespace troupe
