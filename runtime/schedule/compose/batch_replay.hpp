@@ -65,7 +65,7 @@ class batch_replay {
   [[nodiscard]] std::uint32_t margin() const;
   [[nodiscard]] bool make_room(std::uint32_t blocks, std::uint32_t request);
 
-  // Running requests.
+  // Running requests (replayed_requests.cpp).
   void preempt_last();
   void drop_from_step(std::uint32_t request);
   void release(std::uint32_t request);

@@ -8,19 +8,19 @@
 namespace troupe {
 namespace {
 
-constexpr std::size_t population_max = 16;
+constexpr std::size_t population_max = 8;
 /// Bounds of the running set that the best seed is tried with, as shares of the most.
 constexpr std::array bound_shares{0.75, 0.55, 0.4, 0.25};
 /// Share of the mutations whose parent is the best candidate.
 constexpr double local_share = 0.7;
 /// How much worse than its rival a child may look on the first sample: one that is nearly the best
 /// candidate itself, one from afar, and one under another bound.
-constexpr double slack_near = 0.002, slack_far = 0.01, slack_bound = 0.03;
+constexpr double slack_near = 0.005, slack_far = 0.02, slack_bound = 0.03;
 /// Candidates of the same objective are taken for twins.
 constexpr double twin_ms = 1e-6;
 /// Children without a better best one after which the population starts anew near the champion, and
 /// by how many moves it then differs.
-constexpr std::uint32_t stale_children_max = 150, kick_moves_max = 6;
+constexpr std::uint32_t stale_children_max = 400, kick_moves_max = 6;
 /// A problem with one answer must not search for ever.
 constexpr std::uint32_t vain_restarts_max = 50;
 
