@@ -55,43 +55,62 @@ void put_factors(const quantized_packing& parts, const quantized_group& group, s
 }
 
 // Parts of a byte stay within it, so that the four of a quad can be moved at once.
-void put_weights(const quantized_packing& parts, const quantized_group& group, std::size_t lane,
-                 std::uint8_t* q) {
+template <weight_form Form>
+void put_weights(const quantized_group& group, std::size_t lane, std::uint8_t* q) {
   constexpr std::uint32_t low_nibbles = 0x0F0F0F0F, low_pairs = 0x03030303;
   std::array<std::uint32_t, 8> quads;
   std::memcpy(quads.data(), group.q.data(), sizeof quads);
-  const auto put = [&](std::size_t part, std::uint32_t value) {
+  const auto put = [q, lane](std::size_t part, std::uint32_t value) {
     std::memcpy(q + 64 * part + 4 * lane, &value, sizeof value);
   };
-  if (parts.form == weight_form::bytes) {
+  if constexpr (Form == weight_form::bytes) {
     for (std::size_t i = 0; i < 8; ++i) put(i, quads[i]);
-    return;
+  } else {
+    for (std::size_t i = 0; i < 4; ++i) {
+      put(i, (quads[i] & low_nibbles) | (quads[i + 4] & low_nibbles) << 4);
+    }
   }
-  for (std::size_t i = 0; i < 4; ++i) {
-    put(i, (quads[i] & low_nibbles) | (quads[i + 4] & low_nibbles) << 4);
+  if constexpr (Form == weight_form::sixes) {
+    for (std::size_t p = 0; p < 2; ++p) {
+      std::uint32_t upper = 0;
+      for (std::size_t i = 0; i < 4; ++i) upper |= (quads[4 * p + i] >> 4 & low_pairs) << 2 * i;
+      put(4 + p, upper);
+    }
   }
-  if (parts.form == weight_form::nibbles) return;
-  for (std::size_t p = 0; p < 2; ++p) {
-    std::uint32_t upper = 0;
-    for (std::size_t i = 0; i < 4; ++i) upper |= (quads[4 * p + i] >> 4 & low_pairs) << 2 * i;
-    put(4 + p, upper);
+}
+
+template <weight_form Form>
+void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
+                        std::uint8_t* panel) {
+  // Copies, because a byte that is written might be theirs.
+  const quantized_packing parts = packed.parts();
+  const std::size_t group_count = packed.group_count();
+  const dtype type = packed.type;
+  const std::size_t block_bytes = layout_of(type)->block_bytes;
+  std::uint8_t* block = panel + group_count * parts.group_bytes;
+  std::uint8_t* q = panel;
+  quantized_group group;
+  for (std::size_t g = 0; g < group_count; g += parts.block_groups) {
+    for (std::size_t inner = 0; inner < parts.block_groups; ++inner, q += parts.group_bytes) {
+      read_group_of_block(type, row, inner, group);
+      put_weights<Form>(group, lane, q);
+      if (inner == 0) put_block_scales(parts, group, lane, block);
+      if (parts.block_groups > 1) put_factors(parts, group, inner, lane, block);
+    }
+    block += parts.block_scale_bytes;
+    row += block_bytes;
   }
 }
 
 void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
                         std::uint8_t* panel) {
-  const quantized_packing& parts = packed.parts();
-  std::uint8_t* block = panel + packed.group_count() * parts.group_bytes;
-  std::uint8_t* q = panel;
-  quantized_group group;
-  for (std::size_t g = 0; g < packed.group_count(); g += parts.block_groups) {
-    for (std::size_t inner = 0; inner < parts.block_groups; ++inner, q += parts.group_bytes) {
-      read_group(packed.type, row, g + inner, group);
-      put_weights(parts, group, lane, q);
-      if (inner == 0) put_block_scales(parts, group, lane, block);
-      if (parts.block_groups > 1) put_factors(parts, group, inner, lane, block);
-    }
-    block += parts.block_scale_bytes;
+  switch (packed.parts().form) {
+    case weight_form::nibbles:
+      return pack_quantized_row<weight_form::nibbles>(packed, row, lane, panel);
+    case weight_form::sixes:
+      return pack_quantized_row<weight_form::sixes>(packed, row, lane, panel);
+    case weight_form::bytes:
+      return pack_quantized_row<weight_form::bytes>(packed, row, lane, panel);
   }
 }
 
