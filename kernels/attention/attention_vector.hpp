@@ -7,8 +7,8 @@
 
 #include "kernels/attention/attention_bytes.hpp"
 #include "kernels/attention/attention_pairs.hpp"
+#include "kernels/attention/attention_softmax.hpp"
 #include "kernels/attention/attention_tiles.hpp"
-#include "kernels/base/simd_lanes.hpp"
 #include "kernels/exp/exp_vector.hpp"
 
 namespace troupe::kernels {
@@ -158,7 +158,7 @@ class attention_runner {
         }
       });
     });
-    soften_rows(first, out);
+    soften(first, out);
     weigh(first, out);
   }
 
@@ -166,88 +166,11 @@ class attention_runner {
     return visible_keys(item_, position, first);
   }
 
-  float* score_at(std::size_t row, std::size_t key) {
-    return scores_ + row * attention_row_stride + key;
-  }
-
-  /// Rows that soften together: their accumulators, shifts and the constants of exp fit the
-  /// registers.
-  static constexpr std::size_t soft_rows_max = 4;
-
-  void soften_rows(std::size_t first, segment_rows& out) {
-    std::size_t row = 0;
-    for (; row + soft_rows_max <= row_count_; row += soft_rows_max) {
-      soften<soft_rows_max>(row, first, out);
-    }
-    switch (row_count_ - row) {
-      case 3: return soften<3>(row, first, out);
-      case 2: return soften<2>(row, first, out);
-      case 1: return soften<1>(row, first, out);
-      default: return;
-    }
-  }
-
-  /// Scores of Rows rows from `row` on to e^(score - maximum), in place or rounded to bf16 in
-  /// weights_. Several rows, because the additions and maxima of one wait for each other.
-  template <std::size_t Rows>
-  void soften(std::size_t row, std::size_t first, segment_rows& out) {
-    using lanes = sixteen_lanes<Simd>;
-    const auto keys_of = [&](std::size_t r) {
-      return keys_in_segment((row + r) / item_.head_count, first);
+  void soften(std::size_t first, segment_rows& out) {
+    const auto keys_of = [&](std::size_t row) {
+      return keys_in_segment(row / item_.head_count, first);
     };
-    const std::size_t padded = (keys_of(Rows - 1) + 15) / 16 * 16;  // the last row sees the most
-    lanes highest[Rows], sums[Rows];
-    Simd shift[Rows];
-    for (std::size_t r = 0; r < Rows; ++r) {
-      hide_keys(score_at(row + r, 0), keys_of(r), padded);
-      highest[r] = lanes::broadcast(-__builtin_inff());
-      sums[r] = lanes::broadcast(0.0f);
-    }
-    for (std::size_t k = 0; k < padded; k += 16) {
-#pragma GCC unroll 8
-      for (std::size_t i = 0; i < Rows * lanes::part_count; ++i) {
-        const std::size_t r = i % Rows, part = i / Rows;
-        Simd& best = highest[r].parts[part];
-        best = Simd::max(Simd::load(score_at(row + r, k + part * Simd::width)), best);
-      }
-    }
-    for (std::size_t r = 0; r < Rows; ++r) {
-      out.maximum[row + r] = highest[r].largest();
-      shift[r] = Simd::broadcast(out.maximum[row + r]);
-    }
-    for (std::size_t k = 0; k < padded; k += 16) {
-#pragma GCC unroll 8
-      for (std::size_t i = 0; i < Rows * lanes::part_count; ++i) {
-        const std::size_t r = i % Rows, part = i / Rows;
-        Simd& sum = sums[r].parts[part];
-        sum = sum + soften_vector(row + r, k + part * Simd::width, shift[r]);
-      }
-    }
-    for (std::size_t r = 0; r < Rows; ++r) out.sum[row + r] = sums[r].sum();
-  }
-
-  /// Lanes past a row's last key may hold anything (a later row's key or an unwritten one); up to
-  /// padded they become -inf, which is neutral for the maximum and adds zero. In whole vectors,
-  /// because a load of several recent stores waits for all of them.
-  static void hide_keys(float* scores, std::size_t key_count, std::size_t padded) {
-    for (std::size_t k = key_count / Simd::width * Simd::width; k < padded; k += Simd::width) {
-      const std::size_t left = key_count > k ? key_count - k : 0;
-      Simd::first_of(Simd::load(scores + k), left, Simd::broadcast(-__builtin_inff()))
-          .store(scores + k);
-    }
-  }
-
-  /// The weights of Simd::width keys: what they add to the row's sum.
-  Simd soften_vector(std::size_t row, std::size_t key, Simd shift) {
-    float* const at = score_at(row, key);
-    const Simd weight = exp_vector(Simd::load(at) - shift);
-    if constexpr (in_pairs) {
-      std::uint16_t* const to = weights_ + row * attention_pair_stride + key;
-      weight.store_bf16(to);
-      return Simd::load_bf16(to);  // the sum is of what multiplies V
-    }
-    weight.store(at);
-    return weight;
+    soften_rows<Simd, in_pairs>({scores_, weights_, out.maximum, out.sum}, row_count_, keys_of);
   }
 
   /// The keys that all rows see go through all rows at once; the rest, up to the item's positions,

@@ -96,8 +96,13 @@ void read_group(dtype type, const std::byte* row, std::size_t group,
   const auto layout = layout_of(type);
   TROUPE_CHECK(layout.has_value() && layout->block_elements > 1);
   const std::size_t block_groups = layout->block_elements / quantized_group_size;
-  const bytes block = reinterpret_cast<bytes>(row) + group / block_groups * layout->block_bytes;
-  const std::size_t inner = group % block_groups;
+  read_group_of_block(type, row + group / block_groups * layout->block_bytes, group % block_groups,
+                      out);
+}
+
+void read_group_of_block(dtype type, const std::byte* start, std::size_t inner,
+                         quantized_group& out) noexcept {
+  const bytes block = reinterpret_cast<bytes>(start);
   out.d_minimum = 0.0f;
   out.scale_factors.fill(1);
   out.minimum_factor = 1;

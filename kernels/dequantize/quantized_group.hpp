@@ -42,4 +42,8 @@ struct quantized_group {
 /// Reads elements 32 * group .. 32 * group + 31 of a row of whole blocks that starts at `row`.
 void read_group(dtype type, const std::byte* row, std::size_t group, quantized_group& out) noexcept;
 
+/// The same of a block that starts at `block`; group counts within it.
+void read_group_of_block(dtype type, const std::byte* block, std::size_t group,
+                         quantized_group& out) noexcept;
+
 }  // namespace troupe::kernels

@@ -58,7 +58,7 @@ TROUPE_INLINE __m256 scaled(__m256 d, const std::uint8_t* block, std::size_t ind
 template <packing Format, int Step>
 TROUPE_INLINE void load_quad(const std::uint8_t* q, __m256i (&w)[2]) {
   for (int half = 0; half < 2; ++half) {
-    if constexpr (parts_of<Format>.is_nibbles) {
+    if constexpr (parts_of<Format>.form == weight_form::nibbles) {
       const __m256i both = load_256(q + 64 * (Step / 2) + 32 * half);
       w[half] = _mm256_and_si256(Step % 2 == 0 ? both : _mm256_srli_epi16(both, 4),
                                  _mm256_set1_epi8(0x0F));
@@ -73,7 +73,8 @@ TROUPE_INLINE void load_quad(const std::uint8_t* q, __m256i (&w)[2]) {
 template <packing Format, width Width, int Step, int End, int Rows>
 TROUPE_INLINE void add_quads(const std::uint8_t* q, const std::int8_t (*rows)[32],
                              __m256i (&sum)[Rows][2]) {
-  constexpr int quad_index = parts_of<Format>.is_nibbles ? Step / 2 + Step % 2 * 4 : Step;
+  constexpr int quad_index =
+      parts_of<Format>.form == weight_form::nibbles ? Step / 2 + Step % 2 * 4 : Step;
   __m256i w[2], with_sign[2];
   load_quad<Format, Step>(q, w);
   if constexpr (Width == width::eight) {
@@ -138,9 +139,9 @@ TROUPE_INLINE void multiply_group(const std::uint8_t* q, const activation_group&
     const std::size_t r = first + static_cast<std::size_t>(b);
     // Signed 8-bit weights have no offset left to take off.
     if constexpr (!parts_of<Format>.has_minimum && Width != width::eight) {
-      const std::int32_t sum = Begin == 4 ? rows.total[r] - rows.first_half[r]
-                               : End == 4 ? rows.first_half[r]
-                                          : rows.total[r];
+      const int sum = Begin == 4 ? rows.half_sums[r][1]
+                      : End == 4 ? rows.half_sums[r][0]
+                                 : rows.half_sums[r][0] + rows.half_sums[r][1];
       const __m256i offset = _mm256_sll_epi32(_mm256_set1_epi32(sum), shift);
       for (auto& half : dot[b]) half = _mm256_sub_epi32(half, offset);
     }
@@ -220,11 +221,7 @@ void multiply_panel(const quantized_tile& tile, std::size_t index, std::size_t f
   const std::uint8_t* q = tile.panels + index * tile.panel_bytes;
   const std::uint8_t* const scales = q + tile.group_count * parts.group_bytes;
   const __m128i shift = _mm_cvtsi32_si128(tile.offset_shift);
-  // The next panel comes in while the first rows use this one.
-  const std::size_t prefetch_bytes =
-      first_row == 0 ? tile.panel_bytes / tile.group_count / 64 * 64 + 64 : 0;
-  const std::uint8_t* prefetched =
-      index + 1 < tile.panel_count ? q + tile.panel_bytes : tile.next_panel;
+  const std::uint8_t* next = index + 1 < tile.panel_count ? q + tile.panel_bytes : tile.next_panel;
   __m256 y[2][Rows];
   for (int b = 0; b < Rows; ++b) y[0][b] = y[1][b] = _mm256_setzero_ps();
   const activation_group* x = tile.activations;
@@ -232,10 +229,12 @@ void multiply_panel(const quantized_tile& tile, std::size_t index, std::size_t f
   for (std::size_t g = 0; g < tile.group_count; g += parts.block_groups) {
     const __m256 d[2] = {load_halves(block, 0), load_halves(block, 1)};
     for (std::size_t i = 0; i < parts.block_groups; ++i, ++x, q += parts.group_bytes) {
-      for (std::size_t at = 0; at < prefetch_bytes; at += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(prefetched + at), _MM_HINT_T0);
+      if (first_row == 0) {  // the next panel comes in while the first rows use this one
+#pragma GCC unroll 16
+        for (std::size_t line = 0; line < parts.group_lines; ++line, next += 64) {
+          _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
+        }
       }
-      prefetched += prefetch_bytes;
       multiply_scaled<Format, Width>(q, *x, first_row, d, block, i, shift, y);
     }
     block += parts.block_scale_bytes;

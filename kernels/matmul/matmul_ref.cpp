@@ -42,8 +42,8 @@ void quantize(const float* x, std::size_t column_count, const row_target& target
     std::memcpy(part.values[r], q, sizeof q);
     part.scale[r] = scale;
     part.scaled_sum[r] = scale * static_cast<float>(first + second);
-    part.total[r] = first + second;
-    part.first_half[r] = first;
+    part.half_sums[r][0] = static_cast<std::int16_t>(first);
+    part.half_sums[r][1] = static_cast<std::int16_t>(second);
   }
 }
 
@@ -55,8 +55,11 @@ int weight_at(const quantized_tile& tile, const std::uint8_t* panel, std::size_t
               std::size_t k, std::size_t lane) {
   const std::uint8_t* q = panel + group * parts_of(tile).group_bytes;
   const std::size_t quad = k / 4, byte = 4 * lane + k % 4;
-  if (!parts_of(tile).is_nibbles) return q[64 * quad + byte];
-  return quad < 4 ? q[64 * quad + byte] & 0x0F : q[64 * (quad - 4) + byte] >> 4;
+  const weight_form form = parts_of(tile).form;
+  if (form == weight_form::bytes) return q[64 * quad + byte];
+  const int low = q[64 * (quad % 4) + byte] >> (quad < 4 ? 0 : 4) & 0x0F;
+  if (form == weight_form::nibbles) return low;
+  return low | (q[64 * (4 + quad / 4) + byte] >> 2 * (quad % 4) & 3) << 4;
 }
 
 float half_at(const std::uint8_t* halves, std::size_t lane) {

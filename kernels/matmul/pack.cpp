@@ -1,5 +1,5 @@
 // Repacks GGUF rows into panels of 16 outputs (packed_layout.hpp). All variants read the same
-// layout.
+// layouts, but for Q6_K in AVX2.
 #include <array>
 #include <bit>
 #include <cstring>
@@ -15,7 +15,7 @@ namespace troupe::kernels {
 
 namespace {
 
-packing packing_of(dtype type) {
+packing packing_of(dtype type, isa set) {
   switch (type) {
     case dtype::f32: return packing::f32;
     case dtype::f16: return packing::f16;
@@ -26,7 +26,9 @@ packing packing_of(dtype type) {
     case dtype::q4_k: return packing::nibbles_minimum_blocks;
     case dtype::q5_1: return packing::bytes_minimum;
     case dtype::q5_k: return packing::bytes_minimum_blocks;
-    case dtype::q6_k: return packing::bytes_halves_blocks;
+    case dtype::q6_k:
+      // AVX2 unpacks for 4 rows at a time, which would cost it a third more than bytes do.
+      return set == isa::avx2 ? packing::bytes_halves_blocks : packing::sixes_halves_blocks;
     case dtype::q5_0:
     case dtype::q8_0: return packing::bytes_offset;
   }
@@ -52,31 +54,63 @@ void put_factors(const quantized_packing& parts, const quantized_group& group, s
   factors[16] = static_cast<std::uint8_t>(second);
 }
 
-void put_weights(const quantized_packing& parts, const quantized_group& group, std::size_t lane,
-                 std::uint8_t* q) {
+// Parts of a byte stay within it, so that the four of a quad can be moved at once.
+template <weight_form Form>
+void put_weights(const quantized_group& group, std::size_t lane, std::uint8_t* q) {
+  constexpr std::uint32_t low_nibbles = 0x0F0F0F0F, low_pairs = 0x03030303;
   std::array<std::uint32_t, 8> quads;
   std::memcpy(quads.data(), group.q.data(), sizeof quads);
-  for (std::size_t i = 0; i < (parts.is_nibbles ? 4 : 8); ++i) {
-    // A nibble stays within its byte, so that four bytes can be moved at once.
-    const std::uint32_t part = parts.is_nibbles ? quads[i] | quads[i + 4] << 4 : quads[i];
-    std::memcpy(q + 64 * i + 4 * lane, &part, sizeof part);
+  const auto put = [q, lane](std::size_t part, std::uint32_t value) {
+    std::memcpy(q + 64 * part + 4 * lane, &value, sizeof value);
+  };
+  if constexpr (Form == weight_form::bytes) {
+    for (std::size_t i = 0; i < 8; ++i) put(i, quads[i]);
+  } else {
+    for (std::size_t i = 0; i < 4; ++i) {
+      put(i, (quads[i] & low_nibbles) | (quads[i + 4] & low_nibbles) << 4);
+    }
+  }
+  if constexpr (Form == weight_form::sixes) {
+    for (std::size_t p = 0; p < 2; ++p) {
+      std::uint32_t upper = 0;
+      for (std::size_t i = 0; i < 4; ++i) upper |= (quads[4 * p + i] >> 4 & low_pairs) << 2 * i;
+      put(4 + p, upper);
+    }
+  }
+}
+
+template <weight_form Form>
+void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
+                        std::uint8_t* panel) {
+  // Copies, because a byte that is written might be theirs.
+  const quantized_packing parts = packed.parts();
+  const std::size_t group_count = packed.group_count();
+  const dtype type = packed.type;
+  const std::size_t block_bytes = layout_of(type)->block_bytes;
+  std::uint8_t* block = panel + group_count * parts.group_bytes;
+  std::uint8_t* q = panel;
+  quantized_group group;
+  for (std::size_t g = 0; g < group_count; g += parts.block_groups) {
+    for (std::size_t inner = 0; inner < parts.block_groups; ++inner, q += parts.group_bytes) {
+      read_group_of_block(type, row, inner, group);
+      put_weights<Form>(group, lane, q);
+      if (inner == 0) put_block_scales(parts, group, lane, block);
+      if (parts.block_groups > 1) put_factors(parts, group, inner, lane, block);
+    }
+    block += parts.block_scale_bytes;
+    row += block_bytes;
   }
 }
 
 void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
                         std::uint8_t* panel) {
-  const quantized_packing& parts = packed.parts();
-  std::uint8_t* block = panel + packed.group_count() * parts.group_bytes;
-  std::uint8_t* q = panel;
-  quantized_group group;
-  for (std::size_t g = 0; g < packed.group_count(); g += parts.block_groups) {
-    for (std::size_t inner = 0; inner < parts.block_groups; ++inner, q += parts.group_bytes) {
-      read_group(packed.type, row, g + inner, group);
-      put_weights(parts, group, lane, q);
-      if (inner == 0) put_block_scales(parts, group, lane, block);
-      if (parts.block_groups > 1) put_factors(parts, group, inner, lane, block);
-    }
-    block += parts.block_scale_bytes;
+  switch (packed.parts().form) {
+    case weight_form::nibbles:
+      return pack_quantized_row<weight_form::nibbles>(packed, row, lane, panel);
+    case weight_form::sixes:
+      return pack_quantized_row<weight_form::sixes>(packed, row, lane, panel);
+    case weight_form::bytes:
+      return pack_quantized_row<weight_form::bytes>(packed, row, lane, panel);
   }
 }
 
@@ -144,7 +178,7 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
   auto packed = std::make_unique<state>();
   packed->type = type;
   packed->set = set;
-  packed->format = packing_of(type);
+  packed->format = packing_of(type, set);
   packed->quantized = is_quantized(type);
   if (const int offset = quantized_offset(type); offset != 0) {
     packed->offset_shift = std::countr_zero(static_cast<unsigned>(offset));

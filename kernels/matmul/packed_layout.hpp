@@ -19,8 +19,9 @@ inline constexpr std::size_t tile_rows = 16;
 /// 64 bytes. "Quad j" of a group is its elements 4j .. 4j+3, which one 32-bit lane of vpdpbusd or
 /// maddubs takes:
 ///   nibbles: 4 x 64 bytes a group. Byte 4 * output + b of part i holds element b of quad i in its
-///   low
-///            and of quad i + 4 in its high nibble.
+///            low and of quad i + 4 in its high nibble.
+///   sixes:   nibbles, of the low 4 bits, then 2 x 64 bytes. Bits 2i of byte 4 * output + b of
+///            part p are the upper bits of element b of quad 4p + i.
 ///   bytes:   8 x 64 bytes a group. Byte 4 * output + b of part j is element b of quad j.
 /// Scales come by block: 16 f16 d, 16 f16 minima where the type has them. Where a block is several
 /// groups, then for each group 16 int8 which times d are its scales, and 16 which times the block's
@@ -33,28 +34,36 @@ enum class packing : std::uint8_t {
   bytes_minimum,           // Q5_1
   bytes_minimum_blocks,    // Q5_K
   bytes_offset,            // Q5_0, Q8_0
-  bytes_halves_blocks,     // Q6_K
+  sixes_halves_blocks,     // Q6_K
+  bytes_halves_blocks,     // Q6_K for AVX2
   f32,
   f16,
   bf16,
   f8,
 };
 
+enum class weight_form : std::uint8_t { nibbles, sixes, bytes };
+
 struct quantized_packing {
-  bool is_nibbles;
+  weight_form form;
   bool has_minimum;
   bool has_halves;                // a scale for each 16 elements
   std::size_t group_bytes;        // of a group's q
   std::size_t block_groups;       // groups that share d
   std::size_t factors_offset;     // of the first group's, in a block's scales
   std::size_t block_scale_bytes;  // of a block's scales
+  std::size_t group_lines;        // 64 bytes each: a group with its part of the scales
 };
-/// By packing, as far as they are quantized.
+/// By packing, as far as they are quantized, in its order.
 inline constexpr quantized_packing quantized_packings[] = {
-    {true, true, false, 256, 1, 64, 64},           {true, true, false, 256, 8, 64, 64 + 8 * 32},
-    {true, false, false, 256, 1, 32, 32},          {false, true, false, 512, 1, 64, 64},
-    {false, true, false, 512, 8, 64, 64 + 8 * 32}, {false, false, false, 512, 1, 32, 32},
-    {false, false, true, 512, 8, 32, 32 + 8 * 32},
+    {weight_form::nibbles, true, false, 256, 1, 64, 64, 5},
+    {weight_form::nibbles, true, false, 256, 8, 64, 64 + 8 * 32, 5},
+    {weight_form::nibbles, false, false, 256, 1, 32, 32, 5},
+    {weight_form::bytes, true, false, 512, 1, 64, 64, 9},
+    {weight_form::bytes, true, false, 512, 8, 64, 64 + 8 * 32, 9},
+    {weight_form::bytes, false, false, 512, 1, 32, 32, 9},
+    {weight_form::sixes, false, true, 384, 8, 32, 32 + 8 * 32, 7},
+    {weight_form::bytes, false, true, 512, 8, 32, 32 + 8 * 32, 9},
 };
 /// The f16 minima of a block, behind its 16 f16 d.
 inline constexpr std::size_t minima_offset = 32;
@@ -65,9 +74,8 @@ inline constexpr std::size_t part_rows = 8;
 struct alignas(64) activation_part {
   std::int8_t values[part_rows][32];
   float scale[part_rows];
-  float scaled_sum[part_rows];         // scale * float(total), rounded once
-  std::int32_t total[part_rows];       // sum of the group's values
-  std::int32_t first_half[part_rows];  // sum of its first 16
+  float scaled_sum[part_rows];           // scale * float(sum of the group's values), rounded once
+  std::int16_t half_sums[part_rows][2];  // of its first and its second 16 values
 };
 
 /// One group of 32 columns of up to 16 quantized rows; a tile is group_count of them. Everything a

@@ -62,8 +62,8 @@ void quantize_avx2(const float* x, std::size_t column_count, const row_target& t
     _mm256_store_si256(reinterpret_cast<__m256i*>(rows.values[r]), q);
     rows.scale[r] = scale;
     rows.scaled_sum[r] = scale * static_cast<float>(first + second);
-    rows.total[r] = first + second;
-    rows.first_half[r] = first;
+    rows.half_sums[r][0] = static_cast<std::int16_t>(first);
+    rows.half_sums[r][1] = static_cast<std::int16_t>(second);
   }
 }
 

@@ -106,7 +106,7 @@ void quantize_avx512(const float* x, std::size_t column_count, const row_target&
     const __m128 scale = _mm_div_ps(max, limit);
     alignas(16) float factors[quantized_together], scales[quantized_together],
         scaled_sums[quantized_together];
-    alignas(16) std::int32_t firsts[quantized_together], totals[quantized_together];
+    alignas(16) std::int32_t both_sums[quantized_together];  // 16 bits each
     _mm_store_ps(factors, _mm_maskz_mov_ps(usable, inverse));
     __m256i q[quantized_together];
     for (std::size_t i = 0; i < quantized_together; ++i) q[i] = round_group(values[i], factors[i]);
@@ -114,15 +114,14 @@ void quantize_avx512(const float* x, std::size_t column_count, const row_target&
     const __m128i total = _mm_add_epi32(sums.first, sums.second);
     _mm_store_ps(scales, scale);
     _mm_store_ps(scaled_sums, _mm_mul_ps(scale, _mm_cvtepi32_ps(total)));
-    _mm_store_si128(reinterpret_cast<__m128i*>(firsts), sums.first);
-    _mm_store_si128(reinterpret_cast<__m128i*>(totals), total);
+    _mm_store_si128(reinterpret_cast<__m128i*>(both_sums),
+                    _mm_blend_epi16(sums.first, _mm_slli_epi32(sums.second, 16), 0xAA));
     for (std::size_t i = 0; i < count; ++i) {
       activation_part& rows = target.groups[base + i].part[part];
       _mm256_store_si256(reinterpret_cast<__m256i*>(rows.values[r]), q[i]);
       rows.scale[r] = scales[i];
       rows.scaled_sum[r] = scaled_sums[i];
-      rows.total[r] = totals[i];
-      rows.first_half[r] = firsts[i];
+      __builtin_memcpy(rows.half_sums[r], &both_sums[i], sizeof both_sums[i]);
     }
   }
 }

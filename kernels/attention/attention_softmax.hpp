@@ -1,0 +1,108 @@
+// The softmax numerators of one segment's scores, several rows at a time: the maxima and sums of
+// one row wait for each other. Each lane's sum ascends over the keys, so a tiling changes no bits.
+// Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp and *_avx512.cpp only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/attention/attention_pairs.hpp"
+#include "kernels/attention/attention_tiles.hpp"
+#include "kernels/base/simd_lanes.hpp"
+#include "kernels/exp/exp_vector.hpp"
+
+namespace troupe::kernels {
+
+/// Rows that soften together: their accumulators, shifts and the constants of exp fit the
+/// registers.
+inline constexpr std::size_t soft_rows_max = 4;
+
+/// Of consecutive rows.
+struct soft_rows {
+  float* scores;           ///< attention_row_stride elements apart
+  std::uint16_t* weights;  ///< attention_pair_stride apart; written where the cache holds bf16
+  float* maxima;
+  float* sums;
+
+  [[nodiscard]] float* score(std::size_t row, std::size_t key) const {
+    return scores + row * attention_row_stride + key;
+  }
+};
+
+/// Lanes past a row's last key may hold anything (a later row's key or an unwritten one); up to
+/// padded they become -inf, which is neutral for the maximum and adds zero. In whole vectors,
+/// because a load of several recent stores waits for all of them.
+template <class Simd>
+void hide_keys(float* scores, std::size_t key_count, std::size_t padded) {
+  for (std::size_t k = key_count / Simd::width * Simd::width; k < padded; k += Simd::width) {
+    const std::size_t left = key_count > k ? key_count - k : 0;
+    Simd::first_of(Simd::load(scores + k), left, Simd::broadcast(-__builtin_inff()))
+        .store(scores + k);
+  }
+}
+
+/// e^(score - maximum) of Simd::width keys, in place or rounded to bf16: what they add to the sum.
+template <class Simd, bool ToBf16>
+inline __attribute__((always_inline)) Simd soften_vector(const soft_rows& rows, std::size_t row,
+                                                         std::size_t key, Simd maximum) {
+  const Simd weight = exp_vector(Simd::load(rows.score(row, key)) - maximum);
+  if constexpr (ToBf16) {
+    std::uint16_t* const to = rows.weights + row * attention_pair_stride + key;
+    weight.store_bf16(to);
+    return Simd::load_bf16(to);  // the sum is of what multiplies V
+  }
+  weight.store(rows.score(row, key));
+  return weight;
+}
+
+/// Rows row .. row + Rows - 1; keys_of(row), ascending, is how many keys a row sees.
+template <class Simd, bool ToBf16, std::size_t Rows, class KeysOf>
+void soften_together(const soft_rows& rows, std::size_t row, const KeysOf& keys_of) {
+  using lanes = sixteen_lanes<Simd>;
+  constexpr std::size_t part_count = Rows * lanes::part_count;
+  const std::size_t padded = (keys_of(row + Rows - 1) + 15) / 16 * 16;
+  lanes highest[Rows], sums[Rows];
+  Simd maximum[Rows];
+  for (std::size_t r = 0; r < Rows; ++r) {
+    hide_keys<Simd>(rows.score(row + r, 0), keys_of(row + r), padded);
+    highest[r] = lanes::broadcast(-__builtin_inff());
+    sums[r] = lanes::broadcast(0.0f);
+  }
+  for (std::size_t k = 0; k < padded; k += 16) {
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < part_count; ++i) {
+      const std::size_t r = i % Rows, part = i / Rows;
+      Simd& best = highest[r].parts[part];
+      best = Simd::max(Simd::load(rows.score(row + r, k + part * Simd::width)), best);
+    }
+  }
+  for (std::size_t r = 0; r < Rows; ++r) {
+    rows.maxima[row + r] = highest[r].largest();
+    maximum[r] = Simd::broadcast(rows.maxima[row + r]);
+  }
+  for (std::size_t k = 0; k < padded; k += 16) {
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < part_count; ++i) {
+      const std::size_t r = i % Rows, part = i / Rows;
+      Simd& sum = sums[r].parts[part];
+      sum = sum + soften_vector<Simd, ToBf16>(rows, row + r, k + part * Simd::width, maximum[r]);
+    }
+  }
+  for (std::size_t r = 0; r < Rows; ++r) rows.sums[row + r] = sums[r].sum();
+}
+
+template <class Simd, bool ToBf16, class KeysOf>
+void soften_rows(const soft_rows& rows, std::size_t row_count, const KeysOf& keys_of) {
+  std::size_t row = 0;
+  for (; row + soft_rows_max <= row_count; row += soft_rows_max) {
+    soften_together<Simd, ToBf16, soft_rows_max>(rows, row, keys_of);
+  }
+  switch (row_count - row) {
+    case 3: return soften_together<Simd, ToBf16, 3>(rows, row, keys_of);
+    case 2: return soften_together<Simd, ToBf16, 2>(rows, row, keys_of);
+    case 1: return soften_together<Simd, ToBf16, 1>(rows, row, keys_of);
+    default: return;
+  }
+}
+
+}  // namespace troupe::kernels
