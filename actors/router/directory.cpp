@@ -7,7 +7,7 @@ namespace troupe {
 bool request_directory::add(const ticket_ptr& ticket) {
   const client_key key{ticket->tenant, ticket->client_request_id};
   if (transcripts_.contains(key) || !ids_.emplace(key, ticket->id).second) return false;
-  live_.emplace(ticket->id, live_request{ticket, ticket->client, {}, 0});
+  live_.emplace(ticket->id, live_request{ticket, ticket->client, {}, 0, {}});
   return true;
 }
 

@@ -24,6 +24,7 @@ class request_directory {
     client_ref client;               ///< who reads it now
     caf::actor running;              ///< null while it waits
     std::uint32_t resume_count = 0;  ///< resume_stream orders sent to it
+    resume last_resume;              ///< what the reader of the last one had seen
   };
 
   explicit request_directory(monotonic_time keep_transcripts_for)

@@ -148,12 +148,13 @@ class router_state {
     self_->send(gateway_, client_events{std::move(reply)});
   }
 
-  /// A resume that reached the request after its end was lost: its new reader gets everything here.
+  /// A resume that reached the request after its end was lost: its new reader gets the rest here.
   void read_on(const request_ended& ended) {
     const auto* request = directory_.find(ended.id);
     if (request == nullptr || ended.said == nullptr || ended.said->events.empty()) return;
     if (ended.resume_count == request->resume_count) return;
-    self_->send(gateway_, client_events{replay_events(*ended.said, {}, request->client)});
+    self_->send(gateway_,
+                client_events{replay_events(*ended.said, request->last_resume, request->client)});
   }
 
   void take_step(const step_updates& news) {
@@ -187,6 +188,7 @@ class router_state {
 
   void rebind(request_directory::live_request& request, const troupe::resume& seen) {
     ++request.resume_count;
+    request.last_resume = seen;
     self_->send(request.running, resume_stream{request.client, seen});
   }
 
