@@ -63,11 +63,15 @@ def sample_of(exposition: str) -> Sample | None:
                   totals["step_overhead_seconds_sum"], int(totals["num_requests_running"]), int(totals["num_requests_waiting"]))
 
 
+def exposition(port: int) -> str:
+    with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=30) as answer:
+        return answer.read().decode()
+
+
 def sample(port: int) -> Sample:
     while True:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=30) as answer:
-            if (taken := sample_of(answer.read().decode())) is not None:
-                return taken
+        if (taken := sample_of(exposition(port))) is not None:
+            return taken
 
 
 def prompts(count: int, length: int, seed: int) -> list[list[int]]:

@@ -12,14 +12,13 @@ import re
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench" / "compare"), str(ROOT / "bench" / "growth")]
 
 from curves import Panel, svg  # noqa: E402
-from served import HOST, free_port, sample, server, wait_for  # noqa: E402
+from served import HOST, exposition, free_port, sample, server, wait_for  # noqa: E402
 from systems import CompareError  # noqa: E402
 
 TTFT_MS, TPOT_MS = 200, 40  # the VIP lane's default targets
@@ -49,8 +48,7 @@ def flood(arguments: argparse.Namespace, endpoint: str, port: int, lane: str):
 
 
 def attainment(port: int) -> float:
-    with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=30) as answer:
-        found = ATTAINMENT.search(answer.read().decode())
+    found = ATTAINMENT.search(exposition(port))
     if found is None:
         raise CompareError("the server reports no lane_sla_attainment")
     return float(found[1])

@@ -25,11 +25,6 @@ std::uint32_t longest_output(const request_state& request) {
   return static_cast<std::uint32_t>(longest);
 }
 
-std::uint32_t output_max(const request_state& request, const scheduler_limits& limits) {
-  return std::min(request.request.params->stopping.max_tokens,
-                  limits.max_model_len - request.prompt_count());
-}
-
 }  // namespace
 
 std::optional<async_batch_view> scheduler_core::state::async_view(monotonic_time now) const {
@@ -50,7 +45,7 @@ std::optional<async_batch_view> scheduler_core::state::async_view(monotonic_time
                             .prompt = asked.prompt,
                             .tenant_salt = asked.tenant_salt,
                             .output_tokens = longest_output(*request),
-                            .max_tokens = output_max(*request, limits),
+                            .max_tokens = output_max(*request),
                             .n = request->unfinished_count,
                             .priority = asked.priority,
                             .waited_ms = milliseconds(now - asked.arrival),
@@ -66,19 +61,17 @@ std::optional<async_batch_view> scheduler_core::state::async_view(monotonic_time
   std::uint32_t blocks_of_others = 0;
   for (std::size_t i = 0; i < running.size(); ++i) {
     const request_state& request = running[i];
-    std::uint32_t missing = 0;
-    for (const sequence_state& sequence : request.sequences) {
-      if (request.service() != lane::async) blocks_of_others += sequence.table.block_count();
-      if (sequence.phase == sequence_phase::prefill)
-        missing += request.tokens_of(sequence).size() - sequence.table.position_count();
+    if (request.service() != lane::async) {
+      for (const sequence_state& sequence : request.sequences)
+        blocks_of_others += sequence.table.block_count();
+      continue;
     }
-    if (request.service() != lane::async) continue;
     view.running.push_back({.prompt = request.request.prompt,
                             .tenant_salt = request.request.tenant_salt,
                             .output_tokens = longest_output(request),
-                            .max_tokens = output_max(request, limits),
+                            .max_tokens = output_max(request),
                             .n = request.unfinished_count,
-                            .missing_tokens = missing,
+                            .missing_tokens = request.missing_tokens(),
                             .due_in_ms = due_in_ms(request, now)});
   }
   view.previous_order = composed_order;

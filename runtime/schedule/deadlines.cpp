@@ -9,10 +9,15 @@
 #include "runtime/schedule/scheduler_state.hpp"
 
 namespace troupe {
+
+std::uint32_t scheduler_core::state::output_max(const request_state& request) const {
+  return std::min(request.request.params->stopping.max_tokens,
+                  limits.max_model_len - request.prompt_count());
+}
+
 expected_work scheduler_core::state::expected_work_of(const request_state& request) const {
   const stopping_params& stopping = request.request.params->stopping;
-  const std::uint32_t longest =
-      std::min(stopping.max_tokens, limits.max_model_len - request.prompt_count());
+  const std::uint32_t longest = output_max(request);
   expected_work work;
   work.prefill_tokens = request.prompt_count();
   work.sequences = request.unfinished_count;
@@ -32,11 +37,7 @@ expected_work scheduler_core::state::expected_work_of(const request_state& reque
 /// Of a running request.
 expected_work scheduler_core::state::work_left(const request_state& request) const {
   expected_work left = expected_work_of(request);
-  left.prefill_tokens = 0;
-  for (const sequence_state& sequence : request.sequences) {
-    if (sequence.phase != sequence_phase::prefill) continue;
-    left.prefill_tokens += request.tokens_of(sequence).size() - sequence.table.position_count();
-  }
+  left.prefill_tokens = request.missing_tokens();
   return left;
 }
 
@@ -70,12 +71,9 @@ result<void> scheduler_core::state::check_deadline(const request_state& request)
 
 void scheduler_core::state::observe_output(const request_state& request,
                                            const sequence_state& sequence) {
-  const stopping_params& stopping = request.request.params->stopping;
-  const std::uint32_t longest =
-      std::min(stopping.max_tokens, limits.max_model_len - request.prompt_count());
-  if (stopping.ignore_eos) return;
+  if (request.request.params->stopping.ignore_eos) return;
   lengths[to_index(request.service())].observe(static_cast<std::uint32_t>(sequence.output.size()),
-                                               longest);
+                                               output_max(request));
 }
 
 }  // namespace troupe

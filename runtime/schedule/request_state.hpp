@@ -74,6 +74,15 @@ struct request_state {
   [[nodiscard]] bool is_schedulable(const sequence_state& sequence) const {
     return prompt_shared ? sequence.index == 0 : !sequence.finished;
   }
+  /// Positions that its prefills have not taken yet.
+  [[nodiscard]] std::uint32_t missing_tokens() const {
+    std::uint32_t missing = 0;
+    for (const auto& sequence : sequences) {
+      if (sequence.phase == sequence_phase::prefill)
+        missing += tokens_of(sequence).size() - sequence.table.position_count();
+    }
+    return missing;
+  }
   [[nodiscard]] bool has_in_flight() const {
     for (const auto& sequence : sequences) {
       if (sequence.in_flight) return true;

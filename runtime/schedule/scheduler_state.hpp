@@ -132,6 +132,7 @@ struct scheduler_core::state {
   [[nodiscard]] bool is_held_back(const request_state& request, monotonic_time now) const;
 
   // deadlines.cpp
+  [[nodiscard]] std::uint32_t output_max(const request_state& request) const;  ///< tokens
   [[nodiscard]] expected_work expected_work_of(const request_state& request) const;
   [[nodiscard]] expected_work work_left(const request_state& request) const;
   /// Error: deadline_unmeetable, with the estimate.

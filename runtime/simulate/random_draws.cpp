@@ -5,26 +5,11 @@
 
 namespace troupe::simulate {
 
-random_draws::random_draws(std::uint64_t seed, std::uint32_t stream)
-    : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
-      counter_{0, 0, 0, stream} {}
-
-std::uint32_t random_draws::word() {
-  if (used_ == words_.size()) {
-    words_ = philox4x32(counter_, key_);
-    if (++counter_[0] == 0) ++counter_[1];
-    used_ = 0;
-  }
-  return words_[used_++];
-}
+random_draws::random_draws(std::uint64_t seed, std::uint32_t stream) : words_(seed, stream) {}
 
 double random_draws::uniform() {
-  const std::uint64_t bits = (std::uint64_t{word()} << 32 | word()) >> 11;
+  const std::uint64_t bits = (std::uint64_t{words_.word()} << 32 | words_.word()) >> 11;
   return (static_cast<double>(bits) + 0.5) * 0x1p-53;
-}
-
-std::uint32_t random_draws::below(std::uint32_t bound) {
-  return static_cast<std::uint32_t>(std::uint64_t{word()} * bound >> 32);
 }
 
 double random_draws::exponential() {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels/philox/philox.hpp"
+#include "kernels/philox/philox_stream.hpp"
 
 namespace troupe::simulate {
 
@@ -13,19 +13,15 @@ class random_draws {
   /// Streams of one seed are independent of each other.
   random_draws(std::uint64_t seed, std::uint32_t stream);
 
-  double uniform();                          ///< in (0, 1), 53 bits
-  std::uint32_t below(std::uint32_t bound);  ///< uniform on [0, bound); bound at least 1
-  double exponential();                      ///< mean 1
-  double normal();                           ///< mean 0, deviation 1
-  double gamma(double shape);                ///< mean `shape`, scale 1; shape above 0
+  double uniform();  ///< in (0, 1), 53 bits
+  /// Uniform on [0, bound); bound at least 1.
+  std::uint32_t below(std::uint32_t bound) { return words_.below(bound); }
+  double exponential();        ///< mean 1
+  double normal();             ///< mean 0, deviation 1
+  double gamma(double shape);  ///< mean `shape`, scale 1; shape above 0
 
  private:
-  std::uint32_t word();
-
-  philox_key key_;
-  philox_counter counter_;
-  philox_counter words_{};
-  unsigned used_ = 4;
+  philox_stream words_;
   double spare_normal_ = 0.0;
   bool has_spare_ = false;
 };

@@ -4,7 +4,8 @@
 
 #include <cstdint>
 
-#include "kernels/philox/philox.hpp"
+#include "kernels/philox/philox_stream.hpp"
+#include "runtime/decode/counter_random.hpp"
 
 namespace troupe {
 
@@ -12,29 +13,14 @@ class search_random {
  public:
   enum class stream : std::uint32_t { lengths, search };
 
-  search_random(std::uint64_t seed, stream of)
-      : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
-        counter_{0, 0, 0, static_cast<std::uint32_t>(of)} {}
+  search_random(std::uint64_t seed, stream of) : words_(seed, static_cast<std::uint32_t>(of)) {}
 
-  std::uint32_t word() {
-    if (used_ == words_.size()) {
-      words_ = philox4x32(counter_, key_);
-      if (++counter_[0] == 0) ++counter_[1];
-      used_ = 0;
-    }
-    return words_[used_++];
-  }
-  double uniform() { return (word() + 0.5) * 0x1p-32; }  ///< in (0, 1)
+  double uniform() { return uniform_of(words_.word()); }  ///< in (0, 1)
   /// Uniform on [0, bound); bound at least 1.
-  std::uint32_t below(std::uint32_t bound) {
-    return static_cast<std::uint32_t>(std::uint64_t{word()} * bound >> 32);
-  }
+  std::uint32_t below(std::uint32_t bound) { return words_.below(bound); }
 
  private:
-  philox_key key_;
-  philox_counter counter_;
-  philox_counter words_{};
-  unsigned used_ = 4;
+  philox_stream words_;
 };
 
 }  // namespace troupe
