@@ -89,6 +89,8 @@ void add_load_flags(CLI::App& command, bench::bench_options& options) {
                    "go on after the end-of-text token");
   command.add_option("--temperature", options.generation.temperature,
                      "0: always the most probable token (default: the server's)");
+  command.add_option("--deadline-ms", options.generation.deadline_ms,
+                     "of every request, from its arrival (default: none)");
   command
       .add_option("--timeout", options.generation.silence_s_max,
                   "seconds without a token after which a request has failed")

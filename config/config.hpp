@@ -63,7 +63,7 @@ struct server_config {
   bool enable_chunked_prefill = true;
   std::uint32_t max_num_queued_reqs = 1024;
   std::uint32_t step_ms_max = 100;
-  std::uint32_t vip_step_ms_max = 25;
+  std::uint32_t vip_step_ms_max = 0;
 
   // Compute
   std::uint32_t threads = 0;

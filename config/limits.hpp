@@ -64,11 +64,20 @@ inline constexpr std::uint64_t terminal_replies_bytes_max = std::uint64_t{256} <
 inline constexpr std::size_t cancel_tombstones_max = 4'096;
 /// Payload bytes of all requests which are being prepared at once.
 inline constexpr std::uint64_t preparing_bytes_max = std::uint64_t{256} << 20;
+/// A VIP's payload up to this is tokenized by the gateway itself (about 0.2 ms at most): two
+/// changes of thread would take longer. About 1,000 tokens.
+inline constexpr std::uint64_t prepared_at_once_bytes_max = 4'096;
 /// A step that runs longer means a worker that hangs: the process ends.
 inline constexpr std::uint32_t step_deadline_ms_max = 120'000;
 /// A replica may restart this often within the window before the process gives up.
 inline constexpr std::uint32_t replica_restarts_max = 5;
 inline constexpr std::uint32_t replica_restart_window_ms = 60'000;
+
+/// Processor slices (kernels/base/thread_pool.hpp) of the threads that pass requests on: little
+/// more than one message takes. Those that read and write sockets are busy under a flood: they come
+/// before what computes, and give way to the others.
+inline constexpr std::uint32_t prompt_slice_us = 100;
+inline constexpr std::uint32_t port_slice_us = 500;
 
 /// How often a draining server looks whether it was told to hurry.
 inline constexpr std::uint32_t drain_poll_ms = 50;

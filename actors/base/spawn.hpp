@@ -14,6 +14,8 @@
 #include <caf/all.hpp>
 #include <spdlog/spdlog.h>
 
+#include "config/limits.hpp"
+#include "kernels/base/thread_pool.hpp"
 #include "runtime/schedule/scheduler_core.hpp"
 
 namespace troupe {
@@ -26,6 +28,13 @@ enum class placement { pooled, detached };
 using clock_source = std::function<monotonic_time()>;
 inline monotonic_time steady_now() {
   return std::chrono::steady_clock::now().time_since_epoch();
+}
+
+/// For make_behavior() of the actors on a VIP's way, which a detached actor runs on its own thread:
+/// their threads do not wait for the end of the slice of one that reads a flood.
+inline void wake_promptly(placement where) {
+  if (where == placement::detached)
+    set_thread_slice(std::chrono::microseconds{limits::prompt_slice_us});
 }
 
 template <class State>

@@ -71,6 +71,7 @@ class gateway_state {
       : self_(self), options_(std::move(options)), outbox_(limits::gateway_port_count_max) {}
 
   caf::behavior make_behavior() {
+    wake_promptly(options_.where);
     return {
         [this](const admitted& arrival) { begin(arrival.what); },
         [this](const prepared& ready) { route(ready.what); },
@@ -128,13 +129,17 @@ class gateway_state {
                      "a request of this id is being prepared already; choose another id"});
       return;
     }
-    options_.jobs->post(
-        what->request.header.service,
-        [what, prompts = options_.prompts, seed = mix_bits(options_.seed + ++drawn_count_),
-         self = caf::actor_cast<caf::actor>(self_)] {
-          prepare(*what, *prompts, seed);
-          send_to(self, prepared{what}, what->request.header.service == lane::vip);
-        });
+    const std::uint64_t seed = mix_bits(options_.seed + ++drawn_count_);
+    const lane service = what->request.header.service;
+    if (service == lane::vip && what->payload_bytes <= limits::prepared_at_once_bytes_max) {
+      prepare(*what, *options_.prompts, seed);
+      return route(what);
+    }
+    options_.jobs->post(service, [what, prompts = options_.prompts, seed, service,
+                                  self = caf::actor_cast<caf::actor>(self_)] {
+      prepare(*what, *prompts, seed);
+      send_to(self, prepared{what}, service == lane::vip);
+    });
   }
 
   void route(const preparation_ptr& what) {

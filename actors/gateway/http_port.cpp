@@ -20,6 +20,8 @@
 
 #include "actors/gateway/http_service.hpp"
 #include "actors/gateway/http_session.hpp"
+#include "config/limits.hpp"
+#include "kernels/base/thread_pool.hpp"
 
 namespace troupe {
 namespace asio = boost::asio;
@@ -83,7 +85,10 @@ class http_server final : public http_port {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { io_->run(); });
+    thread_ = std::thread([this] {
+      set_thread_slice(std::chrono::microseconds{limits::port_slice_us});
+      io_->run();
+    });
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     pthread_setname_np(thread_.native_handle(), "troupe-http");
   }

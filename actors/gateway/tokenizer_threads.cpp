@@ -1,5 +1,6 @@
 #include "actors/gateway/tokenizer_threads.hpp"
 
+#include "config/limits.hpp"
 #include "kernels/base/thread_pool.hpp"
 
 namespace troupe {
@@ -8,7 +9,10 @@ tokenizer_threads::tokenizer_threads(std::size_t thread_count, int nice) {
   for (std::size_t i = 0; i < thread_count; ++i)
     threads_.emplace_back([this, nice] { work(nice, lane_count); });
   constexpr std::size_t vip_alone = to_index(lane::vip) + 1;
-  threads_.emplace_back([this] { work(0, vip_alone); });
+  threads_.emplace_back([this] {
+    set_thread_slice(std::chrono::microseconds{limits::prompt_slice_us});
+    work(0, vip_alone);
+  });
 }
 
 tokenizer_threads::~tokenizer_threads() {

@@ -16,6 +16,7 @@
 
 #include "actors/gateway/zmq_clients.hpp"
 #include "config/limits.hpp"
+#include "kernels/base/thread_pool.hpp"
 
 namespace troupe {
 
@@ -39,7 +40,10 @@ class router_port final : public zmq_port {
     if (wake_fd_ < 0)
       return error{errc::internal, "no eventfd for the ZeroMQ port: too many open files?"};
     try {
+      // libzmq's thread starts with the first socket, and has the slices of the one that makes it.
+      set_thread_slice(std::chrono::microseconds{limits::port_slice_us});
       socket_ = zmq::socket_t(context_, zmq::socket_type::router);
+      set_thread_slice(std::chrono::microseconds{0});
       socket_.set(zmq::sockopt::router_mandatory, true);
       socket_.set(zmq::sockopt::router_handover, true);
       socket_.set(zmq::sockopt::sndhwm, limits::zmq_pipe_messages_max);
@@ -94,6 +98,7 @@ class router_port final : public zmq_port {
   }
 
   void serve() {
+    set_thread_slice(std::chrono::microseconds{limits::port_slice_us});
     zmq::pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0},
                                {nullptr, wake_fd_, ZMQ_POLLIN, 0}};
     next_check_ = now() + options_.heartbeat;

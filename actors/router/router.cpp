@@ -23,6 +23,7 @@ class router_state {
       : self_(self), options_(std::move(options)), directory_(options_.resume_ms_max) {}
 
   caf::behavior make_behavior() {
+    wake_promptly(options_.where);
     return {
         [this](const route_request& request) { route(request.ticket); },
         [this](const cancel_by_client& order) { cancel(order); },

@@ -30,6 +30,7 @@ class scheduler_state {
         fetches_(std::chrono::milliseconds{limits::kv_fetch_ms_max}) {}
 
   caf::behavior make_behavior() {
+    wake_promptly(options_.where);
     // What a dead predecessor left behind: its step will not end, its requests wait for their
     // progress.
     options_.watch->take_over(options_.incarnation);

@@ -83,6 +83,16 @@ std::array<std::uint32_t, lane_count> lane_credits(const server_config& config) 
   return credits;
 }
 
+/// A VIP gets a token each step: what its target leaves beyond the step is for prompts of other
+/// VIPs, and for predictions that were too low.
+std::uint32_t vip_step_ms_max(const server_config& config) {
+  constexpr double share_of_target = 0.8;
+  if (config.vip_step_ms_max != 0) return config.vip_step_ms_max;
+  const std::uint32_t target = config.lanes[to_index(lane::vip)].tpot_ms;
+  if (target == 0) return config.step_ms_max;
+  return std::clamp(static_cast<std::uint32_t>(share_of_target * target), 1u, config.step_ms_max);
+}
+
 /// What is computed from configuration and model before any actor starts.
 struct sizing {
   executor_options executor;
@@ -119,7 +129,7 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.max_num_batched_tokens = config.max_num_batched_tokens;
   sized.limits.max_batch_size = config.max_batch_size;
   sized.limits.step_ms_max = config.step_ms_max;
-  sized.limits.vip_step_ms_max = config.vip_step_ms_max;
+  sized.limits.vip_step_ms_max = vip_step_ms_max(config);
   sized.limits.composed_requests_max = static_cast<std::uint32_t>(std::min<std::uint64_t>(
       std::uint64_t{config.max_num_batches} * config.batch_size, limits::composed_requests_max));
   for (std::size_t i = 0; i < lane_count; ++i) {

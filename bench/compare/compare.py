@@ -63,7 +63,7 @@ def first_line(command: list, **options) -> str:
 
 
 def version_of(system: System, places: Places) -> str:
-    if system.name == "troupe":
+    if system.name.startswith("troupe"):
         return first_line([places.troupe, "--version"])
     if system.name == "vllm":
         return first_line([places.vllm_python, "-c", "import importlib.metadata as m; print(m.version('vllm'))"])
@@ -158,7 +158,7 @@ def names(known: tuple[str, ...]):
 
 
 def parse_options(arguments: list[str]) -> argparse.Namespace:
-    system_names = ("troupe", "vllm", "llama", "llama-q4_0")
+    system_names = ("troupe", "troupe-int8", "vllm", "llama", "llama-q4_0")
     work_names = ("sharegpt", "random", "single")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", type=Path, required=True, help="what bench/compare/install_peers filled")

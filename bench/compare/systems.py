@@ -80,10 +80,14 @@ def all_systems(places: Places, core_count: int) -> dict[str, System]:
                       (str(server), "-m", str(file), "-t", threads, "-tb", threads, "-np", str(LLAMA_SLOTS), "-c",
                        str(LLAMA_SLOTS * LLAMA_SLOT_TOKENS), "-a", MODEL_NAME, "--no-webui"), "--port")
 
+    def troupe(name: str, title: str, *flags: str) -> System:
+        return System(name, title, (places.troupe, places.gguf),
+                      (str(places.troupe), "serve", "--model", str(places.gguf), "--served-model-name", MODEL_NAME, "--zmq",
+                       "tcp://127.0.0.1:0", *flags), "--http", "127.0.0.1:")
+
     systems = [
-        System("troupe", "Troupe, Q4_1", (places.troupe, places.gguf),
-               (str(places.troupe), "serve", "--model", str(places.gguf), "--served-model-name", MODEL_NAME, "--zmq",
-                "tcp://127.0.0.1:0"), "--http", "127.0.0.1:"),
+        troupe("troupe", "Troupe, Q4_1"),
+        troupe("troupe-int8", "Troupe, Q4_1, int8 KV cache", "--kv-cache-dtype", "int8"),
         System("vllm", "vLLM CPU, bf16", (places.vllm_python, places.hf_folder),
                (str(places.vllm_python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(places.hf_folder),
                 "--served-model-name", MODEL_NAME, "--max-model-len", "4096", "--dtype", "bfloat16", "--max-num-seqs",

@@ -7,67 +7,46 @@ and writes a picture of the TTFT's percentiles with --svg and all figures with -
 
 import argparse
 import contextlib
-import json
-import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "bench" / "compare"), str(ROOT / "bench" / "growth")]
-
-from curves import Panel, svg  # noqa: E402
-from served import HOST, exposition, free_port, sample, server, wait_for  # noqa: E402
-from systems import CompareError  # noqa: E402
+import loads
+from curves import Panel, svg
 
 TTFT_MS, TPOT_MS = 200, 40  # the VIP lane's default targets
 PERCENTILES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.9)
 WAITING_MIN = 32  # requests that wait once the flood has filled the engine
-ATTAINMENT = re.compile(r'^troupe:lane_sla_attainment\{.*lane="vip".*\} ([0-9.e+-]+)$', re.MULTILINE)
 # name, lane of the flood, lane of the important requests
 WAYS = (("lanes", "async", "vip"), ("one lane", "realtime", "realtime"))
 
 
-def load(arguments: argparse.Namespace, endpoint: str, lane: str, *flags: str) -> list[str]:
-    return [str(arguments.troupe), "bench", "serve", "--url", endpoint, "--model", str(arguments.model),
-            "--lanes", f"{lane}=1", "--ignore-eos", "--seed", str(arguments.seed), *flags]
-
-
 @contextlib.contextmanager
-def flood(arguments: argparse.Namespace, endpoint: str, port: int, lane: str):
-    work = (["--dataset-name", "sharegpt", "--dataset-path", str(arguments.sharegpt)] if arguments.sharegpt else
-            ["--dataset-name", "random", "--random-input-len", "220", "--random-output-len", "210", "--random-range-ratio", "0.8"])
-    command = load(arguments, endpoint, lane, "--num-prompts", "100000", "--request-rate", str(arguments.flood_rate), *work)
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_for(port, lambda taken: taken.waiting >= WAITING_MIN, "the flood")
-            yield
-        finally:
-            process.kill()
+def flood(arguments: argparse.Namespace, at: loads.Endpoints, lane: str):
+    command = loads.load(arguments, at, lane, "--num-prompts", "100000", "--request-rate", str(arguments.flood_rate),
+                         *loads.conversations(arguments))
+    with loads.in_background(command):
+        loads.wait_for(at.http_port, lambda taken: taken.waiting >= WAITING_MIN, "the flood")
+        yield
 
 
-def attainment(port: int) -> float:
-    found = ATTAINMENT.search(exposition(port))
-    if found is None:
-        raise CompareError("the server reports no lane_sla_attainment")
-    return float(found[1])
+def attainment(at: loads.Endpoints) -> float:
+    found = [value for labels, value in loads.series(at.http_port, "lane_sla_attainment") if labels["lane"] == "vip"]
+    if not found:
+        raise loads.CompareError("the server reports no lane_sla_attainment")
+    return found[0]
 
 
 def measure(arguments: argparse.Namespace, flood_lane: str, lane: str, folder: Path) -> dict:
-    endpoint = f"tcp://{HOST}:{free_port()}"  # HTTP is there for the metrics
-    with (server(arguments.troupe, arguments.model, folder / "server.log", "--zmq", endpoint) as port,
-          flood(arguments, endpoint, port, flood_lane)):
-        before = sample(port)
-        result = folder / "vip.json"
-        subprocess.run(load(arguments, endpoint, lane, "--num-prompts", str(arguments.requests), "--request-rate", str(arguments.rate),
-                            "--dataset-name", "random", "--random-input-len", str(arguments.input_len), "--random-range-ratio", "0.8",
-                            "--random-output-len", str(arguments.output_len), "--goodput", f"ttft:{TTFT_MS}", f"tpot:{TPOT_MS}",
-                            "--metric-percentiles", ",".join(map(str, PERCENTILES)), "--result", str(result)),
-                       check=True, stdout=subprocess.DEVNULL)
-        after, figures = sample(port), json.loads(result.read_text())
-        figures["client_attainment"] = figures["request_goodput"] * figures["duration"] / arguments.requests
-        figures["server_attainment"] = attainment(port) if lane == "vip" else None
+    requests = arguments.requests if lane == "vip" else min(arguments.requests, arguments.requests_one_lane)
+    with loads.serving(arguments, folder / "server.log") as at, flood(arguments, at, flood_lane):
+        before = loads.sample(at.http_port)
+        figures = loads.figures_of(
+            loads.load(arguments, at, lane, "--num-prompts", str(requests), "--request-rate", str(arguments.rate),
+                       *loads.random_lengths(arguments.input_len, arguments.output_len), "--goodput", f"ttft:{TTFT_MS}",
+                       f"tpot:{TPOT_MS}", "--metric-percentiles", ",".join(map(str, PERCENTILES))), folder / "vip.json")
+        after = loads.sample(at.http_port)
+        figures["client_attainment"] = figures["request_goodput"] * figures["duration"] / requests
+        figures["server_attainment"] = attainment(at) if lane == "vip" else None
         figures["rows_a_second"] = (after.tokens - before.tokens) / figures["duration"]
     return figures
 
@@ -82,18 +61,16 @@ def row(name: str, figures: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--troupe", type=Path, default=ROOT / "build/bin/troupe")
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--sharegpt", type=Path, help="the flood's prompts; random ones of the same mean lengths without it")
-    parser.add_argument("--requests", type=int, default=2000, help="important ones, for each way")
+    loads.add_arguments(parser)
+    parser.add_argument("--requests", type=int, default=2000, help="important ones")
+    parser.add_argument("--requests-one-lane", type=int, default=300,
+                        help="the same without lanes, where each waits longer than the one before, for as long as the flood lasts")
     parser.add_argument("--rate", type=float, default=10.0, help="of them, a second")
     parser.add_argument("--input-len", type=int, default=64)
     parser.add_argument("--output-len", type=int, default=16)
     parser.add_argument("--flood-rate", type=float, default=18.0, help="requests a second: about twice what can be served")
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=[name for name, _, _ in WAYS])
     parser.add_argument("--svg", type=Path)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     print("| | in target (client) | in target (server) | TTFT p50 / p99 / p99.9, ms | TPOT p50 / p99 / p99.9, ms | failed | rows/s |\n"
           "| --- | --- | --- | --- | --- | --- | --- |", flush=True)
@@ -104,8 +81,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             measured[name] = measure(arguments, flood_lane, lane, Path(folder))
         print(row(name, measured[name]), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(measured, indent=1) + "\n")
+    loads.write_json(arguments, measured)
     if arguments.svg:
         panels = [Panel(f"TTFT of important requests under a flood: {name}", "%", "ms",
                         [(each, figures[f"p{each:g}_ttft_ms"]) for each in PERCENTILES]) for name, figures in measured.items()]

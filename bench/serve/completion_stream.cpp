@@ -87,6 +87,7 @@ std::string completion_body(const work_item& item, const generation_settings& se
       ",\"max_tokens\":{},\"stream\":true,\"stream_options\":{{\"include_usage\":true}}",
       item.output_tokens);
   if (settings.ignore_eos) out += ",\"ignore_eos\":true";
+  if (settings.deadline_ms != 0) out += fmt::format(",\"deadline_ms\":{}", settings.deadline_ms);
   if (settings.temperature) {
     out += ",\"temperature\":";
     append_json_number(out, *settings.temperature);

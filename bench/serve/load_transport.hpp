@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@ struct generation_settings {
   std::string model;  ///< as the server calls it
   bool ignore_eos = false;
   std::optional<double> temperature;  ///< absent: the server's default
+  std::uint64_t deadline_ms = 0;      ///< of every request, from its arrival; 0: none
   double silence_s_max = 600.0;       ///< a request that hears nothing for this long has failed
 };
 

@@ -71,7 +71,8 @@ class zmq_load final : public load_transport {
   void start(std::size_t index) {
     heard_s_[index] = clock_.now_s();
     send_message(socket_, message_kind::submit, id_of(index),
-                 submit_of(job_->work[index], job_->generation), job_->lanes[index]);
+                 submit_of(job_->work[index], job_->generation), job_->lanes[index],
+                 job_->generation.deadline_ms);
   }
 
   [[nodiscard]] std::string id_of(std::size_t index) const {

@@ -11,6 +11,6 @@ namespace troupe {
 
 /// Header and payload, as two frames. Throws zmq::error_t.
 void send_message(zmq::socket_t& socket, message_kind kind, const std::string& request_id,
-                  const message_body& body, lane service);
+                  const message_body& body, lane service, std::uint64_t deadline_ms = 0);
 
 }  // namespace troupe

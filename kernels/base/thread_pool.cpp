@@ -25,6 +25,26 @@ bool set_thread_nice(int nice) noexcept {
   return ::setpriority(PRIO_PROCESS, thread, nice) == 0;
 }
 
+namespace {
+
+/// The kernel's struct sched_attr in its first version; glibc 2.36 has no declaration.
+struct scheduling_attributes {
+  std::uint32_t size = sizeof(scheduling_attributes), policy = 0;
+  std::uint64_t flags = 0;
+  std::int32_t nice = 0;
+  std::uint32_t priority = 0;
+  std::uint64_t runtime_ns = 0, deadline_ns = 0, period_ns = 0;
+};
+
+}  // namespace
+
+bool set_thread_slice(std::chrono::microseconds slice) noexcept {
+  scheduling_attributes wanted;
+  if (::syscall(SYS_sched_getattr, 0, &wanted, sizeof wanted, 0) != 0) return false;
+  wanted.runtime_ns = static_cast<std::uint64_t>(std::chrono::nanoseconds(slice).count());
+  return ::syscall(SYS_sched_setattr, 0, &wanted, 0) == 0;
+}
+
 thread_pool::thread_pool(const options& chosen) : spin_us_(chosen.spin_us) {
   TROUPE_CHECK(chosen.thread_count >= 1);
   workers_.reserve(chosen.thread_count - 1);

@@ -198,7 +198,7 @@ TEST_CASE("the checks across keys") {
   CHECK(problem("max_model_len: 8192") == "loaded");
   CHECK(problem("max_num_seqs: 8") == "loaded");
   CHECK_THAT(problem("client_timeout_ms: 2000"), Catch::Contains("heartbeat_ms"));
-  CHECK_THAT(problem("step_ms_max: 20"), Catch::Contains("vip_step_ms_max"));
+  CHECK_THAT(problem("step_ms_max: 20\nvip_step_ms_max: 25"), Catch::Contains("vip_step_ms_max"));
   CHECK_THAT(problem("lanes: {vip: {reserved_fraction: 0.5}, async: {reserved_fraction: 0.5}}"),
              Catch::Contains("reserve more"));
   CHECK_THAT(problem("api_key: ['']"), Catch::Contains("api_key"));

@@ -1,0 +1,46 @@
+// What a thread asks the kernel for: its nice level and its slice of the processor.
+#include "kernels/base/thread_pool.hpp"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <thread>
+
+#include <catch2/catch.hpp>
+
+using namespace troupe;
+
+namespace {
+
+/// Of the calling thread: {nice level, slice in ns, or 0 where the kernel knows none}.
+std::pair<int, std::uint64_t> asked_of_the_kernel() {
+  std::array<std::uint64_t, 6> attributes{};  // size, policy; flags; nice, priority; runtime; ...
+  REQUIRE(::syscall(SYS_sched_getattr, 0, attributes.data(), sizeof attributes, 0) == 0);
+  return {static_cast<std::int32_t>(attributes[2] & 0xffffffffu), attributes[3]};
+}
+
+}  // namespace
+
+TEST_CASE("nice level and slice are a thread's own, and leave each other alone", "[threads]") {
+  const auto before = asked_of_the_kernel();
+  std::pair<int, std::uint64_t> niced, sliced;
+  bool has_slice = false;
+  std::thread([&] {
+    set_thread_nice(5);
+    niced = asked_of_the_kernel();
+    has_slice = set_thread_slice(std::chrono::microseconds{100});
+    sliced = asked_of_the_kernel();
+  }).join();
+  CHECK(has_slice);
+  CHECK(niced.first == 5);
+  CHECK(sliced.first == 5);
+  // Kernels before 6.12 report no slice.
+  if (niced.second != 0)
+    CHECK(sliced.second == 100'000);
+  else
+    WARN("this kernel has no slices of one's own");
+  CHECK(asked_of_the_kernel() == before);
+}
