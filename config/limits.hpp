@@ -93,6 +93,9 @@ inline constexpr std::uint32_t deadline_scan_max = 1'024;
 inline constexpr std::uint32_t compose_interval_ms = 1'000;
 /// Later requests that composed plans may let overtake an async request.
 inline constexpr std::uint32_t passed_over_max = 512;
+/// Tenants of a lane that have nothing waiting and are still known, because they were served more
+/// than those that wait.
+inline constexpr std::size_t resting_tenants_max = 1'024;
 /// An async request that has waited for this long is admitted in realtime's stead, once in so many
 /// admissions.
 inline constexpr std::uint32_t async_aged_ms = 10'000;
