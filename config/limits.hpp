@@ -102,6 +102,9 @@ inline constexpr std::uint32_t deadline_scan_max = 1'024;
 inline constexpr std::uint32_t compose_interval_ms = 1'000;
 /// Later requests that composed plans may let overtake an async request.
 inline constexpr std::uint32_t passed_over_max = 512;
+/// Tenants of a lane that have nothing waiting and are still known, because they were served more
+/// than those that wait.
+inline constexpr std::size_t resting_tenants_max = 1'024;
 /// An async request that has waited for this long is admitted in realtime's stead, once in so many
 /// admissions.
 inline constexpr std::uint32_t async_aged_ms = 10'000;
@@ -172,15 +175,22 @@ inline constexpr std::uint64_t open_files_wanted = 65'536;
 
 /// Connections at once. Each costs a file descriptor and about 20 KiB when idle.
 inline constexpr std::size_t http_session_count_max = 1'024;
-/// Connections beyond that at the same time: each may ask one question of a probe (/health,
-/// /metrics, /version) and hears 503 to anything else. More are closed without a word.
-inline constexpr std::size_t http_reserve_session_count_max = 16;
+/// Connections beyond that at the same time, whose head decides: each may ask one question of a
+/// probe (/health, /metrics, /version), a request of the vip lane goes on below, and anything else
+/// hears 503. The oldest gives way to one more.
+inline constexpr std::size_t http_reserve_session_count_max = 128;
 /// How long such a connection may take to ask: places in the reserve come free soon.
 inline constexpr std::uint32_t http_reserve_ms_max = 2'000;
+/// Connections beyond both whose requests are the vip lane's.
+inline constexpr std::size_t http_important_session_count_max = 128;
+/// When all are taken, a connection that has waited this long for a request gives way to a new one.
+inline constexpr std::uint32_t http_give_way_ms_min = 1'000;
 /// Request line and header fields.
 inline constexpr std::uint32_t http_header_bytes_max = 16'384;
 /// Bodies of all connections together, from their arrival until they are parsed.
 inline constexpr std::uint64_t http_bodies_bytes_max = std::uint64_t{128} << 20;
+/// The same for the connections above that are the vip lane's.
+inline constexpr std::uint64_t http_important_bodies_bytes_max = std::uint64_t{32} << 20;
 /// Bytes read ahead while a request is answered (pipelined requests). Reading pauses beyond it.
 inline constexpr std::size_t http_pipeline_bytes_max = 65'536;
 /// From a request's first byte to its last.

@@ -55,9 +55,9 @@ std::vector<tenant_key> make_schema() {
                  "Above the rate: refuse at once (`rate_limited`), or run in the async lane, "
                  "uncharged."),
       number_row("share", in_tenant<&tenant::share>, 0.001, 1000, "",
-                 "Weight among the tenants of a lane that is full."),
+                 "Its weight among the tenants whose requests wait in a lane: they are admitted in "
+                 "proportion to it, in prompt and output tokens."),
   };
-  rows.back().acts = false;
   return rows;
 }
 

@@ -34,6 +34,9 @@ class http_application {
   virtual ~http_application() = default;
   /// On the head alone, before the body is read: the reply that refuses, if any.
   virtual std::optional<http_reply> refuse_early(const http_head& head) = 0;
+  /// Whether the head alone says that the request is the vip lane's: such are served when all
+  /// connections are taken.
+  [[nodiscard]] virtual bool is_important(const http_head& head) const = 0;
   /// One request of a connection at a time.
   virtual void serve(const std::shared_ptr<http_responder>& client, http_request request) = 0;
   /// The connection ended under a request that is being served. Codes: aborted, slow_client,

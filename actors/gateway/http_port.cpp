@@ -8,7 +8,6 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -18,6 +17,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
+#include "actors/gateway/http_places.hpp"
 #include "actors/gateway/http_service.hpp"
 #include "actors/gateway/http_session.hpp"
 #include "config/limits.hpp"
@@ -45,13 +45,22 @@ class http_server final : public http_port {
         grace_timer_(*io_),
         port_(acceptor_.local_endpoint().port()),
         service_(options.version, services,
-                 [io = io_](std::function<void()> task) { asio::post(*io, std::move(task)); }) {
+                 [io = io_](std::function<void()> task) { asio::post(*io, std::move(task)); }),
+        places_(options.bounds) {
     sessions_shared_.application = &service_;
     sessions_shared_.bounds = options.bounds;
     sessions_shared_.bodies = std::make_shared<byte_budget>(options.bounds.bodies_bytes_max);
+    sessions_shared_.important_bodies =
+        std::make_shared<byte_budget>(options.bounds.important_bodies_bytes_max);
+    sessions_shared_.find_place = [this](std::uint64_t id, bool is_important) {
+      return find_place(id, is_important);
+    };
+    sessions_shared_.on_waiting = [this](std::uint64_t id, bool waits) {
+      waits ? places_.begin_wait(id, http_session::clock::now()) : places_.end_wait(id);
+    };
     sessions_shared_.on_closed = [this](std::uint64_t id) {
       sessions_.erase(id);
-      reserve_ids_.erase(id);
+      places_.leave(id);
       end_if_drained();
     };
     accept_next();
@@ -111,18 +120,43 @@ class http_server final : public http_port {
   }
 
   void open_session(tcp::socket socket) {
-    const http_bounds& bounds = sessions_shared_.bounds;
-    const bool is_full = sessions_.size() - reserve_ids_.size() >= bounds.session_count_max;
-    if (is_full && reserve_ids_.size() >= bounds.reserve_session_count_max) return;
+    const http_place place =
+        make_room(http_place::ordinary) ? http_place::ordinary : http_place::reserve;
+    if (place == http_place::reserve && !make_room(place)) return;
     asio_error ignored;
     // Events are small and each is waited for: Nagle would hold every second one back.
     socket.set_option(tcp::no_delay(true), ignored);
     const std::uint64_t id = next_session_id_++;
     const auto session =
-        std::make_shared<http_session>(std::move(socket), id, sessions_shared_, is_full);
+        std::make_shared<http_session>(std::move(socket), id, sessions_shared_, place);
     sessions_.emplace(id, session);
-    if (is_full) reserve_ids_.insert(id);
+    const auto now = http_session::clock::now();
+    places_.enter(id, place, now);
+    places_.begin_wait(id, now);
     session->start();
+  }
+
+  /// True when one more connection may have the place, perhaps because another gave way.
+  bool make_room(http_place place) {
+    if (places_.has_room(place)) return true;
+    const auto waiting = places_.gives_way(place, http_session::clock::now());
+    return waiting && sessions_.at(*waiting)->give_way();
+  }
+
+  /// The place for a request of a connection that is beyond the ordinary ones.
+  http_place find_place(std::uint64_t id, bool is_important) {
+    const http_place before = places_.of(id);
+    http_place found = http_place::reserve;
+    if (make_room(http_place::ordinary)) {
+      found = http_place::ordinary;
+    } else if (is_important &&
+               (before == http_place::important || make_room(http_place::important))) {
+      found = http_place::important;
+    }
+    // Back in the reserve it hears 503 and ends.
+    if (found == http_place::reserve && before != found) make_room(found);
+    if (found != before) places_.enter(id, found, http_session::clock::now());
+    return found;
   }
 
   void take_inbox() {
@@ -188,7 +222,7 @@ class http_server final : public http_port {
   http_service service_;
   http_session_context sessions_shared_;
   std::unordered_map<std::uint64_t, std::shared_ptr<http_session>> sessions_;
-  std::unordered_set<std::uint64_t> reserve_ids_;  ///< those beyond the limit, for probes
+  http_places places_;
   std::uint64_t next_session_id_ = 1;
   bool is_drained_ = false;
 

@@ -6,7 +6,9 @@
 // The lane of a request is its header X-Troupe-Lane, else its body's `lane`. A connection that the
 // client closes, or only its sending side, cancels its requests. A reader that falls more than
 // outbox_bytes_max behind and takes nothing is closed (slow_client). When all connections are
-// taken, a few in reserve still answer probes. Pages of any origin may ask (CORS), as with vLLM.
+// taken, one that waits for a request gives way to a new one; where none does, those in reserve
+// still serve requests of the vip lane and answer probes. Pages of any origin may ask (CORS), as
+// with vLLM.
 #pragma once
 
 #include <chrono>
@@ -27,12 +29,15 @@ struct http_bounds {
   std::size_t behind_bytes_max = limits::http_behind_bytes_max;
   std::size_t session_count_max = limits::http_session_count_max;
   std::size_t reserve_session_count_max = limits::http_reserve_session_count_max;
+  std::size_t important_session_count_max = limits::http_important_session_count_max;
   std::uint32_t header_bytes_max = limits::http_header_bytes_max;
   std::uint64_t body_bytes_max = limits::payload_bytes_max;
   std::uint64_t bodies_bytes_max = limits::http_bodies_bytes_max;
+  std::uint64_t important_bodies_bytes_max = limits::http_important_bodies_bytes_max;
   std::size_t pipeline_bytes_max = limits::http_pipeline_bytes_max;
   std::chrono::milliseconds request_wait_max{limits::http_request_ms_max};
   std::chrono::milliseconds reserve_wait_max{limits::http_reserve_ms_max};
+  std::chrono::milliseconds give_way_wait_min{limits::http_give_way_ms_min};
   std::chrono::milliseconds idle_wait_max{limits::http_idle_ms_max};
   std::chrono::milliseconds write_wait_max{limits::http_write_ms_max};
   std::chrono::milliseconds stuck_wait_max{limits::http_stuck_ms_max};

@@ -115,6 +115,15 @@ std::optional<http_reply> http_service::refuse_early(const http_head& head) {
   return std::nullopt;
 }
 
+bool http_service::is_important(const http_head& head) const {
+  const std::vector<std::string>& keys = services_.tenants->http_keys();
+  const auto key = find_key(keys, head.authorization);
+  const auto asked = parse_lane(head.lane.value_or(""));
+  if ((!keys.empty() && !key) || asked.has_value() != head.lane.has_value()) return false;
+  return services_.tenants->enters_vip(services_.tenants->of_key(key).account, asked,
+                                       monotonic_now());
+}
+
 /// A lane in the head that its sender may not use, or that is above the tenant's rate: before the
 /// body is read.
 std::optional<error> http_service::refuse_lane(const http_head& head) const {

@@ -25,6 +25,7 @@ class http_service final : public http_application {
   http_service(std::string version, const port_services& services, io_post post);
 
   std::optional<http_reply> refuse_early(const http_head& head) override;
+  [[nodiscard]] bool is_important(const http_head& head) const override;
   void serve(const std::shared_ptr<http_responder>& client, http_request request) override;
   void connection_lost(std::uint64_t session_id, errc why) override;
 

@@ -43,8 +43,8 @@ http_reply reply_to_malformed(const beast::error_code& failure, const http_bound
 
 http_reply reply_to_full(const http_bounds& bounds) {
   return make_error_reply(
-      {errc::overloaded, fmt::format("all {} connections are taken; what is left answers "
-                                     "/health, /metrics and /version",
+      {errc::overloaded, fmt::format("all {} connections are taken; what is left is for the vip "
+                                     "lane (X-Troupe-Lane), /health, /metrics and /version",
                                      bounds.session_count_max)},
       503);
 }
@@ -56,13 +56,13 @@ struct http_session::request_parser {
 };
 
 http_session::http_session(boost::asio::ip::tcp::socket socket, std::uint64_t id,
-                           http_session_context& shared, bool is_reserve)
+                           http_session_context& shared, http_place place)
     : socket_(std::move(socket)),
       id_(id),
       shared_(shared),
-      is_reserve_(is_reserve),
-      read_deadline_(clock::now() +
-                     (is_reserve ? shared.bounds.reserve_wait_max : shared.bounds.idle_wait_max)) {}
+      place_(place),
+      read_deadline_(clock::now() + (place == http_place::reserve ? shared.bounds.reserve_wait_max
+                                                                  : shared.bounds.idle_wait_max)) {}
 
 http_session::~http_session() = default;
 
@@ -92,6 +92,13 @@ void http_session::close(errc why) {
   shared_.on_closed(id_);
 }
 
+bool http_session::give_way() {
+  boost::system::error_code ignored;
+  if (place_ != http_place::reserve && socket_.available(ignored) != 0) return false;
+  close(errc::overloaded);
+  return true;
+}
+
 void http_session::check_waits(clock::time_point now) {
   if (phase_ == phase::closed) return;
   const bool is_sending = unsent_bytes() != 0;
@@ -99,7 +106,8 @@ void http_session::check_waits(clock::time_point now) {
     return close(errc::slow_client);
   if (now <= read_deadline_ || phase_ == phase::busy) return;
   const bool is_asked = phase_ == phase::head || phase_ == phase::body;
-  if (is_asked || (is_reserve_ && phase_ == phase::idle)) return refuse_rest(reply_to_late());
+  if (is_asked || (place_ == http_place::reserve && phase_ == phase::idle))
+    return refuse_rest(reply_to_late());
   if (!is_sending) close(errc::deadline_exceeded);
 }
 
@@ -152,7 +160,9 @@ bool http_session::parse_some() {
     // Someone who sends requests without reading replies waits for the replies.
     if (input_.empty() || unsent_bytes() >= shared_.bounds.outbox_bytes_max) return false;
     phase_ = phase::head;
-    if (!is_reserve_) read_deadline_ = clock::now() + shared_.bounds.request_wait_max;
+    shared_.on_waiting(id_, false);
+    if (place_ != http_place::reserve)
+      read_deadline_ = clock::now() + shared_.bounds.request_wait_max;
     parser_ = std::make_unique<request_parser>();
     parser_->beast.header_limit(shared_.bounds.header_bytes_max);
     parser_->beast.body_limit(shared_.bounds.body_bytes_max);
@@ -197,10 +207,11 @@ void http_session::on_head() {
     head_.lane = to_text(found->value());
   }
   head_.version_1_0 = message.version() < 11;
-  head_.keep_alive = message.keep_alive() && !is_reserve_;
   head_.host_count = message.count(beast::http::field::host);
   head_.expects_continue =
       !head_.version_1_0 && beast::iequals(message[beast::http::field::expect], "100-continue");
+  find_place();
+  head_.keep_alive = message.keep_alive() && place_ != http_place::reserve;
 
   auto refusal = refuse_head();
   if (!refusal) {
@@ -212,6 +223,15 @@ void http_session::on_head() {
   reply(*refusal);
 }
 
+/// Beyond the ordinary places each request has to be worth its own.
+void http_session::find_place() {
+  if (place_ == http_place::ordinary || is_probe(head_)) return;
+  place_ = shared_.find_place(id_, shared_.application->is_important(head_));
+  if (place_ == http_place::reserve) return;
+  read_deadline_ = clock::now() + shared_.bounds.request_wait_max;
+  if (place_ == http_place::important) request_.lease = byte_lease(shared_.important_bodies);
+}
+
 std::optional<http_reply> http_session::refuse_head() const {
   // RFC 9112, section 3.2.
   if (head_.host_count > 1 || (head_.host_count == 0 && !head_.version_1_0)) {
@@ -221,12 +241,12 @@ std::optional<http_reply> http_session::refuse_head() const {
     refusal.close = true;
     return refusal;
   }
-  if (is_reserve_ && !is_probe(head_)) return reply_to_full(shared_.bounds);
+  if (place_ == http_place::reserve && !is_probe(head_)) return reply_to_full(shared_.bounds);
   return shared_.application->refuse_early(head_);
 }
 
 http_reply http_session::reply_to_late() const {
-  if (is_reserve_) return reply_to_full(shared_.bounds);
+  if (place_ == http_place::reserve) return reply_to_full(shared_.bounds);
   return make_error_reply(
       {errc::deadline_exceeded, fmt::format("the request did not arrive within {} ms",
                                             shared_.bounds.request_wait_max.count())},
@@ -351,6 +371,7 @@ void http_session::write_some() {
 }
 
 void http_session::on_flushed() {
+  if (phase_ == phase::idle) shared_.on_waiting(id_, true);
   if (phase_ != phase::lingering || is_shut_down_) return;
   if (drops_unread_) return close(errc::aborted);
   is_shut_down_ = true;

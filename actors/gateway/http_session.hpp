@@ -4,9 +4,10 @@
 //   idle --first byte--> head --fields--> body --complete--> busy --reply written--> idle
 //     any state --refused or `close`--> lingering --client closes, or time--> closed
 //
-// A session in reserve (the port has no place left) answers one request of a probe and refuses all
-// else. It keeps reading while busy, so that a client that goes away is noticed at once. A client
-// that closes its sending side counts as gone.
+// A session in reserve (the port has no ordinary place left) asks for another place when it has
+// read a head; without one it answers a probe and refuses all else, and ends. A session keeps
+// reading while busy, so that a client that goes away is noticed at once. A client that closes its
+// sending side counts as gone.
 #pragma once
 
 #include <array>
@@ -20,6 +21,7 @@
 #include <boost/asio/ip/tcp.hpp>
 
 #include "actors/gateway/http_application.hpp"
+#include "actors/gateway/http_places.hpp"
 #include "actors/gateway/http_port.hpp"
 
 namespace troupe {
@@ -28,7 +30,11 @@ namespace troupe {
 struct http_session_context {
   http_application* application = nullptr;
   http_bounds bounds;
-  std::shared_ptr<byte_budget> bodies;
+  std::shared_ptr<byte_budget> bodies, important_bodies;
+  /// A place for the request whose head was read, given as it is asked for.
+  std::function<http_place(std::uint64_t session_id, bool is_important)> find_place;
+  /// The session waits for a request, or no longer.
+  std::function<void(std::uint64_t session_id, bool waits)> on_waiting;
   std::function<void(std::uint64_t session_id)> on_closed;
   bool draining = false;  ///< connections end with the request they are in
 };
@@ -39,13 +45,15 @@ class http_session final : public http_responder,
   using clock = std::chrono::steady_clock;
 
   http_session(boost::asio::ip::tcp::socket socket, std::uint64_t id, http_session_context& shared,
-               bool is_reserve);
+               http_place place);
   ~http_session() override;
 
   void start();
   /// Closes where nothing is being answered; otherwise the connection ends with the reply.
   void drain();
   void close(errc why);
+  /// Closes for another connection. False where the next request is here already.
+  bool give_way();
   /// Closes what waited too long.
   void check_waits(clock::time_point now);
 
@@ -65,6 +73,7 @@ class http_session final : public http_responder,
   void parse();
   bool parse_some();
   void on_head();
+  void find_place();
   [[nodiscard]] std::optional<http_reply> refuse_head() const;
   [[nodiscard]] http_reply reply_to_late() const;
   void refuse_rest(const http_reply& reply);
@@ -81,7 +90,7 @@ class http_session final : public http_responder,
   boost::asio::ip::tcp::socket socket_;
   const std::uint64_t id_;
   http_session_context& shared_;
-  const bool is_reserve_;
+  http_place place_;
   phase phase_ = phase::idle;
 
   std::unique_ptr<request_parser> parser_;

@@ -87,6 +87,8 @@ class scheduler_state {
     scheduled.service = ticket.service;
     scheduled.priority = ticket.priority;
     scheduled.tenant_salt = hash_text(ticket.tenant);
+    scheduled.tenant_index = static_cast<std::uint32_t>(ticket.account);
+    scheduled.tenant_share = ticket.share;
     scheduled.prompt = ticket.prompt;
     scheduled.params = ticket.params;
     scheduled.arrival = ticket.arrival;

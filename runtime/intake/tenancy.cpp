@@ -21,7 +21,8 @@ std::string names_of(const std::array<bool, lane_count>& lanes) {
   return out;
 }
 
-constexpr std::array<bool, lane_count> stranger_lanes{false, true, true};
+constexpr std::array<bool, lane_count> stranger_lanes{false, true, true},
+    vip_alone{true, false, false};
 
 error refuse_lane(const std::string& who, lane wanted, const std::array<bool, lane_count>& lanes) {
   return {errc::permission_denied, fmt::format("{} may not use the {} lane; it may use {}", who,
@@ -120,6 +121,15 @@ result<admission> tenancy::enter(account_index account, lane wanted, std::chrono
   const std::lock_guard lock(mutex_);
   if (!allowance->is_open(now)) return above_rate(*who, now);
   return admission{wanted, false, 0};
+}
+
+bool tenancy::enters_vip(account_index account, std::optional<lane> asked,
+                         std::chrono::nanoseconds now) {
+  const tenant* const who = find(account);
+  if (!asked && who != nullptr && who->lanes == vip_alone) asked = lane::vip;
+  if (asked != lane::vip) return false;
+  const auto entered = enter(account, lane::vip, now);
+  return entered && entered->service == lane::vip;
 }
 
 result<admission> tenancy::charge(account_index account, const admission& entered,

@@ -53,6 +53,10 @@ class tenancy {
 
   /// Errors: permission_denied (not its lane), rate_limited (above its rate now).
   result<admission> enter(account_index account, lane wanted, std::chrono::nanoseconds now);
+  /// Whether a request would come into the vip lane now. `asked`: the lane that its head names; a
+  /// tenant that has no other lane need not name it.
+  [[nodiscard]] bool enters_vip(account_index account, std::optional<lane> asked,
+                                std::chrono::nanoseconds now);
   /// The tokens that the request can use at most. Errors: rate_limited.
   result<admission> charge(account_index account, const admission& entered, std::uint64_t tokens,
                            std::chrono::nanoseconds now);

@@ -31,6 +31,7 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
       admission_open = false;
       return;
     }
+    charge_admission(*request);
     queues.erase(*request);
     running.insert(*request);
     request->planned_at = now;

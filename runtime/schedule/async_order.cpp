@@ -38,8 +38,7 @@ std::optional<async_batch_view> scheduler_core::state::async_view(monotonic_time
 
   async_batch_view view;
   view.waiting.reserve(std::min(queues.size(lane::async), limits.composed_requests_max));
-  for (const auto& [key, request] : queues.all(lane::async)) {
-    if (view.waiting.size() == limits.composed_requests_max) break;
+  for (const request_state* request : queues.first(lane::async, limits.composed_requests_max)) {
     const schedule_request& asked = request->request;
     view.waiting.push_back({.id = asked.id,
                             .prompt = asked.prompt,

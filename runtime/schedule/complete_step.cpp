@@ -142,6 +142,7 @@ void scheduler_core::state::append_token(request_state& request, sequence_state&
   };
   const bool may_stop = sequence.output.size() >= stopping.min_tokens;
   sequence.output.push_back(token.token);
+  charge_token(request);
   update.token = token;
   if (may_stop && ((!stopping.ignore_eos && is_in(limits.end_of_generation)) ||
                    is_in(stopping.stop_token_ids))) {

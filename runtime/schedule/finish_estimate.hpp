@@ -15,6 +15,7 @@ struct expected_work {
   std::uint64_t output_tokens = 0;
   std::uint32_t sequences = 0;
 
+  [[nodiscard]] std::uint64_t tokens() const { return prefill_tokens + output_tokens; }
   expected_work& operator+=(const expected_work& more) {
     prefill_tokens += more.prefill_tokens;
     output_tokens += more.output_tokens;

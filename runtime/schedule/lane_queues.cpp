@@ -1,27 +1,28 @@
 #include "runtime/schedule/lane_queues.hpp"
 
+#include <algorithm>
+
 #include "runtime/schedule/request_state.hpp"
 
 namespace troupe {
 
 void lane_queues::insert(request_state& request) {
-  TROUPE_CHECK(queues_[to_index(request.service())].emplace(request.key, &request).second);
   request.queued_work = request.expected;
+  queues_[to_index(request.service())].insert(request);
   work_[to_index(request.service())] += request.queued_work;
 }
 
 void lane_queues::erase(const request_state& request) {
-  TROUPE_CHECK(queues_[to_index(request.service())].erase(request.key) == 1);
+  queues_[to_index(request.service())].erase(request);
   work_[to_index(request.service())] -= request.queued_work;
 }
 
 request_state* lane_queues::front(lane service) const {
-  const auto& queue = queues_[to_index(service)];
-  return queue.empty() ? nullptr : queue.begin()->second;
+  return queues_[to_index(service)].front();
 }
 
 std::uint32_t lane_queues::size(lane service) const {
-  return static_cast<std::uint32_t>(queues_[to_index(service)].size());
+  return queues_[to_index(service)].size();
 }
 
 std::uint32_t lane_queues::size() const {
@@ -30,11 +31,17 @@ std::uint32_t lane_queues::size() const {
   return sum;
 }
 
-void lane_queues::append_work(lane service, const admission_key* end, std::size_t count_max,
+void lane_queues::charge(const request_state& request, std::int64_t tokens) {
+  queues_[to_index(request.service())].charge(request, tokens);
+}
+
+void lane_queues::append_work(lane service, const request_state* end, std::size_t count_max,
                               std::vector<expected_work>& to) const {
   expected_work left = work(service);
-  for (const auto& [key, request] : all(service)) {
-    if (end != nullptr && !(key < *end)) return;
+  if (end != nullptr) left -= end->queued_work;
+  const std::size_t room = count_max - std::min(count_max, to.size());
+  for (const request_state* request : first(service, room + 1)) {
+    if (request == end) return;
     if (to.size() >= count_max) break;
     to.push_back(request->queued_work);
     left -= request->queued_work;
@@ -43,9 +50,11 @@ void lane_queues::append_work(lane service, const admission_key* end, std::size_
 }
 
 bool lane_queues::contains(const request_state& request) const {
-  const auto& queue = queues_[to_index(request.service())];
-  const auto found = queue.find(request.key);
-  return found != queue.end() && found->second == &request;
+  return queues_[to_index(request.service())].contains(request);
+}
+
+void lane_queues::check_integrity() const {
+  for (const fair_queue& each : queues_) each.check_integrity();
 }
 
 }  // namespace troupe

@@ -1,12 +1,12 @@
-// The waiting requests: one ordered queue a lane. Every operation is O(log waiting); nothing scans.
+// The waiting requests: one queue a lane, and the work that waits in it. Every operation is
+// O(log waiting); nothing scans.
 #pragma once
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <vector>
 
-#include "runtime/schedule/admission_order.hpp"
+#include "runtime/schedule/fair_queue.hpp"
 #include "runtime/schedule/finish_estimate.hpp"
 #include "runtime/schedule/lane.hpp"
 
@@ -24,19 +24,22 @@ class lane_queues {
   [[nodiscard]] std::uint32_t size(lane service) const;
   [[nodiscard]] std::uint32_t size() const;
   [[nodiscard]] bool contains(const request_state& request) const;
-  /// The lane's requests in order.
-  [[nodiscard]] const std::map<admission_key, request_state*>& all(lane service) const {
-    return queues_[to_index(service)];
+  /// At most count_max of the lane's requests, in order.
+  [[nodiscard]] std::vector<request_state*> first(lane service, std::size_t count_max) const {
+    return queues_[to_index(service)].first(count_max);
   }
+  /// Tokens that the request's tenant was served in its lane; below 0: fewer than were charged.
+  void charge(const request_state& request, std::int64_t tokens);
   /// All that waits in the lane.
   [[nodiscard]] const expected_work& work(lane service) const { return work_[to_index(service)]; }
-  /// Appends the work of the lane's first requests, up to the key if one is given, one by one;
+  /// Appends the work of the lane's first requests, up to a waiting one if it is given, one by one;
   /// those beyond count_max entries together.
-  void append_work(lane service, const admission_key* end, std::size_t count_max,
+  void append_work(lane service, const request_state* end, std::size_t count_max,
                    std::vector<expected_work>& to) const;
+  void check_integrity() const;
 
  private:
-  std::array<std::map<admission_key, request_state*>, lane_count> queues_;
+  std::array<fair_queue, lane_count> queues_;
   std::array<expected_work, lane_count> work_{};
 };
 

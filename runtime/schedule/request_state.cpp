@@ -15,6 +15,9 @@ error invalid(std::string message) {
 result<void> check_fit(const schedule_request& request, const scheduler_limits& limits) {
   if (!request.prompt || request.prompt->empty()) return invalid("the prompt has no tokens");
   if (!request.params) return invalid("the request has no generation parameters");
+  if (!(request.tenant_share > 0.0)) {
+    return invalid(fmt::format("tenant_share is {}, but must be above 0", request.tenant_share));
+  }
   const auto& params = *request.params;
   if (params.n == 0 || params.n > limits.max_num_seqs) {
     return invalid(fmt::format("n is {}, but must be in 1 .. {} (max_num_seqs)", params.n,

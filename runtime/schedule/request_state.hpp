@@ -48,9 +48,11 @@ struct request_state {
   running_rank rank;
   /// Async: how many of the lane may have been admitted before it goes first, whatever is composed.
   std::uint64_t admitted_before_max = 0;
-  expected_work expected;       ///< of all its sequences, when it was enqueued
-  expected_work queued_work;    ///< what it counts for while it waits
-  monotonic_time planned_at{};  ///< when it was last admitted or a decode of it was in a plan
+  expected_work expected;            ///< of all its sequences, when it was enqueued
+  expected_work queued_work;         ///< what it counts for while it waits
+  std::uint64_t charged_tokens = 0;  ///< to its tenant, since it was first admitted
+  std::uint64_t made_tokens = 0;     ///< output since it was enqueued
+  monotonic_time planned_at{};       ///< when it was last admitted or a decode of it was in a plan
   std::vector<sequence_state> sequences;
   std::uint32_t unfinished_count =
       0;  ///< each one takes a place of max_num_seqs while the request runs
@@ -74,6 +76,7 @@ struct request_state {
   [[nodiscard]] bool is_schedulable(const sequence_state& sequence) const {
     return prompt_shared ? sequence.index == 0 : !sequence.finished;
   }
+  [[nodiscard]] std::uint64_t used_tokens() const { return prompt_count() + made_tokens; }
   /// Positions that its prefills have not taken yet.
   [[nodiscard]] std::uint32_t missing_tokens() const {
     std::uint32_t missing = 0;

@@ -87,9 +87,12 @@ result<void> scheduler_core::enqueue(schedule_request request) {
   made.admitted_before_max =
       self.async_admitted + self.queues.size(lane::async) + limits::passed_over_max;
   made.expected = self.expected_work_of(made);
-  TROUPE_TRY_VOID(self.check_deadline(made));
   auto owned = std::make_unique<request_state>(std::move(made));
   self.queues.insert(*owned);
+  if (auto timely = self.check_deadline(*owned); !timely) {
+    self.queues.erase(*owned);
+    return std::move(timely).failure();
+  }
   const request_id id = owned->id();
   self.requests.emplace(id, std::move(owned));
   return {};
@@ -147,6 +150,7 @@ void scheduler_core::state::finish_sequence(request_state& request, sequence_sta
 void scheduler_core::state::end_request(request_state& request) {
   TROUPE_CHECK(!request.ended && request.unfinished_count == 0);
   request.running ? running.erase(request) : queues.erase(request);
+  settle_charge(request);
   request.ended = true;
   drop_offers(request);
   for (auto sequence = request.sequences.rbegin(); sequence != request.sequences.rend();

@@ -90,6 +90,8 @@ struct schedule_request {
   lane service = lane::realtime;
   std::int32_t priority = 0;  ///< within a lane; lower first
   std::uint64_t tenant_salt = 0;
+  std::uint32_t tenant_index = 0;  ///< takes turns with others in the lane
+  double tenant_share = 1.0;       ///< its weight there; above 0
   std::shared_ptr<const std::vector<token_id>> prompt;
   std::shared_ptr<const generation_params> params;
   monotonic_time arrival{};

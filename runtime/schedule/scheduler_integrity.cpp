@@ -33,6 +33,7 @@ void scheduler_core::state::check_integrity() const {
   pool.check_integrity();
   prefix.check_integrity();
   running.check_integrity();
+  queues.check_integrity();
   recount sums;
   sums.references.resize(pool.total(), 0);
   const auto visit = [&](const request_state& request) {
@@ -66,6 +67,7 @@ void scheduler_core::state::check_integrity() const {
     visit(*request);
     if (request->running) continue;
     TROUPE_CHECK(request->active_count == 0 && queues.contains(*request));
+    TROUPE_CHECK(request->key.fresh == (request->charged_tokens == 0));
     ++sums.waiting[to_index(request->service())];
     sums.queued[to_index(request->service())] += request->queued_work;
   }

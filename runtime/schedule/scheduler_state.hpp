@@ -6,6 +6,7 @@
 //   preemption.cpp      taking blocks back
 //   complete_step.cpp   applying a step's result
 //   async_order.cpp     what a composer is told, and following its plan
+//   tenant_shares.cpp   what tenants are charged
 //   deadlines.cpp       what is expected of requests, and whether a deadline can be met
 #pragma once
 
@@ -131,11 +132,18 @@ struct scheduler_core::state {
   void apply(const async_plan& plan, monotonic_time now);
   [[nodiscard]] bool is_held_back(const request_state& request, monotonic_time now) const;
 
+  // tenant_shares.cpp
+  void charge(request_state& request, std::uint64_t tokens);
+  void charge_admission(request_state& request);
+  /// It made one token more.
+  void charge_token(request_state& request);
+  void settle_charge(const request_state& request);
+
   // deadlines.cpp
   [[nodiscard]] std::uint32_t output_max(const request_state& request) const;  ///< tokens
   [[nodiscard]] expected_work expected_work_of(const request_state& request) const;
   [[nodiscard]] expected_work work_left(const request_state& request) const;
-  /// Error: deadline_unmeetable, with the estimate.
+  /// Of a waiting request. Error: deadline_unmeetable, with the estimate.
   [[nodiscard]] result<void> check_deadline(const request_state& request) const;
   void observe_output(const request_state& request, const sequence_state& sequence);
 

@@ -208,60 +208,6 @@ TEST_CASE("waits end: half a request, an idle connection, a client that lingers"
   CHECK(std::chrono::steady_clock::now() < deadline);
 }
 
-TEST_CASE("connections beyond the limit answer probes and refuse the rest, and slots come free") {
-  http_port_options options;
-  options.bounds.session_count_max = 4;
-  options.bounds.reserve_session_count_max = 2;
-  options.bounds.reserve_wait_max = milliseconds(100);
-  options.bounds.sweep_interval = milliseconds(20);
-  http_fixture server(options);
-  std::vector<http_client> kept;
-  for (int i = 0; i < 4; ++i) {
-    kept.push_back(server.connect());
-    kept.back().send(get("/health"));
-    CHECK(kept.back().read_answer().status == 200);
-  }
-  for (const char* path : {"/health", "/metrics", "/version"}) {
-    http_client probe = server.connect();
-    probe.send(get(path) + get(path));
-    const http_answer answer = probe.read_answer();
-    CHECK(answer.status == 200);
-    CHECK(answer.fields.at("connection") == "close");
-    CHECK(probe.is_at_end());
-  }
-  for (const std::string& other : {post("/v1/completions", completion_body("x")), get("/v1/models"),
-                                   get("/nowhere"), post("/health", "{}"), std::string()}) {
-    INFO(other);
-    http_client refused = server.connect();
-    refused.send(other);  // who says nothing is told so after a while
-    const http_answer answer = refused.read_answer();
-    CHECK(answer.status == 503);
-    CHECK(answer.body.find("all 4 connections are taken") != std::string::npos);
-    CHECK(refused.is_at_end());
-  }
-  kept.pop_back();
-  const auto deadline = std::chrono::steady_clock::now() + wait_max;
-  unsigned status = 0;
-  while (status != 200 && std::chrono::steady_clock::now() < deadline) {
-    status = server.ask(get("/health")).status;  // 503 until the server has read the close
-  }
-  CHECK(status == 200);
-}
-
-TEST_CASE("the reserve is bounded, too") {
-  http_port_options options;
-  options.bounds.session_count_max = 1;
-  options.bounds.reserve_session_count_max = 1;
-  http_fixture server(options);
-  http_client general = server.connect();
-  general.send(get("/health"));
-  CHECK(general.read_answer().status == 200);
-  http_client in_reserve = server.connect();
-  CHECK(server.connect().is_at_end());
-  in_reserve.send(get("/health"));
-  CHECK(in_reserve.read_answer().status == 200);
-}
-
 TEST_CASE("garbage never harms the server") {
   http_fixture server;
   server.answer_at_once();

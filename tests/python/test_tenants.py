@@ -103,6 +103,30 @@ def test_http_statuses(server):
     assert ask_http(server, "plain")[0] == 200
 
 
+def test_tenants_that_wait_are_admitted_by_their_shares(tmp_path):
+    """Three to one, in a queue where the larger tenant's requests all came first."""
+    count, enough = 60, 12
+    config = tmp_path / "server.yaml"
+    config.write_text("""
+tenants:
+  - {name: three, zmq_identities: ["three-*"], lanes: [async], share: 3}
+  - {name: one, zmq_identities: ["one-*"], lanes: [async]}
+""")
+    with running_server("--config", str(config), "--max-num-seqs", "2") as server:
+        assert "not acted on" not in server.log.read_text()
+        with client_of(server, "three") as three, client_of(server, "one") as one:
+            for wire in (three, one):
+                for _ in range(count):
+                    wire.submit(new_id(), lane="async", prompt="Hi", max_tokens=16, ignore_eos=True)
+            for _ in range(enough):
+                one.receive_of(FINISHED)
+            finished = 0
+            while three.socket.poll(0):
+                finished += three.receive().kind == FINISHED
+    print(finished, "of three,", enough, "of one")
+    assert 2.5 * enough <= finished <= 3.5 * enough + 4  # what came in before anybody else, and what runs
+
+
 def test_the_promise_is_counted_as_the_client_counts_it(tmp_path):
     """More than the vip lane can serve in time, so that both figures lie between none and all."""
     count, result = 60, tmp_path / "figures.json"

@@ -88,6 +88,28 @@ TEST_CASE("a tenant has the lanes that it was given, and a stranger all but vip"
   CHECK(tenants.enter(account_index::unlimited, lane::vip, 0ns));
 }
 
+TEST_CASE("the vip lane is entered by name, by right, and below the rate") {
+  tenancy tenants(two_tenants(), 0ns);
+  CHECK(tenants.enters_vip(gold, lane::vip, 0ns));
+  CHECK_FALSE(tenants.enters_vip(gold, lane::realtime, 0ns));
+  CHECK_FALSE(tenants.enters_vip(gold, std::nullopt, 0ns));
+  CHECK_FALSE(tenants.enters_vip(account_index::stranger, lane::vip, 0ns));
+  CHECK(tenants.enters_vip(account_index::unlimited, lane::vip, 0ns));
+  CHECK_FALSE(tenants.enters_vip(account_index::unlimited, std::nullopt, 0ns));
+  REQUIRE(tenants.charge(gold, *tenants.enter(gold, lane::vip, 0ns), 1500, 0ns));
+  CHECK_FALSE(tenants.enters_vip(gold, lane::vip, 0ns));
+  REQUIRE(tenants.charge(bulk, *tenants.enter(bulk, lane::vip, 0ns), 1000, 0ns));
+  CHECK_FALSE(tenants.enters_vip(bulk, lane::vip, 0ns));  // it would be demoted
+
+  server_config config;
+  config.tenants.resize(1);
+  config.tenants[0].name = "only";
+  config.tenants[0].lanes = {"vip"};
+  tenancy alone(config, 0ns);
+  CHECK(alone.enters_vip(static_cast<account_index>(0), std::nullopt, 0ns));
+  CHECK_FALSE(alone.enters_vip(static_cast<account_index>(0), lane::async, 0ns));
+}
+
 TEST_CASE("above its rate a tenant is refused, or its requests run in the async lane") {
   tenancy tenants(two_tenants(), 0ns);
   const auto first = tenants.charge(gold, *tenants.enter(gold, lane::vip, 0ns), 1500, 0ns);

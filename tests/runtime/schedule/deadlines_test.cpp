@@ -70,6 +70,26 @@ TEST_CASE("an unmeetable deadline is refused with the estimate", "[schedule][lan
   REQUIRE(driven.now <= deadline);
 }
 
+TEST_CASE("a deadline is judged by the turn of its tenant", "[schedule][lanes][shares]") {
+  driven_scheduler driven(timed_limits());
+  warm_up(driven);
+  const auto of_tenant = [&](std::uint64_t id, std::uint32_t tenant) {
+    auto request = driven.make(id, {.prompt = 8, .max_tokens = 8});
+    request.tenant_index = tenant;
+    return request;
+  };
+  for (std::uint64_t id = 2; id <= 40; ++id) driven.submit(of_tenant(id, 1));
+  step(driven);
+  const auto is_taken = [&](std::uint64_t id, std::uint32_t tenant) {
+    auto request = of_tenant(id, tenant);
+    request.deadline = request.arrival + 200ms;
+    request.priority = 1;  // the last of its tenant
+    return driven.core.enqueue(std::move(request)).has_value();
+  };
+  REQUIRE_FALSE(is_taken(100, 1));
+  REQUIRE(is_taken(101, 2));
+}
+
 TEST_CASE("what waits or runs before it counts, what comes after it does not",
           "[schedule][lanes]") {
   driven_scheduler driven(timed_limits());

@@ -23,9 +23,11 @@ struct round_totals {
 
 class random_round {
  public:
-  random_round(unsigned seed, round_totals& totals, bool offload = false)
+  random_round(unsigned seed, round_totals& totals, bool offload = false,
+               std::uint32_t tenant_count = 1)
       : random_(seed),
         totals_(totals),
+        tenant_count_(tenant_count),
         limits_(draw_limits(offload)),
         core_(limits_),
         engine_(limits_) {}
@@ -122,6 +124,8 @@ class random_round {
     request.service = all_lanes[below(3)];
     request.priority = static_cast<std::int32_t>(below(3)) - 1;
     request.tenant_salt = below(4) == 0 ? 1 : 0;
+    if (tenant_count_ != 1) request.tenant_index = below(tenant_count_);
+    request.tenant_share = 0.5 + request.tenant_index;
     request.prompt = std::make_shared<const std::vector<token_id>>(draw_prompt());
     generation_params params;
     params.n = below(3) == 0 ? 1 + below(4) : 1;
@@ -280,6 +284,7 @@ class random_round {
 
   std::mt19937 random_;
   round_totals& totals_;
+  const std::uint32_t tenant_count_;
   scheduler_limits limits_;
   scheduler_core core_;
   fake_engine engine_;
@@ -325,4 +330,14 @@ TEST_CASE("a lower tier changes no token and loses no block", "[schedule][offloa
   REQUIRE(totals.preemptions > 1'000);
   REQUIRE(totals.offloaded > 10'000);
   REQUIRE(totals.uploaded > 1'000);
+}
+
+TEST_CASE("tenants that take turns change no token and lose nothing", "[schedule][shares]") {
+  round_totals totals;
+  for (unsigned seed = 1; seed <= 200; ++seed) {
+    INFO("seed " << seed);
+    random_round(seed, totals, seed % 2 == 0, 4).run();
+  }
+  REQUIRE(totals.preemptions > 500);
+  REQUIRE(totals.composed > 500);
 }
