@@ -12,7 +12,7 @@ namespace troupe {
 /// The service of one lane. Which fields a lane uses: see config_schema().
 struct lane_config {
   std::uint32_t max_queued = 0;      ///< 0: max_num_queued_reqs
-  double reserved_fraction = 0.0;    ///< of sequences: taken back from lower lanes when needed
+  double reserved_fraction = 0.0;    ///< of sequences and of blocks: taken back from lower lanes
   std::uint32_t max_wait_ms = 0;     ///< realtime: the longest wait to be batched
   std::uint32_t max_delay_ms = 0;    ///< async: the longest hold while the engine is busy
   std::uint32_t compose_ms_max = 0;  ///< async: one search for a better order; 0: none

@@ -118,6 +118,12 @@ inline constexpr std::uint32_t composed_requests_max = 512;
 /// How long a request waits for blocks of the lower tier before it recomputes. A prefill of one
 /// block takes longer than a healthy answer from memory by far.
 inline constexpr std::uint32_t kv_fetch_ms_max = 20;
+/// Preempted sequences that are looked after in one step: what the device still has of them is
+/// evicted last, and what it lacks is asked for.
+inline constexpr std::size_t kv_returns_max = 8;
+/// Share of a step's allowed duration that moving blocks may take beside it. Further evicted blocks
+/// are dropped, further offers recomputed.
+inline constexpr double transfer_share = 0.5;
 /// Questions that the kv_pool has not answered; further requests recompute without asking.
 inline constexpr std::size_t kv_finds_max = 256;
 /// Steps whose evicted blocks the kv_pool has not taken; further ones are forgotten.

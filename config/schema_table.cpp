@@ -106,7 +106,8 @@ void add_engine(table& rows) {
               "up to 1 GiB or a quarter of "
               "free memory.");
   rows.number("kv_offload_gib", top<&server::kv_offload_gib>, 0, 65'536, "GiB",
-              "Host memory for blocks that the cache has to give up; 0: they are dropped.");
+              "Host memory for blocks that the cache has to give up, where moving them is cheaper "
+              "than computing them again; 0: they are dropped.");
   rows.choice("kv_cache_dtype", top<&server::kv_cache_dtype>, {"f16", "bf16", "f32", "int8"},
               "What keys and values are rounded to in the cache. int8 (one scale for each token "
               "and head) takes little more "
@@ -168,8 +169,8 @@ void add_lane(table& rows, const std::string& prefix) {
   rows.number(
       prefix + "reserved_fraction", in_lane<Lane, &lane_config::reserved_fraction>, 0, 0.9,
       "fraction",
-      "Share of the sequences that this lane is sure of. What it does not use is lent to the "
-      "others, and taken back from lower lanes by preemption.");
+      "Share of the sequences and of the KV blocks that this lane is sure of. What it does not use "
+      "is lent to the others, and taken back from lower lanes by preemption.");
   rows.number(prefix + "ttft_ms", in_lane<Lane, &lane_config::ttft_ms>, 0, hour_ms, "ms",
               "Target of the time to the first token, reported as lane_sla_attainment; 0: none.");
   rows.number(prefix + "ttft_prompt_tokens", in_lane<Lane, &lane_config::ttft_prompt_tokens>, 1,

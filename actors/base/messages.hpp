@@ -117,12 +117,12 @@ struct store_blocks {
 };
 struct blocks_stored {};
 struct find_blocks {
-  request_id id{};
+  sequence_id sequence;
   std::shared_ptr<const std::vector<block_key_ptr>>
-      keys;  ///< of the prompt's full blocks, in order
+      keys;  ///< of the sequence's full blocks, in order
 };
 struct blocks_found {
-  request_id id{};
+  sequence_id sequence;
   std::vector<offered_block> blocks;
 };
 

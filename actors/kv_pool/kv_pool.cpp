@@ -27,7 +27,7 @@ class kv_pool_state {
           std::erase_if(found, [this](const offered_block& each) {
             return each.bytes->size() != block_bytes_;
           });
-          answer(blocks_found{question.id, std::move(found)});
+          answer(blocks_found{question.sequence, std::move(found)});
         },
     };
   }

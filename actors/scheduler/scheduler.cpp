@@ -1,7 +1,9 @@
 #include "actors/scheduler/scheduler.hpp"
 
+#include <algorithm>
 #include <deque>
 #include <set>
+#include <utility>
 
 #include "actors/base/messages.hpp"
 #include "config/limits.hpp"
@@ -109,17 +111,21 @@ class scheduler_state {
     return queued.has_value();
   }
 
-  /// Asks the lower tier for the prompt's blocks. False when there is nothing to wait for.
+  /// Asks the lower tier for the blocks of the first sequence that has not ended. False when there
+  /// is nothing to wait for.
   bool fetch_blocks(const schedule_request& scheduled) {
-    const std::vector<token_id>& prompt = *scheduled.prompt;
-    const std::size_t block_count =
-        prompt.empty() ? 0 : (prompt.size() - 1) / options_.limits.block_tokens;
+    const auto& resumed = scheduled.resumed;
+    const auto first = std::ranges::find(resumed, false, &schedule_request::progress::finished);
+    token_view tokens{*scheduled.prompt, {}};
+    if (first != resumed.end()) tokens.output = first->output;
+    const std::uint32_t block_count =
+        tokens.size() == 0 ? 0 : (tokens.size() - 1) / options_.limits.block_tokens;
     if (!options_.kv_pool || block_count == 0 || finds_open_ >= limits::kv_finds_max) return false;
-    if (core_.cached_prefix_blocks(scheduled.tenant_salt, prompt) == block_count) return false;
-    auto keys = block_keys_of(options_.limits.model_fingerprint, scheduled.tenant_salt, prompt,
-                              options_.limits.block_tokens);
-    find_blocks question{scheduled.id,
-                         std::make_shared<const std::vector<block_key_ptr>>(std::move(keys))};
+    if (core_.cached_prefix_blocks(scheduled.tenant_salt, tokens) == block_count) return false;
+    find_blocks question{
+        {scheduled.id, static_cast<std::uint32_t>(first - resumed.begin())},
+        share(block_keys_of(options_.limits.model_fingerprint, scheduled.tenant_salt, tokens,
+                            options_.limits.block_tokens))};
     if (scheduled.service == lane::vip)
       self_->send<caf::message_priority::high>(options_.kv_pool, std::move(question));
     else
@@ -130,11 +136,29 @@ class scheduler_state {
     return true;
   }
 
+  static std::shared_ptr<const std::vector<block_key_ptr>> share(std::vector<block_key_ptr> keys) {
+    return std::make_shared<const std::vector<block_key_ptr>>(std::move(keys));
+  }
+
+  /// What preempted sequences lack. The answer must find what was offloaded before: not urgent,
+  /// behind the stores.
+  void fetch_wanted() {
+    for (const sequence_id sequence : std::exchange(wanted_, {})) {
+      auto keys = core_.block_keys_of(sequence);
+      if (keys.empty() || finds_open_ >= limits::kv_finds_max) {
+        core_.offer_blocks(sequence, {});
+        continue;
+      }
+      ++finds_open_;
+      self_->send(options_.kv_pool, find_blocks{sequence, share(std::move(keys))});
+    }
+  }
+
   /// An answer after the deadline still helps a request that waits for its turn.
   void take_offers(const blocks_found& answer) {
     --finds_open_;
-    if (auto request = fetches_.finish(answer.id)) queue(std::move(*request));
-    core_.offer_blocks(answer.id, answer.blocks);
+    if (auto request = fetches_.finish(answer.sequence.request)) queue(std::move(*request));
+    core_.offer_blocks(answer.sequence, answer.blocks);
     keep_busy();
   }
 
@@ -142,7 +166,7 @@ class scheduler_state {
     const step_result& result = *done;
     const monotonic_time now = options_.now();
     options_.watch->end(options_.incarnation);
-    last_compute_ms_ = result.compute_ms;
+    last_compute_ms_ = result.total_ms();
     step_outcome outcome = core_.complete(result, now);
     for (const sequence_update& update : outcome.updates) {
       if (update.finished) forget_ended(update.sequence.request);
@@ -152,6 +176,7 @@ class scheduler_state {
     if (!outcome.updates.empty() || !started.empty())
       tell_router({options_.incarnation, std::move(started), std::move(outcome.updates)});
     offload(done);
+    fetch_wanted();
     compose(now);
     options_.measured->set_counts(core_.counts());
     options_.measured->set_cost_model_error(core_.cost().error());
@@ -188,6 +213,7 @@ class scheduler_state {
     if (core_.has_step_in_flight()) return;
     auto started = start_step(options_.now());
     if (!started.empty()) tell_router({options_.incarnation, std::move(started), {}});
+    fetch_wanted();
     options_.measured->set_counts(core_.counts());
   }
 
@@ -203,6 +229,7 @@ class scheduler_state {
       return {};
     }
     auto planned = core_.plan(now);
+    wanted_ = std::move(planned.wanted);
     if (planned.plan.slices.empty()) return std::move(planned.started);
     if (step_began_ != monotonic_time{}) {
       const double period_ms = std::chrono::duration<double, std::milli>(now - step_began_).count();
@@ -259,6 +286,7 @@ class scheduler_state {
   scheduler_core core_;
   block_fetches fetches_;
   std::size_t finds_open_ = 0, stores_open_ = 0;  ///< sent to the kv_pool and not answered
+  std::vector<sequence_id> wanted_;               ///< by the last plan, not asked for yet
   deadline_timers deadlines_;
   std::set<request_id> tombstones_;
   std::deque<request_id> tombstone_order_;

@@ -148,6 +148,7 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.limits.block_count = blocks;
   sized.limits.enable_prefix_caching = config.enable_prefix_caching;
   sized.limits.enable_offload = sized.offload_bytes != 0;
+  sized.limits.initial_transfer = transfer_profile_of(sized.block_bytes);
   sized.limits.enable_chunked_prefill = config.enable_chunked_prefill;
   sized.limits.model_fingerprint =
       model.fingerprint ^ static_cast<std::uint64_t>(sized.executor.layout.type);

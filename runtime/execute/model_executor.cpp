@@ -12,6 +12,15 @@ forward_slice::logits wanted_logits(const step_slice& slice) {
   return slice.sample ? forward_slice::logits::last : forward_slice::logits::none;
 }
 
+/// Milliseconds that the work takes.
+template <class Work>
+double timed_ms(Work&& work) {
+  const auto began = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began)
+      .count();
+}
+
 std::size_t logits_row_count(const step_slice& slice) {
   if (slice.prompt_logprobs) return slice.tokens.size();
   return slice.sample ? 1 : 0;
@@ -40,9 +49,17 @@ model_executor::model_executor(std::shared_ptr<const loaded_model> model,
 }
 
 step_result model_executor::execute(const step_plan& plan) {
-  const auto began = std::chrono::steady_clock::now();
   cache_.pause_population();
-  std::vector<stored_block> offloaded = move_blocks(plan);
+  step_result result;
+  result.id = plan.id;
+  result.offload_ms = timed_ms([&] { result.offloaded = offload_blocks(plan); });
+  result.upload_ms = timed_ms([&] { upload_blocks(plan); });
+  result.compute_ms = timed_ms([&] { result.slices = compute(plan); });
+  cache_.resume_population();
+  return result;
+}
+
+std::vector<slice_result> model_executor::compute(const step_plan& plan) {
   for (const block_copy& copy : plan.copies) cache_.copy_block(copy.from, copy.to);
 
   std::vector<forward_slice> slices;
@@ -58,33 +75,30 @@ step_result model_executor::execute(const step_plan& plan) {
   const std::span<const float> logits = forward_.run(slices);
   TROUPE_CHECK(logits.size() == row_count * vocab_size_);
 
-  step_result result;
-  result.id = plan.id;
-  result.offloaded = std::move(offloaded);
-  result.slices.resize(plan.slices.size());
+  std::vector<slice_result> finished(plan.slices.size());
   pool_.parallel_for(plan.slices.size(), [&](std::size_t i, std::size_t thread) {
     const step_slice& slice = plan.slices[i];
     const auto rows =
         logits.subspan(row_first[i] * vocab_size_, logits_row_count(slice) * vocab_size_);
-    result.slices[i] = finish_slice(slice, rows, samplers_[thread]);
+    finished[i] = finish_slice(slice, rows, samplers_[thread]);
   });
-  result.compute_ms =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
-  cache_.resume_population();
-  return result;
+  return finished;
 }
 
-std::vector<stored_block> model_executor::move_blocks(const step_plan& plan) {
+std::vector<stored_block> model_executor::offload_blocks(const step_plan& plan) {
   std::vector<stored_block> offloaded(plan.offloads.size());
   pool_.parallel_for(plan.offloads.size(), [&](std::size_t i, std::size_t) {
     const block_offload& order = plan.offloads[i];
     offloaded[i] = {order.key, std::make_shared<const std::vector<std::byte>>(
                                    cache_.export_block(order.block))};
   });
+  return offloaded;
+}
+
+void model_executor::upload_blocks(const step_plan& plan) {
   pool_.parallel_for(plan.uploads.size(), [&](std::size_t i, std::size_t) {
     cache_.import_block(plan.uploads[i].block, *plan.uploads[i].bytes).value();
   });
-  return offloaded;
 }
 
 slice_result model_executor::finish_slice(const step_slice& slice, std::span<const float> rows,

@@ -35,8 +35,10 @@ class model_executor final : public step_executor {
  private:
   model_executor(std::shared_ptr<const loaded_model> model, const executor_options& options,
                  kv_cache cache);
-  /// Reads the blocks that the plan offloads, then writes those that it uploads.
-  std::vector<stored_block> move_blocks(const step_plan& plan);
+  std::vector<stored_block> offload_blocks(const step_plan& plan);
+  void upload_blocks(const step_plan& plan);
+  /// Copies, forward pass, sampling.
+  std::vector<slice_result> compute(const step_plan& plan);
   slice_result finish_slice(const step_slice& slice, std::span<const float> rows,
                             sampler& drawer) const;
 

@@ -43,6 +43,7 @@ block_key_ptr block_key::make(std::uint64_t model_fingerprint, std::uint64_t ten
       chain_next(parent ? parent->hash_ : chain_root(model_fingerprint, tenant_salt), tokens);
   made->model_fingerprint_ = model_fingerprint;
   made->tenant_salt_ = tenant_salt;
+  made->place_ = parent ? parent->place_ + 1 : 0;
   made->parent_ = std::move(parent);
   made->tokens_.assign(tokens.begin(), tokens.end());
   return made;
@@ -75,15 +76,15 @@ bool operator==(const block_key& left, const block_key& right) {
 }
 
 std::vector<block_key_ptr> block_keys_of(std::uint64_t model_fingerprint, std::uint64_t tenant_salt,
-                                         std::span<const token_id> prompt,
-                                         std::uint32_t block_tokens) {
+                                         const token_view& tokens, std::uint32_t block_tokens) {
   std::vector<block_key_ptr> keys;
-  if (prompt.empty()) return keys;
-  const std::size_t count = (prompt.size() - 1) / block_tokens;
+  if (tokens.size() == 0) return keys;
+  const std::uint32_t count = (tokens.size() - 1) / block_tokens;
   keys.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
+  std::vector<token_id> scratch(block_tokens);
+  for (std::uint32_t i = 0; i < count; ++i) {
     keys.push_back(block_key::make(model_fingerprint, tenant_salt, i == 0 ? nullptr : keys.back(),
-                                   prompt.subspan(i * block_tokens, block_tokens)));
+                                   tokens.contiguous(i * block_tokens, block_tokens, scratch)));
   }
   return keys;
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/base/index_types.hpp"
+#include "runtime/memory/token_view.hpp"
 
 namespace troupe {
 
@@ -26,7 +27,7 @@ struct stored_block {
   block_bytes bytes;
 };
 
-/// A block that a lower tier has for block number `place` of a prompt.
+/// A block that a lower tier has for block number `place` of a sequence.
 struct offered_block {
   std::uint32_t place = 0;
   block_key_ptr key;
@@ -50,6 +51,8 @@ class block_key {
   [[nodiscard]] std::uint64_t model_fingerprint() const { return model_fingerprint_; }
   [[nodiscard]] std::uint64_t tenant_salt() const { return tenant_salt_; }
   [[nodiscard]] const block_key_ptr& parent() const { return parent_; }
+  /// How many blocks come before it.
+  [[nodiscard]] std::uint32_t place() const { return place_; }
   [[nodiscard]] std::span<const token_id> tokens() const { return tokens_; }
 
   /// Exact; O(chain) at worst, and ends where both chains meet in the same object.
@@ -60,14 +63,14 @@ class block_key {
   [[nodiscard]] bool has_same_link(const block_key& other) const;
 
   std::uint64_t hash_ = 0, model_fingerprint_ = 0, tenant_salt_ = 0;
+  std::uint32_t place_ = 0;
   mutable block_key_ptr parent_;  ///< taken out only by the destructor of its last child
   std::vector<token_id> tokens_;
 };
 
-/// The keys of a prompt's full blocks, in order, as far as a prefix hit may reach: never the block
-/// that holds the last token.
+/// The keys of a sequence's full blocks, in order, as far as a prefix hit may reach: never the
+/// block that holds the last token.
 std::vector<block_key_ptr> block_keys_of(std::uint64_t model_fingerprint, std::uint64_t tenant_salt,
-                                         std::span<const token_id> prompt,
-                                         std::uint32_t block_tokens);
+                                         const token_view& tokens, std::uint32_t block_tokens);
 
 }  // namespace troupe

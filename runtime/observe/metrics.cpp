@@ -85,7 +85,7 @@ struct seen_totals {
   std::array<std::uint64_t, preemption_kind_count> preemptions_by_kind{};
   std::uint64_t recomputed = 0;
   std::uint64_t preemptions = 0, prefix_queries = 0, prefix_hits = 0;
-  std::uint64_t offloaded = 0, uploaded = 0;
+  std::uint64_t offloaded = 0, uploaded = 0, dropped = 0;
 };
 
 /// A total that went down belongs to a restarted scheduler, which counts from zero.
@@ -134,6 +134,8 @@ struct metrics::state {
                              "Evicted blocks copied to the tier below the device.");
     offload_hits = counter("kv_offload_hit_blocks_total",
                            "Blocks taken back from that tier instead of being computed.");
+    offload_dropped = counter("kv_offload_dropped_blocks_total",
+                              "Evicted blocks that were cheaper to compute again than to move.");
     prompt_tokens = counters("prompt_tokens_total", "Prompt tokens of requests that ended.");
     generation_tokens = counters("generation_tokens_total", "Tokens generated.");
     time_to_first_token =
@@ -296,7 +298,7 @@ struct metrics::state {
   Counter* recomputed = nullptr;
   Gauge* held_sequences = nullptr;
   Histogram *batch_fill = nullptr, *ga_improvement = nullptr;
-  Counter *offload_stored = nullptr, *offload_hits = nullptr;
+  Counter *offload_stored = nullptr, *offload_hits = nullptr, *offload_dropped = nullptr;
   by_lane<Counter> prompt_tokens{}, generation_tokens{};
   by_lane<Histogram> time_to_first_token{}, inter_token_latency{}, e2e_latency{}, queue_time{};
   by_lane<Histogram> lane_queue_time{}, lane_intake{};
@@ -340,6 +342,7 @@ void metrics::set_counts(const scheduler_counts& counts) {
   state_->prefix_hits->Increment(take_increase(seen.prefix_hits, counts.prefix_hit_tokens));
   state_->offload_stored->Increment(take_increase(seen.offloaded, counts.offloaded_blocks));
   state_->offload_hits->Increment(take_increase(seen.uploaded, counts.uploaded_blocks));
+  state_->offload_dropped->Increment(take_increase(seen.dropped, counts.dropped_blocks));
 }
 
 void metrics::observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms) {

@@ -37,8 +37,8 @@ class metrics {
 
   /// Gauges and totals that the scheduler owns; called once a step.
   void set_counts(const scheduler_counts& counts);
-  /// One executed step: tokens in it, its compute time, and the time from plan to plan that was not
-  /// compute.
+  /// One executed step: tokens in it, the worker's time with moving blocks, and the time from plan
+  /// to plan beside that.
   void observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms);
   /// How far off the scheduler's predictions of its steps are: a fraction, 0.1 for 10 %.
   void set_cost_model_error(double error);

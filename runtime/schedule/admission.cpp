@@ -1,7 +1,8 @@
 // Starting what waits: seats (max_num_seqs), starts (max_batch_size), tokens of the step, and
 // blocks. A request that has to wait holds back everything behind it, in its lane and in the lanes
-// below, so that large requests are not starved by small ones. A lane that uses less than it is
-// sure of preempts lanes below to be admitted, and a VIP may always preempt async.
+// below, so that large requests are not starved by small ones; only what lanes below are sure of
+// they still get, if the one that waits is beyond its own reserve. Whom it may displace for its
+// seats and its blocks stands in reserves.cpp.
 #include <algorithm>
 #include <utility>
 
@@ -18,17 +19,18 @@ constexpr std::uint32_t reserve_divisor = 100;
 
 void scheduler_core::state::admit(lane service, monotonic_time now,
                                   std::vector<request_started>& started) {
-  while (admission_open) {
+  while (admitted != admission::closed) {
     request_state* const request = next_to_admit(service, now);
     if (request == nullptr || is_held_back(*request, now)) return;
-    const auto first = std::ranges::find_if(
-        request->sequences, [&](const auto& each) { return request->is_schedulable(each); });
-    TROUPE_CHECK(first != request->sequences.end());
+    if (admitted == admission::reserves && !is_within_reserve(*request)) return;
+    sequence_state& first = request->sequences[request->first_schedulable()];
     std::optional<std::uint32_t> hit_tokens;
-    if (may_start(request->service()) && starts_left != 0 && make_seats(*request))
-      hit_tokens = start_sequence(*request, *first);
+    if (may_start(request->service()) && starts_left != 0 && !waits_for_blocks(first, now) &&
+        make_seats(*request))
+      hit_tokens = start_sequence(*request, first);
     if (!hit_tokens) {
-      admission_open = false;
+      const bool is_first = admitted == admission::open;
+      admitted = is_first && leaves_reserves(*request) ? admission::reserves : admission::closed;
       return;
     }
     charge_admission(*request);
@@ -41,7 +43,7 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
     if (request->started) continue;
     request->started = true;
     if (limits.enable_prefix_caching) {
-      prefix_query_tokens += request->tokens_of(*first).size();
+      prefix_query_tokens += request->tokens_of(first).size();
       prefix_hit_tokens += *hit_tokens;
     }
     started.push_back({request->id(), now - request->request.arrival,
@@ -59,45 +61,21 @@ request_state* scheduler_core::state::next_to_admit(lane service, monotonic_time
   return queues.front(service);
 }
 
-/// The requests behind it are those of the lanes below that hold more than their lane is sure of:
-/// async for any VIP, and async, then realtime, for a lane that uses no more than its own reserve.
-std::size_t scheduler_core::state::displaceable_from(const request_state& request) const {
-  const lane service = request.service();
-  const auto reserve = [&](lane each) {
-    return static_cast<std::uint32_t>(limits.lanes[to_index(each)].reserved_fraction *
-                                      limits.max_num_seqs);
-  };
-  const bool is_within_reserve =
-      running.sequences_in(service) + request.unfinished_count <= reserve(service);
-  std::size_t first = running.size();
-  for (const lane victim : {lane::async, lane::realtime}) {
-    const bool may_take =
-        service < victim && (is_within_reserve || (service == lane::vip && victim == lane::async));
-    if (!may_take) break;
-    std::uint32_t left = running.sequences_in(victim);
-    while (first > running.first_of(victim)) {
-      const std::uint32_t lost = running[first - 1].unfinished_count;
-      if (left - lost < reserve(victim)) return first;
-      left -= lost;
-      --first;
-    }
-  }
-  return first;
-}
-
 /// True when the request's sequences fit into max_num_seqs, perhaps after preempting lower lanes.
 bool scheduler_core::state::make_seats(request_state& request) {
-  const std::uint32_t wanted = request.unfinished_count;
+  const std::uint32_t wanted =
+      request.unfinished_count + kept_for_others(request, resource::sequences);
   if (running.sequence_count() + wanted <= limits.max_num_seqs) return true;
-  const std::size_t kept = displaceable_from(request);
-  std::uint32_t left = 0;
-  for (std::size_t i = 0; i < kept; ++i) left += running[i].unfinished_count;
+  const std::size_t kept_for_seats = displaceable_from(request, resource::sequences);
+  std::size_t kept = running.size();
+  std::uint32_t left = running.sequence_count();
+  while (kept > kept_for_seats && left + wanted > limits.max_num_seqs)
+    left -= running[--kept].unfinished_count;
   if (left + wanted > limits.max_num_seqs) return false;
-  const auto first = std::ranges::find_if(
-      request.sequences, [&](const auto& each) { return request.is_schedulable(each); });
   // Nobody is thrown out for a request that would then wait for blocks which others keep.
-  const std::uint32_t blocks = blocks_for(request.tokens_of(*first).size(), limits.block_tokens);
-  if (!can_ever_make_room(kept, {}, blocks + margin_of(request.service()))) return false;
+  kept = std::min(kept, displaceable_from(request, resource::blocks));
+  if (!can_ever_make_room(kept, {}, blocks_to_start(request) + margin_of(request.service())))
+    return false;
   while (running.sequence_count() + wanted > limits.max_num_seqs) {
     preempt_request(running[running.size() - 1]);
   }
@@ -118,7 +96,7 @@ std::optional<std::uint32_t> scheduler_core::state::start_sequence(request_state
     const std::uint32_t positions_max =
         request.wants_prompt_logprobs() ? request.prompt_rows_scored : tokens.size();
     hits = prefix.lookup(request.request.tenant_salt, tokens, positions_max);
-    offers = offers_from(request, static_cast<std::uint32_t>(hits.size()), positions_max);
+    offers = offers_from(sequence, static_cast<std::uint32_t>(hits.size()), positions_max);
   }
   const auto device_tokens = static_cast<std::uint32_t>(hits.size()) * limits.block_tokens;
   const auto hit_tokens =
@@ -147,16 +125,17 @@ std::optional<std::uint32_t> scheduler_core::state::start_sequence(request_state
 bool scheduler_core::state::make_room(const request_state& request,
                                       std::span<const block_index> hits, std::uint32_t blocks) {
   // A hit that nobody refers to takes an available block, just as a new one does.
+  const std::uint32_t kept_blocks = kept_for_others(request, resource::blocks);
   const auto needed = [&](lane lowest) {
     const auto referenced = std::ranges::count_if(
         hits, [&](block_index block) { return pool.reference_count(block) != 0; });
-    return blocks - static_cast<std::uint32_t>(referenced) + margin_of(lowest);
+    return blocks - static_cast<std::uint32_t>(referenced) + margin_of(lowest) + kept_blocks;
   };
   // A VIP looks at VIPs only, since it may preempt the rest.
   const lane service = request.service();
   const lane seen = service == lane::vip ? lane::vip : lane::async;
   if (needed(seen) <= pool.available()) return true;
-  const std::size_t kept = displaceable_from(request);
+  const std::size_t kept = displaceable_from(request, resource::blocks);
   if (kept == running.size() || !can_ever_make_room(kept, hits, blocks + margin_of(service)))
     return false;
   while (needed(service) > pool.available()) {
@@ -185,15 +164,7 @@ bool scheduler_core::state::can_ever_make_room(std::size_t kept_requests,
                                                std::uint32_t blocks_and_margin) {
   ++mark_epoch;
   std::uint32_t kept = 0;
-  for (std::size_t i = 0; i < kept_requests; ++i) {
-    for (const auto& sequence : running[i].sequences) {
-      for (const block_index block : sequence.table.blocks()) {
-        std::uint32_t& mark = marks[to_index(block)];
-        if (mark != mark_epoch) ++kept;
-        mark = mark_epoch;
-      }
-    }
-  }
+  for (std::size_t i = 0; i < kept_requests; ++i) kept += mark_blocks(running[i]);
   const auto kept_hits = std::ranges::count_if(
       hits, [&](block_index block) { return marks[to_index(block)] == mark_epoch; });
   return kept + blocks_and_margin <= pool.total() + static_cast<std::uint32_t>(kept_hits);

@@ -21,6 +21,7 @@ step_outcome scheduler_core::state::complete(const step_result& result) {
       result.offloaded.size() == offloads_in_flight,
       fmt::format("{} blocks for {} offloads", result.offloaded.size(), offloads_in_flight));
   cost.observe(shape_in_flight, result.compute_ms);
+  transfers.observe({offloads_in_flight, result.offload_ms}, {uploads_in_flight, result.upload_ms});
   for (std::size_t i = 0; i < sent.size(); ++i) complete_slice(sent[i], result.slices[i], outcome);
   sent.clear();
   in_flight.reset();
@@ -39,7 +40,7 @@ void scheduler_core::state::complete_slice(const sent_slice& slice, const slice_
   sequence.computed_count += slice.count;
   sequence.uploaded_count = 0;
   if (limits.enable_prefix_caching) index_computed(request, sequence);
-  drop_offers(request);
+  drop_offers(sequence);
 
   const bool carries_prompt = request.prompt_shared && !request.ended;
   if (sequence.finished && !carries_prompt) {

@@ -77,6 +77,15 @@ double cost_model::predict_ms(const step_shape& shape) const {
   return dot(coefficients_, features_of(shape));
 }
 
+double cost_model::added_prefill_ms(std::uint32_t tokens, std::uint32_t position_first) const {
+  step_shape shape;
+  shape.add_prefill(tokens, position_first, 0);
+  features x = features_of(shape);
+  x[0] = 0.0;
+  x[1] = static_cast<double>(tokens) / tile_rows;
+  return dot(coefficients_, x);
+}
+
 void cost_model::observe(const step_shape& shape, double ms) {
   if (!(ms > 0.0) || !std::isfinite(ms) || shape.tokens() == 0) return;
   const features x = features_of(shape);

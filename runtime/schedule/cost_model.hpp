@@ -41,6 +41,9 @@ class cost_model {
   void observe(const step_shape& shape, double ms);
 
   [[nodiscard]] double predict_ms(const step_shape& shape) const;
+  /// What `tokens` of a prompt, from `position_first` on, add to a step that takes place anyway:
+  /// their share of a tile where they do not fill one.
+  [[nodiscard]] double added_prefill_ms(std::uint32_t tokens, std::uint32_t position_first) const;
 
   /// The most tokens of one prompt, from `position_first` on, with which a step that holds `beside`
   /// already is predicted to take at most ms_max. The step's prefills together are at least

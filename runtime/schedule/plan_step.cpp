@@ -2,8 +2,10 @@
 // requests that wait. The most important lane that has work decodes whole; the lanes below have
 // what is left of the step's predicted duration: realtime takes turns at it, async runs in order,
 // and whoever is left out keeps its blocks. While a VIP's prompt is computed, async stands still.
-// Nobody stands still for longer than limits::held_ms_max.
+// Nobody stands still for longer than limits::held_ms_max. While VIPs hold more than their own
+// share, realtime decodes within its share of the step, whatever else is in it.
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <utility>
 
@@ -20,20 +22,24 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   step_ms_max = duration_limit_ms(has_vip);
   starts_left = limits.max_batch_size;
   uploads_left = limits.max_uploads_per_step;
+  transfer_ms_left = transfer_ms_max();
   loser.reset();
   held_sequences = 0;
   vip_prompt_planned = false;
-  admission_open = true;
+  admitted = admission::open;
 
   planned made;
+  made.wanted = prepare_returns(now);
+  realtime_share = share_kept_for_realtime();
   const lane top = has_vip                                    ? lane::vip
                    : running.requests_in(lane::realtime) != 0 ? lane::realtime
                                                               : lane::async;
   for (const lane service : all_lanes) {
     plan_decodes(service, service <= top, now);
+    tokens_kept = service == lane::vip ? tokens_kept_for_realtime() : 0;
     // A VIP's prompt is in this step: async pauses.
     if (service == lane::async && vip_prompt_planned) break;
-    continue_prefills(service);
+    continue_prefills(service, now);
     admit(service, now, made.started);
     if (service == lane::vip) vip_prompt_planned = drafted.prefill_tokens != 0;
   }
@@ -64,9 +70,27 @@ std::optional<double> scheduler_core::state::duration_limit_ms(bool has_vip) con
          (requests.size() == 1 ? static_cast<double>(troupe::limits::lone_prompt_steps) : 1.0);
 }
 
+/// Of the step. A VIP within its reserve waits for nobody's tokens.
+double scheduler_core::state::share_kept_for_realtime() {
+  const double fraction = limits.lanes[to_index(lane::realtime)].reserved_fraction;
+  if (fraction == 0.0 || running.requests_in(lane::realtime) == 0) return 0.0;
+  const bool is_beyond = std::ranges::any_of(
+      std::array{resource::sequences, resource::blocks},
+      [this](resource what) { return held_by(lane::vip, what) > reserve_of(lane::vip, what); });
+  return is_beyond ? fraction : 0.0;
+}
+
+std::uint32_t scheduler_core::state::tokens_kept_for_realtime() const {
+  return std::min(running.sequences_in(lane::realtime),
+                  static_cast<std::uint32_t>(realtime_share * limits.max_num_batched_tokens));
+}
+
 void scheduler_core::state::plan_decodes(lane service, bool is_top, monotonic_time now) {
   decode_room room{.whole = is_top || !step_ms_max,
+                   .ms_max = step_ms_max.value_or(0.0),
                    .overdue_left = troupe::limits::held_served_max};
+  if (service == lane::realtime)
+    room.ms_max = std::max(room.ms_max, cost.predict_ms(drafted) / (1.0 - realtime_share));
   room.paused = service == lane::async && vip_prompt_planned;
   const std::size_t first = running.first_of(service);
   std::size_t start = first;
@@ -94,7 +118,7 @@ void scheduler_core::state::plan_decodes_of(request_state& request, decode_room&
     if (!request.running || tokens_left == 0) return;
     if (sequence.phase != sequence_phase::decode || sequence.draft) continue;
     const bool fits = room.whole || (!room.paused && !room.is_full &&
-                                     fits_decode(sequence.table.position_count()));
+                                     fits_decode(sequence.table.position_count(), room.ms_max));
     if (!fits && !(overdue && room.overdue_left != 0)) {
       room.is_full = true;
       ++held_sequences;
@@ -107,14 +131,14 @@ void scheduler_core::state::plan_decodes_of(request_state& request, decode_room&
   }
 }
 
-bool scheduler_core::state::fits_decode(std::uint32_t position) const {
+bool scheduler_core::state::fits_decode(std::uint32_t position, double ms_max) const {
   if (drafted.tokens() == 0) return true;
   step_shape with = drafted;
   with.add(1, position, 1);
-  return cost.predict_ms(with) <= *step_ms_max;
+  return cost.predict_ms(with) <= ms_max;
 }
 
-void scheduler_core::state::continue_prefills(lane service) {
+void scheduler_core::state::continue_prefills(lane service, monotonic_time now) {
   for (std::size_t i = running.first_of(service); i < running.end_of(service);) {
     request_state& request = running[i];
     bool has_prefill = false;
@@ -123,12 +147,14 @@ void scheduler_core::state::continue_prefills(lane service) {
       if (sequence.phase == sequence_phase::prefill && !sequence.draft) {
         const std::uint32_t first = sequence.table.position_count();
         const std::uint32_t chunk = chunk_for(first, request.tokens_of(sequence).size() - first);
-        if (chunk == 0) admission_open = false;
+        if (chunk == 0) admitted = admission::closed;
         if (chunk != 0) schedule(request, sequence, chunk);
       } else if (sequence.phase == sequence_phase::idle && request.is_schedulable(sequence)) {
         // With the prefix cache, siblings wait for the one in prefill: they will find its blocks.
         if (has_prefill && limits.enable_prefix_caching) continue;
-        if (!may_start(service) || !start_sequence(request, sequence)) admission_open = false;
+        if (!may_start(service) || waits_for_blocks(sequence, now) ||
+            !start_sequence(request, sequence))
+          admitted = admission::closed;
       }
       has_prefill = has_prefill || sequence.phase == sequence_phase::prefill;
     }
@@ -139,7 +165,7 @@ void scheduler_core::state::continue_prefills(lane service) {
 std::uint32_t scheduler_core::state::chunk_for(std::uint32_t position_first,
                                                std::uint32_t missing) const {
   if (!limits.enable_chunked_prefill) return missing <= tokens_left ? missing : 0;
-  const std::uint32_t fitting = std::min(missing, tokens_left);
+  const std::uint32_t fitting = std::min(missing, tokens_left - std::min(tokens_left, tokens_kept));
   if (!step_ms_max) return fitting;
   return std::min(fitting, cost.prefill_tokens_within(*step_ms_max, drafted, position_first));
 }
@@ -176,7 +202,6 @@ step_plan scheduler_core::state::seal() {
   sent.reserve(drafts.size());
   for (draft& each : drafts) {
     if (each.dropped) continue;
-    uploaded_blocks += each.uploads.size();
     std::ranges::move(each.uploads, std::back_inserter(plan.uploads));
     if (each.copy) {
       // A sibling that shared the source still holds it: had all been preempted, so had this one.
@@ -191,8 +216,10 @@ step_plan scheduler_core::state::seal() {
   drafts.clear();
   if (plan.slices.empty()) return plan;
   offloaded_blocks += offloads.size();
+  uploaded_blocks += plan.uploads.size();
+  uploads_in_flight = static_cast<std::uint32_t>(plan.uploads.size());
   plan.offloads = std::exchange(offloads, {});
-  offloads_in_flight = plan.offloads.size();
+  offloads_in_flight = static_cast<std::uint32_t>(plan.offloads.size());
   shape_in_flight = shape_of(plan);
   plan.id = static_cast<step_id>(next_step++);
   in_flight = plan.id;

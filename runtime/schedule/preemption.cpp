@@ -1,6 +1,7 @@
 // Preemption: the blocks go back, the tokens stay, and a later prefill brings the sequence to where
 // it was. What that costs shows when it comes back: its blocks are still cached, or return from the
-// lower tier, or are recomputed. Never a more important request for a less important one.
+// lower tier where that is cheaper (offers.cpp), or are recomputed. Never a more important request
+// for a less important one.
 #include <algorithm>
 #include <ranges>
 #include <utility>
@@ -9,13 +10,34 @@
 
 namespace troupe {
 
-/// Takes blocks from the least important request that holds some. Where that is the asking one, its
-/// last sequence goes; false when that was the asking sequence itself.
-bool scheduler_core::state::preempt_for(request_state& request, sequence_state& sequence) {
-  std::size_t i = running.size();
+/// The least important of the first `end` running requests that holds blocks; there is one.
+request_state& scheduler_core::state::last_holder(std::size_t end) const {
+  std::size_t i = end;
   while (i != 0 && running[i - 1].active_count == 0) --i;
   TROUPE_CHECK(i != 0);
-  request_state& victim = running[i - 1];
+  return running[i - 1];
+}
+
+/// Whose blocks a request grows into: those of the least important one. But a lane that holds more
+/// than its own share does not take what another one is sure of, as long as two of its requests
+/// run: the first of them always gets on.
+request_state& scheduler_core::state::victim_of_growth(const request_state& request) {
+  const lane service = request.service();
+  request_state& last = last_holder(running.size());
+  const std::uint32_t reserve = reserve_of(last.service(), resource::blocks);
+  if (last.service() == service || reserve == 0 ||
+      held_by(last.service(), resource::blocks) > reserve ||
+      held_by(service, resource::blocks) <= reserve_of(service, resource::blocks)) {
+    return last;
+  }
+  request_state& last_of_own = last_holder(running.end_of(service));
+  return running.holds(running.first_of(service), last_of_own) ? last : last_of_own;
+}
+
+/// Takes blocks for the request's growth. Where the request itself is to give them, its last
+/// sequence goes; false when that was the asking sequence itself.
+bool scheduler_core::state::preempt_for(request_state& request, sequence_state& sequence) {
+  request_state& victim = victim_of_growth(request);
   if (&victim != &request) {
     TROUPE_CHECK(request.rank < victim.rank);
     preempt_request(victim);
@@ -48,14 +70,15 @@ void scheduler_core::state::preempt_request(request_state& request) {
 /// lower tier uploads.
 void scheduler_core::state::count_return(sequence_state& sequence, std::uint32_t device_tokens,
                                          std::uint32_t hit_tokens) {
-  const std::uint32_t lost = std::exchange(sequence.lost_count, 0);
-  if (lost == 0) return;
-  const std::uint32_t full = lost / limits.block_tokens * limits.block_tokens;
+  const std::uint32_t positions = sequence.lost.positions;
+  forget_loss(sequence);
+  if (positions == 0) return;
+  const std::uint32_t full = positions / limits.block_tokens * limits.block_tokens;
   const preemption_kind kind = device_tokens >= full ? preemption_kind::kept
                                : hit_tokens >= full  ? preemption_kind::swapped
                                                      : preemption_kind::recomputed;
   ++preemptions_by_kind[static_cast<std::size_t>(kind)];
-  recomputed_tokens += lost - std::min(lost, hit_tokens);
+  recomputed_tokens += positions - std::min(positions, hit_tokens);
 }
 
 void scheduler_core::state::preempt_sequence(request_state& request, sequence_state& sequence) {
@@ -67,10 +90,18 @@ void scheduler_core::state::preempt_sequence(request_state& request, sequence_st
     drafted = shape_of_drafts();
     sequence.draft.reset();
   }
-  sequence.lost_count = sequence.computed_count;
+  sequence.lost = {};
+  sequence.lost.positions = sequence.computed_count;
+  if (limits.enable_offload && limits.enable_prefix_caching && sequence.lost.positions != 0)
+    lost.push_back({&request, &sequence});
   release_blocks(request, sequence);
   loser = loser ? std::min(*loser, request.service()) : request.service();
   ++preemptions;
+}
+
+void scheduler_core::state::forget_loss(sequence_state& sequence) {
+  sequence.lost = {};
+  std::erase_if(lost, [&](const returning& each) { return each.sequence == &sequence; });
 }
 
 }  // namespace troupe

@@ -82,8 +82,12 @@ result<request_state> make_request_state(schedule_request request, const schedul
   state.rank = running_rank_of(request, order);
   state.prompt_shared = true;
   for (std::uint32_t i = 0; i < request.params->n; ++i) {
-    sequence_state sequence{
-        .index = i, .output = {}, .table = block_table(limits.block_tokens), .draft = {}};
+    sequence_state sequence{.index = i,
+                            .output = {},
+                            .table = block_table(limits.block_tokens),
+                            .lost = {},
+                            .offers = {},
+                            .draft = {}};
     if (!request.resumed.empty()) {
       sequence.finished = request.resumed[i].finished;
       sequence.output = std::move(request.resumed[i].output);

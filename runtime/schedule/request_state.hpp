@@ -8,6 +8,7 @@
 // its own way.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -26,6 +27,14 @@ enum class sequence_phase : std::uint8_t {
   decode,   ///< exactly one known token is not computed yet
 };
 
+/// What a preempted sequence is to come back to, and what the lower tier was asked for it.
+struct lost_progress {
+  std::uint32_t positions = 0;             ///< whose K and V were written; 0: nothing is lost
+  std::uint32_t asked_from = UINT32_MAX;   ///< full blocks that the device had at the last question
+  std::optional<monotonic_time> asked_at;  ///< the first question
+  bool is_answered = true;                 ///< the last one
+};
+
 struct sequence_state {
   std::uint32_t index = 0;
   sequence_phase phase = sequence_phase::idle;
@@ -34,11 +43,12 @@ struct sequence_state {
   bool in_flight = false;  ///< the step in flight names its blocks
   std::vector<token_id> output;
   block_table table;
-  std::uint32_t computed_count = 0;  ///< positions whose K and V completed steps have written
-  std::uint32_t indexed_count = 0;   ///< leading full blocks that the prefix index names
-  std::uint32_t lost_count = 0;      ///< positions that were computed when it was preempted
-  std::uint32_t uploaded_count = 0;  ///< blocks behind them that the step in flight uploads
-  std::optional<std::size_t> draft;  ///< its place in the plan being made
+  std::uint32_t computed_count = 0;   ///< positions whose K and V completed steps have written
+  std::uint32_t indexed_count = 0;    ///< leading full blocks that the prefix index names
+  std::uint32_t uploaded_count = 0;   ///< blocks behind them that the step in flight uploads
+  lost_progress lost;                 ///< while it is idle after a preemption
+  std::vector<offered_block> offers;  ///< what a lower tier has of its tokens, by ascending place
+  std::optional<std::size_t> draft;   ///< its place in the plan being made
 };
 
 struct request_state {
@@ -56,12 +66,11 @@ struct request_state {
   std::vector<sequence_state> sequences;
   std::uint32_t unfinished_count =
       0;  ///< each one takes a place of max_num_seqs while the request runs
-  std::uint32_t active_count = 0;     ///< sequences that hold blocks
-  bool prompt_shared = false;         ///< sequence 0 computes the prompt for all
-  bool running = false;               ///< else it waits, unless ended
-  bool started = false;               ///< left the queue at least once
-  bool ended = false;                 ///< no longer known to anybody; kept for the step in flight
-  std::vector<offered_block> offers;  ///< what a lower tier has of the prompt, by ascending place
+  std::uint32_t active_count = 0;  ///< sequences that hold blocks
+  bool prompt_shared = false;      ///< sequence 0 computes the prompt for all
+  bool running = false;            ///< else it waits, unless ended
+  bool started = false;            ///< left the queue at least once
+  bool ended = false;              ///< no longer known to anybody; kept for the step in flight
   std::uint32_t prompt_rows_scored = 0;  ///< rows whose prompt logprobs were delivered
 
   [[nodiscard]] request_id id() const { return request.id; }
@@ -77,6 +86,13 @@ struct request_state {
     return prompt_shared ? sequence.index == 0 : !sequence.finished;
   }
   [[nodiscard]] std::uint64_t used_tokens() const { return prompt_count() + made_tokens; }
+  /// The index of the first sequence that has work of its own; there is one.
+  [[nodiscard]] std::uint32_t first_schedulable() const {
+    const auto first =
+        std::ranges::find_if(sequences, [this](const auto& each) { return is_schedulable(each); });
+    TROUPE_CHECK(first != sequences.end());
+    return first->index;
+  }
   /// Positions that its prefills have not taken yet.
   [[nodiscard]] std::uint32_t missing_tokens() const {
     std::uint32_t missing = 0;

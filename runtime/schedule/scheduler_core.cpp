@@ -52,12 +52,12 @@ scheduler_core::state::state(scheduler_limits given)
     : limits(checked(std::move(given))),
       pool(limits.block_count),
       cost(limits.initial_cost),
+      transfers(limits.initial_transfer),
       prefix(pool, limits.block_tokens, limits.model_fingerprint),
       marks(limits.block_count, 0) {
   if (!limits.enable_offload) return;
-  prefix.on_evicted([this](block_index block, block_key_ptr key) {
-    offloads.push_back({block, std::move(key)});
-  });
+  prefix.on_evicted(
+      [this](block_index block, block_key_ptr key) { offload(block, std::move(key)); });
 }
 
 scheduler_core::state::~state() {
@@ -98,14 +98,24 @@ result<void> scheduler_core::enqueue(schedule_request request) {
   return {};
 }
 
-bool scheduler_core::offer_blocks(request_id id, std::vector<offered_block> blocks) {
-  const auto found = state_->requests.find(id);
-  return found != state_->requests.end() && state_->offer_blocks(*found->second, std::move(blocks));
+bool scheduler_core::offer_blocks(sequence_id id, std::vector<offered_block> blocks) {
+  const auto found = state_->requests.find(id.request);
+  return found != state_->requests.end() && id.index < found->second->sequences.size() &&
+         state_->offer_blocks(*found->second, found->second->sequences[id.index],
+                              std::move(blocks));
+}
+
+std::vector<block_key_ptr> scheduler_core::block_keys_of(sequence_id id) const {
+  const auto found = state_->requests.find(id.request);
+  if (found == state_->requests.end() || id.index >= found->second->sequences.size()) return {};
+  const request_state& request = *found->second;
+  return troupe::block_keys_of(state_->limits.model_fingerprint, request.request.tenant_salt,
+                               request.tokens_of(request.sequences[id.index]),
+                               state_->limits.block_tokens);
 }
 
 std::uint32_t scheduler_core::cached_prefix_blocks(std::uint64_t tenant_salt,
-                                                   std::span<const token_id> prompt) const {
-  const token_view tokens{prompt, {}};
+                                                   const token_view& tokens) const {
   return static_cast<std::uint32_t>(
       state_->prefix.lookup(tenant_salt, tokens, tokens.size()).size());
 }
@@ -132,6 +142,10 @@ bool scheduler_core::stop_sequence(sequence_id id) {
   if (id.index >= request.sequences.size() || request.sequences[id.index].finished) return false;
   sequence_state& sequence = request.sequences[id.index];
   state_->finish_sequence(request, sequence);
+  if (!request.is_schedulable(sequence)) {
+    state_->drop_offers(sequence);
+    state_->forget_loss(sequence);
+  }
   if (request.unfinished_count == 0) {
     state_->end_request(request);
   } else if (!request.is_schedulable(sequence) && !sequence.in_flight) {
@@ -152,9 +166,10 @@ void scheduler_core::state::end_request(request_state& request) {
   request.running ? running.erase(request) : queues.erase(request);
   settle_charge(request);
   request.ended = true;
-  drop_offers(request);
   for (auto sequence = request.sequences.rbegin(); sequence != request.sequences.rend();
        ++sequence) {
+    drop_offers(*sequence);
+    forget_loss(*sequence);
     if (!sequence->in_flight) release_blocks(request, *sequence);
   }
   const auto found = requests.find(request.id());
@@ -224,12 +239,17 @@ scheduler_counts scheduler_core::counts() const {
   counts.prefix_hit_tokens = self.prefix_hit_tokens;
   counts.offloaded_blocks = self.offloaded_blocks;
   counts.uploaded_blocks = self.uploaded_blocks;
+  counts.dropped_blocks = self.dropped_blocks;
   counts.offered_blocks = self.offered_blocks;
   return counts;
 }
 
 const cost_model& scheduler_core::cost() const {
   return state_->cost;
+}
+
+transfer_profile scheduler_core::transfers() const {
+  return state_->transfers.profile();
 }
 
 void scheduler_core::check_integrity() const {

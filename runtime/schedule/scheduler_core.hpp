@@ -26,6 +26,7 @@
 #include "runtime/schedule/cost_model.hpp"
 #include "runtime/schedule/lane.hpp"
 #include "runtime/schedule/step.hpp"
+#include "runtime/schedule/transfer_cost.hpp"
 
 namespace troupe {
 
@@ -45,8 +46,8 @@ constexpr std::string_view to_string(finish_reason reason) noexcept {
 
 /// What a lane is sure of, and how long its requests may be held back.
 struct lane_rules {
-  /// Share of the sequences and blocks. What it does not use is lent to the others; it is taken
-  /// back by preempting those below, and nobody above may take it.
+  /// Share of the sequences and blocks. What it does not use while nothing of it waits is lent to
+  /// the others; it is taken back by preempting those below, and nobody above may take it.
   double reserved_fraction = 0.0;
   /// Requests that are due within this time of each other go by cost; nobody waits longer for that.
   /// 0: by arrival.
@@ -74,7 +75,12 @@ struct scheduler_limits {
   bool enable_prefix_caching = true;
   bool enable_chunked_prefill = true;
   bool enable_offload = false;  ///< evicted blocks go to a lower tier, offers come from it
-  std::uint32_t max_uploads_per_step = 256;  ///< blocks; bounds how long copying holds a step up
+  /// What moving blocks is predicted to take until some were moved. A block is offloaded, and an
+  /// offer taken, only where that is less than computing its tokens.
+  transfer_profile initial_transfer;
+  /// Blocks; bounds how long copying holds a step up, beside limits::transfer_share of its
+  /// duration.
+  std::uint32_t max_uploads_per_step = 256;
   std::uint64_t model_fingerprint = 0;
   std::vector<token_id> end_of_generation;  ///< ids that end a sequence unless ignore_eos
 };
@@ -155,7 +161,8 @@ struct scheduler_counts {
   std::uint64_t recomputed_tokens = 0;  ///< since start, after preemptions
   std::uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0;
   std::uint64_t offloaded_blocks = 0, uploaded_blocks = 0;  ///< in sealed plans, since start
-  std::uint32_t offered_blocks = 0;                         ///< held for requests
+  std::uint64_t dropped_blocks = 0;  ///< evicted with the tier on, and not worth their way
+  std::uint32_t offered_blocks = 0;  ///< held for requests
 };
 
 class scheduler_core {
@@ -168,14 +175,17 @@ class scheduler_core {
   /// already_exists, deadline_unmeetable (with the estimate).
   result<void> enqueue(schedule_request request);
 
-  /// Blocks of the request's prompt that the lower tier has, by ascending place, verified by their
-  /// keys. When the request is admitted, those that follow what the device has are uploaded instead
-  /// of computed. Kept until a step of the request completes, at most block_count for all requests
-  /// together. False: nothing was taken (unknown, begun already, no room, or the tier is off).
-  bool offer_blocks(request_id id, std::vector<offered_block> blocks);
-  /// Full blocks of this prompt that the device has now.
+  /// Blocks of the sequence's tokens that the lower tier has, by ascending place, verified by their
+  /// keys; an empty answer, too, ends the question of planned::wanted. When the sequence starts,
+  /// those that follow what the device has are uploaded instead of computed, where that costs less.
+  /// Kept until a step of the sequence completes, at most block_count for all together. False:
+  /// nothing was taken (unknown, begun already, no room, or the tier is off).
+  bool offer_blocks(sequence_id id, std::vector<offered_block> blocks);
+  /// The keys of the sequence's full blocks, generated tokens included; none if it is unknown.
+  [[nodiscard]] std::vector<block_key_ptr> block_keys_of(sequence_id id) const;
+  /// Full blocks of these tokens that the device has now.
   [[nodiscard]] std::uint32_t cached_prefix_blocks(std::uint64_t tenant_salt,
-                                                   std::span<const token_id> prompt) const;
+                                                   const token_view& tokens) const;
 
   /// Whether it waits or runs here: enqueued and not ended.
   [[nodiscard]] bool has(request_id id) const;
@@ -193,6 +203,10 @@ class scheduler_core {
     /// How much of the sequences, tokens or predicted duration is used, whichever most; nothing
     /// where nobody waits.
     std::optional<double> fill;
+    /// Preempted sequences which come next, at most limits::kv_returns_max, and whose blocks have
+    /// left the device: the caller may ask the lower tier for block_keys_of each, and answers with
+    /// offer_blocks. Nobody waits for that longer than limits::kv_fetch_ms_max.
+    std::vector<sequence_id> wanted;
   };
   /// Seals the next step. No step may be in flight.
   planned plan(monotonic_time now);
@@ -213,6 +227,8 @@ class scheduler_core {
   [[nodiscard]] scheduler_counts counts() const;
   /// What steps are predicted to take, learned from those that were completed.
   [[nodiscard]] const cost_model& cost() const;
+  /// What moving a block is predicted to take.
+  [[nodiscard]] transfer_profile transfers() const;
   /// Block conservation and agreement of tables, references and index; ends the process on a
   /// breach.
   void check_integrity() const;

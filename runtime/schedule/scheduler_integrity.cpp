@@ -55,12 +55,12 @@ void scheduler_core::state::check_integrity() const {
       TROUPE_CHECK(sequence.uploaded_count == 0 || sequence.in_flight);
       active += sequence.phase != sequence_phase::idle ? 1u : 0u;
       unfinished += sequence.finished ? 0u : 1u;
+      sums.offered += sequence.offers.size();
+      TROUPE_CHECK(sequence.offers.empty() || (!request.ended && request.is_schedulable(sequence)));
       sums.committed[place] += missing_blocks(request, sequence);
     }
     TROUPE_CHECK(active == request.active_count && unfinished == request.unfinished_count);
     sums.active[place] += active;
-    sums.offered += request.offers.size();
-    TROUPE_CHECK(request.offers.empty() || !request.ended);
   };
   for (const auto& [id, request] : requests) {
     TROUPE_CHECK(request->id() == id && !request->ended && request->unfinished_count != 0);
@@ -81,6 +81,11 @@ void scheduler_core::state::check_integrity() const {
   }
   TROUPE_CHECK(sums.offered == offered_blocks && offered_blocks <= limits.block_count);
   TROUPE_CHECK(offloads.empty() || limits.enable_offload);
+  for (const returning& each : lost) {
+    TROUPE_CHECK(!each.request->ended && each.request->is_schedulable(*each.sequence));
+    TROUPE_CHECK(each.sequence->phase == sequence_phase::idle &&
+                 each.sequence->lost.positions != 0);
+  }
   TROUPE_CHECK(sums.active == active_sequences && sums.committed == committed_blocks);
   for (const lane service : all_lanes) {
     TROUPE_CHECK(sums.waiting[to_index(service)] == queues.size(service));

@@ -2,7 +2,8 @@
 //   scheduler_core.cpp  the public calls, cancelling, counts, integrity
 //   plan_step.cpp       who is in the next step, and the sealed plan
 //   admission.cpp       starting what waits, within sequences, tokens and blocks
-//   offers.cpp          blocks of the lower tier
+//   reserves.cpp        what lanes are sure of, and whom that lets them displace
+//   offers.cpp          blocks to and from the lower tier
 //   preemption.cpp      taking blocks back
 //   complete_step.cpp   applying a step's result
 //   async_order.cpp     what a composer is told, and following its plan
@@ -61,14 +62,17 @@ struct scheduler_core::state {
   /// What is left of the step for one lane's decodes.
   struct decode_room {
     bool whole = false;              ///< the lane decodes whole
+    double ms_max = 0.0;             ///< of the step, predicted; where the lane does not
     std::uint32_t overdue_left = 0;  ///< sequences held for too long that are served all the same
     bool paused = false;
     bool is_full = false;
   };
   void plan_decodes(lane service, bool is_top, monotonic_time now);
   void plan_decodes_of(request_state& request, decode_room& room, monotonic_time now);
-  [[nodiscard]] bool fits_decode(std::uint32_t position) const;
-  void continue_prefills(lane service);
+  [[nodiscard]] bool fits_decode(std::uint32_t position, double ms_max) const;
+  [[nodiscard]] double share_kept_for_realtime();
+  [[nodiscard]] std::uint32_t tokens_kept_for_realtime() const;
+  void continue_prefills(lane service, monotonic_time now);
   /// Takes the sequence's next `count` tokens into the plan, preempting where blocks lack. False
   /// when the sequence itself was preempted.
   bool schedule(request_state& request, sequence_state& sequence, std::uint32_t count);
@@ -92,29 +96,63 @@ struct scheduler_core::state {
                  std::uint32_t blocks);
   /// Blocks not to be given away to a lane, as the lanes down to `lowest` see it.
   [[nodiscard]] std::uint32_t margin_of(lane lowest) const;
-  /// Where the running requests begin that may be preempted for a request of the lane.
-  [[nodiscard]] std::size_t displaceable_from(const request_state& request) const;
   [[nodiscard]] bool can_ever_make_room(std::size_t kept_requests,
                                         std::span<const block_index> hits,
                                         std::uint32_t blocks_and_margin);
 
+  // reserves.cpp
+  enum class resource : std::uint8_t { sequences, blocks };
+  /// What the lane is sure of.
+  [[nodiscard]] std::uint32_t reserve_of(lane service, resource what) const;
+  /// What its running requests hold: a block that several of them share counts once.
+  [[nodiscard]] std::uint32_t held_by(lane service, resource what);
+  /// Whether the lane would be within its reserve of both with the request.
+  [[nodiscard]] bool is_within_reserve(const request_state& request);
+  /// Of its first sequence, none of them shared.
+  [[nodiscard]] std::uint32_t blocks_to_start(const request_state& request) const;
+  /// What lanes below are sure of and do not use although they wait: not lent to a request beyond
+  /// its own lane's reserve, unless it could never start beside it.
+  [[nodiscard]] std::uint32_t kept_for_others(const request_state& request, resource what);
+  /// Whether it is beyond its reserve and could start while the lanes below hold theirs.
+  [[nodiscard]] bool leaves_reserves(const request_state& request);
+  /// Where the running requests begin that may be preempted for the request, to get `what`.
+  [[nodiscard]] std::size_t displaceable_from(const request_state& request, resource what);
+  /// The first of the lane's running requests that it may lose: those before it hold its reserve.
+  [[nodiscard]] std::size_t spare_from(lane service, resource what);
+  /// Marks the request's blocks with mark_epoch; how many had not been.
+  std::uint32_t mark_blocks(const request_state& request);
+
   // offers.cpp
-  bool offer_blocks(request_state& request, std::vector<offered_block> blocks);
-  void drop_offers(request_state& request);
-  /// The run of offers from block `first` on that one step may upload, the first
-  /// `positions_max` positions and never the last token.
-  [[nodiscard]] std::span<const offered_block> offers_from(const request_state& request,
+  /// Milliseconds that a plan of this duration may spend on moving blocks.
+  [[nodiscard]] double transfer_ms_max() const;
+  /// A block is evicted: its bytes go to the lower tier where they are worth it.
+  void offload(block_index block, block_key_ptr key);
+  /// Sequences that come back next keep what the device has of them longest; those that lack some
+  /// of it are named.
+  std::vector<sequence_id> prepare_returns(monotonic_time now);
+  /// True while an answer of the lower tier is expected soon and the step has other work.
+  [[nodiscard]] bool waits_for_blocks(const sequence_state& sequence, monotonic_time now) const;
+  bool offer_blocks(request_state& request, sequence_state& sequence,
+                    std::vector<offered_block> blocks);
+  void drop_offers(sequence_state& sequence);
+  /// The run of offers from block `first` on that one step uploads, of the first `positions_max`
+  /// positions and never the last token.
+  [[nodiscard]] std::span<const offered_block> offers_from(const sequence_state& sequence,
                                                            std::uint32_t first,
                                                            std::uint32_t positions_max) const;
   std::vector<block_upload> take_uploads(sequence_state& sequence,
                                          std::span<const offered_block> offers);
 
   // preemption.cpp
+  [[nodiscard]] request_state& last_holder(std::size_t end) const;
+  request_state& victim_of_growth(const request_state& request);
   bool preempt_for(request_state& request, sequence_state& sequence);
   void preempt_request(request_state& request);
   void preempt_sequence(request_state& request, sequence_state& sequence);
   void count_return(sequence_state& sequence, std::uint32_t device_tokens,
                     std::uint32_t hit_tokens);
+  /// It is preempted no more, or ends: nothing of it is to come back.
+  void forget_loss(sequence_state& sequence);
 
   // complete_step.cpp
   step_outcome complete(const step_result& result);
@@ -165,6 +203,7 @@ struct scheduler_core::state {
   const scheduler_limits limits;
   block_pool pool;
   cost_model cost;
+  transfer_cost transfers;
   prefix_cache prefix;
   lane_queues queues;
   running_requests running;
@@ -178,16 +217,27 @@ struct scheduler_core::state {
   std::vector<draft> drafts;
   step_shape drafted;  ///< of the drafts, each with a row of logits
   std::uint32_t tokens_left = 0;
+  std::uint32_t tokens_kept = 0;      ///< of them, from the prompts of the lane being planned
+  double realtime_share = 0.0;        ///< of the step, while VIPs hold more than their own
   std::optional<double> step_ms_max;  ///< predicted; nothing: tokens alone bound the plan
   std::uint32_t starts_left = 0;
   std::uint32_t uploads_left = 0;
-  std::optional<lane> loser;  ///< the most important lane that was preempted in this plan
+  double transfer_ms_left = 0.0;  ///< predicted, of both ways
+  std::optional<lane> loser;      ///< the most important lane that was preempted in this plan
   bool vip_prompt_planned = false;
   std::uint32_t held_sequences = 0;
-  bool admission_open =
-      true;  ///< false once a request had to wait: nothing behind it may overtake it
+  /// Who may still start once a request had to wait: nothing behind it overtakes it, but for what
+  /// lanes below are sure of, where it would take that too.
+  enum class admission : std::uint8_t { open, reserves, closed };
+  admission admitted = admission::open;
 
   std::vector<block_offload> offloads;  ///< evicted since the last sealed plan; bytes still there
+  /// A sequence that was preempted and has not come back.
+  struct returning {
+    request_state* request = nullptr;
+    sequence_state* sequence = nullptr;
+  };
+  std::vector<returning> lost;  ///< in no order; empty without a lower tier
 
   std::optional<monotonic_time> vip_seen;        ///< when a VIP last waited or ran
   std::optional<running_rank> next_turn;         ///< the first realtime request that was left out
@@ -200,7 +250,7 @@ struct scheduler_core::state {
   std::optional<step_id> in_flight;
   step_shape shape_in_flight;
   std::vector<sent_slice> sent;
-  std::size_t offloads_in_flight = 0;
+  std::uint32_t offloads_in_flight = 0, uploads_in_flight = 0;
 
   std::array<output_lengths, lane_count> lengths{};  ///< of what ended
 
@@ -210,8 +260,8 @@ struct scheduler_core::state {
   std::array<std::uint64_t, preemption_kind_count> preemptions_by_kind{};
   std::uint64_t recomputed_tokens = 0;
   std::uint64_t prefix_query_tokens = 0, prefix_hit_tokens = 0;
-  std::uint64_t offloaded_blocks = 0, uploaded_blocks = 0;
-  std::uint32_t offered_blocks = 0;  ///< sum of all requests' offers
+  std::uint64_t offloaded_blocks = 0, uploaded_blocks = 0, dropped_blocks = 0;
+  std::uint32_t offered_blocks = 0;  ///< sum of all sequences' offers
   std::vector<std::uint32_t> marks;  ///< for each block; equal to mark_epoch: seen
   std::uint32_t mark_epoch = 0;
 };

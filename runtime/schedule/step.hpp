@@ -88,7 +88,12 @@ struct step_result {
   step_id id{};
   std::vector<slice_result> slices;     ///< in plan order
   std::vector<stored_block> offloaded;  ///< the plan's offloads, in order
-  double compute_ms = 0.0;
+  double compute_ms = 0.0;              ///< without the next two
+  double offload_ms = 0.0;              ///< of reading the plan's offloads
+  double upload_ms = 0.0;               ///< of writing the plan's uploads
+
+  /// How long the worker was busy.
+  [[nodiscard]] double total_ms() const { return compute_ms + offload_ms + upload_ms; }
 };
 
 }  // namespace troupe

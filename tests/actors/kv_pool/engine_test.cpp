@@ -1,6 +1,6 @@
-// Proves on a whole engine with a tiny model and a device too small for its conversations: texts
-// are the same with the lower tier and without, and a restarted replica finds what the last one
-// left.
+// Proves on whole engines with devices too small for their conversations: texts are the same with
+// the lower tier and without, whether requests come one by one or preempt each other; preempted
+// ones come back from it; and a restarted replica finds what the last one left.
 #include <atomic>
 #include <filesystem>
 #include <stdexcept>
@@ -10,6 +10,7 @@
 #include "actors/embedded/embedded.hpp"
 #include "runtime/model/forward.hpp"
 #include "runtime/observe/metrics.hpp"
+#include "tests/skip.hpp"
 
 using namespace troupe;
 
@@ -35,12 +36,12 @@ class failing_executor final : public step_executor {
 
 class small_engine {
  public:
-  explicit small_engine(double kv_offload_gib) {
+  explicit small_engine(double kv_offload_gib, const std::string& path = model_path) {
     thread_pool loaders({.thread_count = 1});
-    const auto model = loaded_model::load(model_path, best_isa(), loaders, [](float) {}).value();
+    const auto model = loaded_model::load(path, best_isa(), loaders, [](float) {}).value();
     const auto layout = kv_layout_for(model->description, kernels::kv_dtype::f16, 16).value();
     server_config config;
-    config.model = model_path;
+    config.model = path;
     config.max_model_len = 128;
     config.max_num_seqs = 8;
     config.threads = 1;
@@ -57,15 +58,25 @@ class small_engine {
     engine_.emplace(embedded_engine::open(config, hooks).value());
   }
 
-  std::string answer(int conversation) {
+  std::string answer(int conversation) { return begin(conversation, 81, 8).text().value(); }
+  generation begin(int conversation, int prompt_count, int max_tokens) {
     submit request;
     request.prompt_token_ids.emplace();
-    for (int i = 0; i < 81; ++i)
+    for (int i = 0; i < prompt_count; ++i)
       request.prompt_token_ids->push_back(5 + (conversation * 37 + i * 11) % 200);
-    request.max_tokens = 8;
+    request.max_tokens = max_tokens;
     request.seed = 3;
     request.ignore_eos = true;
-    return engine_->generate(std::move(request)).value().text().value();
+    return engine_->generate(std::move(request), lane::async).value();
+  }
+  /// Eight at once, of seven blocks each in the end.
+  std::vector<std::string> answer_together() {
+    std::vector<generation> open;
+    for (int conversation = 0; conversation < 8; ++conversation)
+      open.push_back(begin(conversation, 17, 92));
+    std::vector<std::string> texts;
+    for (generation& each : open) texts.push_back(each.text().value());
+    return texts;
   }
   std::vector<std::string> answer_all() {
     std::vector<std::string> texts;
@@ -75,6 +86,15 @@ class small_engine {
   }
   [[nodiscard]] double hit_blocks() {
     return engine_->core().measured().values().at("kv_offload_hit_blocks_total");
+  }
+  [[nodiscard]] double came_back(preemption_kind kind) {
+    const std::string text = engine_->core().measured().exposition();
+    const std::string label = "kind=\"" + std::string(to_string(kind)) + "\"";
+    for (std::size_t at = 0; (at = text.find("troupe:preemptions_total{", at)) != text.npos; ++at) {
+      const std::string line = text.substr(at, text.find('\n', at) - at);
+      if (line.find(label) != line.npos) return std::stod(line.substr(line.rfind(' ')));
+    }
+    return 0.0;
   }
   void fail_next_step() { fail_->store(true); }
   [[nodiscard]] bool has_failed() const { return !fail_->load(); }
@@ -101,4 +121,34 @@ TEST_CASE("an engine gives the same texts with a lower tier, and finds them afte
   REQUIRE(with.has_failed());
   REQUIRE(with.answer(1) == expected[1]);
   REQUIRE(with.hit_blocks() > hits_before);
+}
+
+namespace {
+
+/// Preempted requests are the same with the tier and without; how many came back from it.
+double check_preempted(const std::string& path) {
+  small_engine without(0.0, path), with(0.1, path);
+  const auto expected = without.answer_together();
+  REQUIRE(with.answer_together() == expected);
+  REQUIRE(without.came_back(preemption_kind::swapped) == 0.0);
+  REQUIRE(without.came_back(preemption_kind::recomputed) > 0.0);
+  const double swapped = with.came_back(preemption_kind::swapped);
+  WARN(std::filesystem::path(path).stem().string()
+       << ": with the tier " << swapped << " swapped, " << with.came_back(preemption_kind::kept)
+       << " kept, " << with.came_back(preemption_kind::recomputed) << " recomputed; without it "
+       << without.came_back(preemption_kind::kept) << " kept, "
+       << without.came_back(preemption_kind::recomputed) << " recomputed");
+  return swapped;
+}
+
+}  // namespace
+
+TEST_CASE("preempted requests give the same texts with a lower tier", "[kv_pool]") {
+  check_preempted(model_path);
+}
+
+TEST_CASE("preempted requests of a real model come back from the lower tier", "[kv_pool][real]") {
+  const auto path = test::required_file("TROUPE_TEST_MODEL");
+  if (!path) return;
+  REQUIRE(check_preempted(path->string()) > 0.0);
 }

@@ -1,7 +1,8 @@
 // Proves the way of blocks between the scheduler and the kv_pool, on real actors with the test in
 // the place of router and worker: evicted blocks reach the pool and come back in a later plan; a
 // pool that never answers costs its deadline and nothing else; a cancel while fetching ends the
-// request; a pool that does not take blocks is sent no more than its credit.
+// request; a pool that does not take blocks is sent no more than its credit; a preempted request's
+// blocks are asked for behind those that it just lost, generated tokens included.
 #include <catch2/catch.hpp>
 
 #include "actors/base/messages.hpp"
@@ -56,16 +57,20 @@ class scheduler_probe {
     self_.reset();
   }
 
-  /// One token is asked for, so that a request is one step where its prompt fits into it.
-  void enqueue(std::uint64_t id, std::vector<token_id> prompt) {
+  /// Where one token is asked for, a request is one step if its prompt fits into it.
+  void enqueue(std::uint64_t id, std::vector<token_id> prompt, std::uint32_t max_tokens = 1) {
     request_ticket ticket;
     ticket.id = static_cast<request_id>(id);
     ticket.tenant = "tenant";
     ticket.prompt = std::make_shared<const std::vector<token_id>>(std::move(prompt));
     generation_params params;
-    params.stopping.max_tokens = 1;
+    params.stopping.max_tokens = max_tokens;
     ticket.params = std::make_shared<const generation_params>(params);
     (*self_)->send(scheduler_, enqueue_request{std::make_shared<const request_ticket>(ticket), {}});
+  }
+  /// As the kv_pool.
+  void answer(const find_blocks& question, std::vector<offered_block> blocks) {
+    (*self_)->send(scheduler_, blocks_found{question.sequence, std::move(blocks)});
   }
   void cancel(std::uint64_t id) {
     (*self_)->send(scheduler_, cancel_scheduled{static_cast<request_id>(id)});
@@ -181,4 +186,34 @@ TEST_CASE("a kv_pool that takes nothing is sent no more than its credit", "[kv_p
     REQUIRE(!probe.next<store_blocks>().blocks->empty());
   }
   REQUIRE(probe.is_silent());
+}
+
+TEST_CASE("a preempted request is asked for, and its blocks come back", "[kv_pool]") {
+  scheduler_probe probe(true);
+  probe.enqueue(1, prompt_of(1, 9), 12);
+  probe.answer(probe.next<find_blocks>(), {});
+  auto plan = probe.next_plan();
+  probe.enqueue(2, prompt_of(2, 10), 20);
+  probe.answer(probe.next<find_blocks>(), {});
+  // Eight blocks of four: the ninth is taken from the second request.
+  while (plan->offloads.empty()) {
+    probe.finish(*plan);
+    plan = probe.next_plan();
+  }
+  REQUIRE(plan->slices.size() == 1);
+  probe.finish(*plan);
+  const auto stored = probe.next<store_blocks>();
+  REQUIRE(stored.blocks->size() == 1);
+  const auto question = probe.next<find_blocks>();
+  REQUIRE(question.sequence == sequence_id{request_id{2}, 0});
+  REQUIRE(question.keys->size() == 4);  // two of them the prompt's
+  REQUIRE(*question.keys->back() == *stored.blocks->at(0).key);
+  probe.answer(question, {{3, question.keys->back(), stored.blocks->at(0).bytes}});
+  do {
+    plan = probe.next_plan();
+    probe.finish(*plan);
+  } while (plan->uploads.empty());
+  REQUIRE(plan->uploads.size() == 1);
+  REQUIRE(plan->slices.at(0).sequence.request == request_id{2});
+  REQUIRE(plan->slices.at(0).position_first == 16);
 }

@@ -80,13 +80,14 @@ served serve(const std::shared_ptr<const loaded_model>& model, kernels::kv_dtype
       const auto request = make_request(*model, ++id, conversation, 150 + 20 * round);
       core.enqueue(request).value();
       if (with_tier) {
-        core.offer_blocks(request.id, store.find(block_keys_of(limits.model_fingerprint, 0,
-                                                               *request.prompt, block_tokens)));
+        core.offer_blocks({request.id, 0},
+                          store.find(block_keys_of(limits.model_fingerprint, 0,
+                                                   {*request.prompt, {}}, block_tokens)));
       }
       while (core.has_work()) {
         const auto planned = core.plan(monotonic_time{1000});
         auto result = executor->execute(planned.plan);
-        made.compute_ms += result.compute_ms;
+        made.compute_ms += result.total_ms();
         for (auto& update : core.complete(result, monotonic_time{1000}).updates) {
           made.tokens[update.sequence.request].push_back(update.token.value());
         }

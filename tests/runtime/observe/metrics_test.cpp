@@ -25,6 +25,7 @@ TEST_CASE("the exposition has every name, with its type and labels") {
       {"prefix_cache_queries_total", "counter"},
       {"prefix_cache_hits_total", "counter"},
       {"num_preemptions_total", "counter"},
+      {"kv_offload_dropped_blocks_total", "counter"},
       {"prompt_tokens_total", "counter"},
       {"generation_tokens_total", "counter"},
       {"request_success_total", "counter"},

@@ -132,11 +132,15 @@ class fake_engine {
     copy_blocks(plan);
     for (const auto& slice : plan.slices) check_prefix(slice, truth.at(slice.sequence.request));
     made.id = plan.id;
+    made.offload_ms = block_move_ms * static_cast<double>(plan.offloads.size());
+    made.upload_ms = block_move_ms * static_cast<double>(plan.uploads.size());
     for (const auto& slice : plan.slices) {
       made.slices.push_back(run_slice(slice, truth.at(slice.sequence.request)));
     }
     return made;
   }
+
+  double block_move_ms = 0.0;  ///< what steps say that moving a block took, each way; 0: nothing
 
  private:
   struct kv_slot {

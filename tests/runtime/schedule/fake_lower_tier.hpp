@@ -31,7 +31,7 @@ class fake_lower_tier {
   }
   [[nodiscard]] std::vector<offered_block> find(const schedule_request& request,
                                                 const scheduler_limits& limits) const {
-    return find(block_keys_of(limits.model_fingerprint, request.tenant_salt, *request.prompt,
+    return find(block_keys_of(limits.model_fingerprint, request.tenant_salt, {*request.prompt, {}},
                               limits.block_tokens));
   }
   [[nodiscard]] std::size_t size() const { return blocks_.size(); }

@@ -141,6 +141,111 @@ TEST_CASE("a VIP's prompt pauses async, which keeps its blocks", "[schedule][lan
   driven.drain();
 }
 
+TEST_CASE("a VIP never waits for another lane's tokens", "[schedule][lanes]") {
+  auto limits = small_limits();
+  limits.max_num_seqs = 8;
+  limits.max_num_batched_tokens = 8;
+  for (lane_rules& rules : limits.lanes) rules.reserved_fraction = 0.25;
+  driven_scheduler driven(limits);
+  start(driven, 1, 4, {.prompt = 4, .max_tokens = 60});
+  start(driven, 11, 4, {.prompt = 4, .max_tokens = 60, .service = lane::async});
+  REQUIRE(driven.step().plan.token_count() == 8);
+  driven.submit(21, {.prompt = 20, .max_tokens = 6, .service = lane::vip});
+  const auto rows_of_vip = [&] {
+    const auto planned = driven.step();
+    const step_slice& first = planned.plan.slices.at(0);
+    REQUIRE(first.sequence.request == request_id{21});
+    return first.tokens.size();
+  };
+  for (const std::size_t rows : {8u, 8u, 4u}) REQUIRE(rows_of_vip() == rows);
+  for (int i = 0; i < 5; ++i) REQUIRE(rows_of_vip() == 1);
+  driven.drain();
+}
+
+TEST_CASE("VIPs beyond their reserve leave realtime its part of a step", "[schedule][lanes]") {
+  auto limits = timed_limits();
+  limits.lanes[to_index(lane::vip)].reserved_fraction = 0.25;
+  limits.lanes[to_index(lane::realtime)].reserved_fraction = 0.25;
+  const auto realtime_rows = [&](std::uint64_t vips) {
+    driven_scheduler driven(limits);
+    start(driven, 1, 8, {.prompt = 4, .max_tokens = 200});
+    start(driven, 51, vips, {.prompt = 4, .max_tokens = 200, .service = lane::vip});
+    const auto ids = ids_of(driven.step().plan);
+    const auto count = std::ranges::count_if(ids, [](std::uint64_t id) { return id < 50; });
+    driven.drain();
+    return count;
+  };
+  REQUIRE(realtime_rows(8) == 2);  // within theirs: what is left of 10 ms
+  const auto beyond = realtime_rows(18);
+  REQUIRE(beyond >= 5);  // a quarter of the step, though 18 VIPs fill nearly twice its time
+  REQUIRE(beyond <= 6);
+}
+
+TEST_CASE("a VIP's prompt beyond the reserve leaves realtime its tokens", "[schedule][lanes]") {
+  auto limits = small_limits();
+  limits.max_num_seqs = 16;
+  limits.max_num_batched_tokens = 16;
+  limits.lanes[to_index(lane::realtime)].reserved_fraction = 0.25;
+  for (const double vip_fraction : {0.0, 0.5}) {
+    limits.lanes[to_index(lane::vip)].reserved_fraction = vip_fraction;
+    driven_scheduler driven(limits);
+    start(driven, 1, 6, {.prompt = 4, .max_tokens = 100});
+    start(driven, 51, 2, {.prompt = 4, .max_tokens = 100, .service = lane::vip});
+    driven.submit(61, {.prompt = 100, .max_tokens = 2, .service = lane::vip});
+    const auto planned = driven.step();
+    REQUIRE(planned.plan.slices.at(2).sequence.request == request_id{61});
+    REQUIRE(planned.plan.slices.at(2).tokens.size() == (vip_fraction == 0.0 ? 10 : 14));
+    REQUIRE(planned.plan.slices.size() == (vip_fraction == 0.0 ? 7 : 3));
+    driven.drain();
+  }
+}
+
+TEST_CASE("a flood of VIPs leaves realtime what it is sure of", "[schedule][lanes]") {
+  auto limits = small_limits();
+  limits.max_num_seqs = 8;
+  limits.lanes[to_index(lane::vip)].reserved_fraction = 0.25;
+  limits.lanes[to_index(lane::realtime)].reserved_fraction = 0.25;
+  driven_scheduler driven(limits);
+  std::uint64_t id = 100;
+  const auto flood = [&] {
+    while (driven.core.counts().waiting[to_index(lane::vip)] < 8)
+      driven.submit(id++, {.prompt = 6, .max_tokens = 6, .service = lane::vip});
+  };
+  flood();
+  for (int i = 0; i < 10; ++i) driven.step(), flood();
+  REQUIRE(running(driven)[to_index(lane::vip)] == 8);  // lent while nothing else waits
+  for (std::uint64_t each = 1; each <= 12; ++each) driven.submit(each, {.max_tokens = 6});
+  for (int i = 0; i < 16; ++i) driven.step(), flood();
+  for (int i = 0; i < 16; ++i) {
+    const auto planned = driven.plan();
+    REQUIRE(running(driven) == std::array<std::uint32_t, lane_count>{6, 2, 0});
+    driven.finish(planned.plan);
+    flood();
+  }
+  REQUIRE(driven.truth.at(request_id{4}).is_done());
+  driven.drain();
+}
+
+TEST_CASE("a VIP too large to leave realtime its blocks is not starved", "[schedule][lanes]") {
+  auto limits = small_limits();
+  limits.block_count = 40;
+  limits.lanes[to_index(lane::realtime)].reserved_fraction = 0.25;
+  driven_scheduler driven(limits);
+  std::uint64_t id = 100;
+  const auto keep_busy = [&] {
+    while (driven.core.counts().waiting[to_index(lane::realtime)] < 4)
+      driven.submit(id++, {.prompt = 6, .max_tokens = 12});
+  };
+  for (int i = 0; i < 10; ++i) driven.step(), keep_busy();
+  driven.submit(1, {.prompt = 130, .max_tokens = 10, .service = lane::vip});  // of 160 positions
+  for (int i = 0; !driven.truth.at(request_id{1}).is_done(); ++i) {
+    REQUIRE(i < 100);
+    driven.step();
+    keep_busy();
+  }
+  driven.drain();
+}
+
 TEST_CASE("nobody is held for ever", "[schedule][lanes]") {
   auto limits = timed_limits();
   driven_scheduler driven(limits);

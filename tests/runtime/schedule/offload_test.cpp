@@ -50,11 +50,11 @@ struct after_eviction {
 TEST_CASE("offered blocks are uploaded and not computed", "[schedule][offload]") {
   after_eviction made(offload_limits());
   const auto request = made.again(9);
-  REQUIRE(made.scheduler.core.cached_prefix_blocks(0, *request.prompt) == 0);
+  REQUIRE(made.scheduler.core.cached_prefix_blocks(0, {*request.prompt, {}}) == 0);
   made.scheduler.submit(request);
   const auto offers = made.tier.find(request, made.scheduler.limits);
   REQUIRE(offers.size() == 4);  // of five full blocks: the last holds the last token
-  REQUIRE(made.scheduler.core.offer_blocks(request.id, offers));
+  REQUIRE(made.scheduler.core.offer_blocks({request.id, 0}, offers));
   REQUIRE(made.scheduler.core.counts().offered_blocks == 4);
   const auto planned = made.scheduler.step();
   REQUIRE(planned.plan.uploads.size() == 4);
@@ -63,8 +63,8 @@ TEST_CASE("offered blocks are uploaded and not computed", "[schedule][offload]")
   REQUIRE(made.scheduler.core.counts().uploaded_blocks == 4);
   REQUIRE(made.scheduler.core.counts().offered_blocks == 0);
   // In the index like computed ones.
-  REQUIRE(made.scheduler.core.cached_prefix_blocks(0, *request.prompt) == 4);
-  REQUIRE(!made.scheduler.core.offer_blocks(request.id, offers));  // it has begun
+  REQUIRE(made.scheduler.core.cached_prefix_blocks(0, {*request.prompt, {}}) == 4);
+  REQUIRE(!made.scheduler.core.offer_blocks({request.id, 0}, offers));  // it has begun
   made.scheduler.drain();
 }
 
@@ -74,7 +74,7 @@ TEST_CASE("a hole ends the run of uploads", "[schedule][offload]") {
   made.scheduler.submit(request);
   auto offers = made.tier.find(request, made.scheduler.limits);
   offers.erase(offers.begin() + 2);
-  REQUIRE(made.scheduler.core.offer_blocks(request.id, offers));
+  REQUIRE(made.scheduler.core.offer_blocks({request.id, 0}, offers));
   REQUIRE(made.scheduler.step().plan.uploads.size() == 2);
   made.scheduler.drain();
 }
@@ -85,7 +85,7 @@ TEST_CASE("a step uploads at most its bound", "[schedule][offload]") {
   after_eviction made(limits);
   const auto request = made.again(9);
   made.scheduler.submit(request);
-  REQUIRE(made.scheduler.core.offer_blocks(request.id, made.tier.find(request, limits)));
+  REQUIRE(made.scheduler.core.offer_blocks({request.id, 0}, made.tier.find(request, limits)));
   const auto planned = made.scheduler.step();
   REQUIRE(planned.plan.uploads.size() == 3);
   REQUIRE(planned.started.at(0).cached_tokens == 12);
@@ -100,7 +100,7 @@ TEST_CASE("what the device has is not uploaded", "[schedule][offload]") {
   made.scheduler.drain();  // recomputed without an offer
   const auto second = made.again(10);
   made.scheduler.submit(second);
-  REQUIRE(made.scheduler.core.offer_blocks(second.id, offers));
+  REQUIRE(made.scheduler.core.offer_blocks({second.id, 0}, offers));
   const auto planned = made.scheduler.step();
   REQUIRE(planned.plan.uploads.empty());
   REQUIRE(planned.started.at(0).cached_tokens == 16);
@@ -111,13 +111,13 @@ TEST_CASE("offers are dropped when the request ends", "[schedule][offload]") {
   after_eviction made(offload_limits());
   const auto request = made.again(9);
   made.scheduler.submit(request);
-  REQUIRE(
-      made.scheduler.core.offer_blocks(request.id, made.tier.find(request, made.scheduler.limits)));
+  REQUIRE(made.scheduler.core.offer_blocks({request.id, 0},
+                                           made.tier.find(request, made.scheduler.limits)));
   made.scheduler.truth.at(request.id).cancelled = true;
   REQUIRE(made.scheduler.core.cancel(request.id));
   made.scheduler.core.check_integrity();
   REQUIRE(made.scheduler.core.counts().offered_blocks == 0);
-  REQUIRE(!made.scheduler.core.offer_blocks(request.id, {}));
+  REQUIRE(!made.scheduler.core.offer_blocks({request.id, 0}, {}));
 }
 
 TEST_CASE("with the tier off nothing is offloaded and no offer is taken", "[schedule][offload]") {
@@ -129,8 +129,8 @@ TEST_CASE("with the tier off nothing is offloaded and no offer is taken", "[sche
   const auto request = made.again(9);
   made.scheduler.submit(request);
   std::vector<offered_block> offers;
-  const auto keys = block_keys_of(limits.model_fingerprint, 0, *request.prompt, 4);
+  const auto keys = block_keys_of(limits.model_fingerprint, 0, {*request.prompt, {}}, 4);
   offers.push_back({0, keys[0], std::make_shared<const std::vector<std::byte>>()});
-  REQUIRE(!made.scheduler.core.offer_blocks(request.id, offers));
+  REQUIRE(!made.scheduler.core.offer_blocks({request.id, 0}, offers));
   made.scheduler.drain();
 }

@@ -58,7 +58,7 @@ TEST_CASE("growth preempts the lowest lane's latest request, which keeps its pro
 
 TEST_CASE("a VIP preempts async, then realtime, for blocks", "[schedule]") {
   auto limits = small_limits();
-  limits.lanes[to_index(lane::vip)].reserved_fraction = 0.5;
+  limits.lanes[to_index(lane::vip)].reserved_fraction = 0.95;
   limits.block_count = 32;
   limits.max_num_batched_tokens = 256;
   driven_scheduler driven(limits);

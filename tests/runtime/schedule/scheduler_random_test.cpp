@@ -18,7 +18,7 @@ namespace {
 struct round_totals {
   std::uint64_t operations = 0, steps = 0, finished = 0, cancelled = 0, preemptions = 0,
                 resumed = 0, hit_tokens = 0, copies = 0, refused = 0, offloaded = 0, uploaded = 0,
-                offers = 0, composed = 0;
+                offers = 0, composed = 0, questions = 0, swapped = 0, kept = 0, dropped = 0;
 };
 
 class random_round {
@@ -30,7 +30,11 @@ class random_round {
         tenant_count_(tenant_count),
         limits_(draw_limits(offload)),
         core_(limits_),
-        engine_(limits_) {}
+        engine_(limits_) {
+    // As predicted, or not.
+    const double factor = std::array{0.0, 0.1, 1.0, 10.0}[below(4)];
+    engine_.block_move_ms = factor * limits_.initial_transfer.upload_block_ms;
+  }
 
   void run() {
     for (int i = 0; i < 160; ++i) {
@@ -63,6 +67,12 @@ class random_round {
     totals_.hit_tokens += counts.prefix_hit_tokens;
     totals_.offloaded += counts.offloaded_blocks;
     totals_.uploaded += counts.uploaded_blocks;
+    totals_.dropped += counts.dropped_blocks;
+    const auto came_back = [&](preemption_kind kind) {
+      return counts.preemptions_by_kind[static_cast<std::size_t>(kind)];
+    };
+    totals_.swapped += came_back(preemption_kind::swapped);
+    totals_.kept += came_back(preemption_kind::kept);
     REQUIRE(counts.offered_blocks == 0);
   }
 
@@ -100,6 +110,8 @@ class random_round {
     limits.enable_offload = true;
     limits.enable_prefix_caching = below(8) != 0;
     limits.max_uploads_per_step = 1 + below(12);
+    const double block_ms = std::array{1e-6, 1e-3, 0.1, 1e3}[below(4)];
+    limits.initial_transfer = {.offload_block_ms = block_ms, .upload_block_ms = block_ms};
     limits.block_count = std::max(2u, longest / 2) + below(longest * 2);
     return limits;
   }
@@ -181,19 +193,23 @@ class random_round {
     REQUIRE(core_.enqueue(request).failure().code == errc::already_exists);
     if (!request.resumed.empty()) ++totals_.resumed;
     truth_.emplace(request.id, expect(request, limits_));
-    if (below(3) != 0) offer(request);
+    if (below(3) != 0) offer({request.id, 0});
   }
 
   // A waiting or preempted request may take what the tier has; nobody else does.
-  void offer(const schedule_request& request) {
+  void offer(sequence_id id) { answer(id, find(id)); }
+
+  std::vector<offered_block> find(sequence_id id) {
     const bool has_holes = below(4) == 0;
-    auto blocks = tier_.find(block_keys_of(limits_.model_fingerprint, request.tenant_salt,
-                                           *request.prompt, limits_.block_tokens),
-                             [&](std::uint32_t) { return !has_holes || below(4) != 0; });
-    const bool is_known = truth_.contains(request.id) && !truth_.at(request.id).is_done();
+    return tier_.find(core_.block_keys_of(id),
+                      [&](std::uint32_t) { return !has_holes || below(4) != 0; });
+  }
+
+  void answer(sequence_id id, std::vector<offered_block> blocks) {
+    const bool is_known = truth_.contains(id.request) && !truth_.at(id.request).is_done();
     ++totals_.operations;
     const bool is_empty = blocks.empty();
-    if (core_.offer_blocks(request.id, std::move(blocks))) {
+    if (core_.offer_blocks(id, std::move(blocks))) {
       REQUIRE((is_known && !is_empty && limits_.enable_offload && limits_.enable_prefix_caching));
       ++totals_.offers;
     }
@@ -201,19 +217,34 @@ class random_round {
     REQUIRE(core_.counts().offered_blocks <= limits_.block_count);
   }
 
+  // Preempted sequences want their blocks: some are answered at once, some later, some never.
+  void ask(const std::vector<sequence_id>& wanted) {
+    REQUIRE(wanted.size() <= troupe::limits::kv_returns_max);
+    REQUIRE((wanted.empty() || limits_.enable_offload));
+    for (const sequence_id id : wanted) {
+      ++totals_.questions;
+      if (below(8) != 0) questions_.push_back({id, find(id)});
+    }
+    std::shuffle(questions_.begin(), questions_.end(), random_);
+    while (!questions_.empty() && below(3) != 0) {
+      answer(questions_.back().first, std::move(questions_.back().second));
+      questions_.pop_back();
+    }
+  }
+
   void disturb() {
     ++totals_.operations;
     if (truth_.empty()) return;
     auto& [id, expected] =
         *std::next(truth_.begin(), below(static_cast<std::uint32_t>(truth_.size())));
-    if (limits_.enable_offload && below(2) == 0) return offer(expected.request);
+    const auto index = below(static_cast<std::uint32_t>(expected.sequences.size()) + 1);
+    if (limits_.enable_offload && below(2) == 0) return offer({id, index});
     if (below(2) == 0) {
       const bool was_done = expected.is_done();
       REQUIRE(core_.cancel(id) == !was_done);
       if (!was_done) ++totals_.cancelled;
       if (!was_done) expected.cancelled = true;
     } else {
-      const auto index = below(static_cast<std::uint32_t>(expected.sequences.size()) + 1);
       const bool may_stop = index < expected.sequences.size() && !expected.cancelled &&
                             !expected.sequences[index].finished &&
                             !expected.sequences[index].stopped;
@@ -264,6 +295,7 @@ class random_round {
     if (!had_work) return;
     ++totals_.steps;
     totals_.copies += planned.plan.copies.size();
+    ask(planned.wanted);
     const auto result = engine_.run(planned.plan, truth_);
     tier_.take(result);
     while (!quiet_ && below(5) == 0) disturb();
@@ -289,6 +321,7 @@ class random_round {
   scheduler_core core_;
   fake_engine engine_;
   fake_lower_tier tier_;
+  std::vector<std::pair<sequence_id, std::vector<offered_block>>> questions_;
   expectations truth_;
   std::vector<std::vector<token_id>> conversations_;
   std::uint64_t next_id_ = 1;
@@ -326,10 +359,15 @@ TEST_CASE("a lower tier changes no token and loses no block", "[schedule][offloa
   WARN(totals.operations << " calls, " << totals.steps << " steps, " << totals.finished
                          << " requests finished, " << totals.preemptions << " preemptions, "
                          << totals.offloaded << " blocks offloaded, " << totals.offers
-                         << " offers taken, " << totals.uploaded << " blocks uploaded");
+                         << " offers taken, " << totals.uploaded << " blocks uploaded, "
+                         << totals.dropped << " dropped; of those preempted " << totals.swapped
+                         << " swapped and " << totals.kept << " kept, after " << totals.questions
+                         << " questions");
   REQUIRE(totals.preemptions > 1'000);
   REQUIRE(totals.offloaded > 10'000);
   REQUIRE(totals.uploaded > 1'000);
+  REQUIRE(totals.dropped > 1'000);
+  REQUIRE(totals.swapped > 100);
 }
 
 TEST_CASE("tenants that take turns change no token and lose nothing", "[schedule][shares]") {

@@ -22,7 +22,7 @@ std::vector<block_key_ptr> keys_of(std::uint64_t salt, const std::vector<int>& t
   std::vector<token_id> prompt;
   for (const int token : tokens) prompt.push_back(token_id{token});
   prompt.push_back(token_id{0});  // the last token has no key
-  return block_keys_of(7, salt, prompt, block_tokens);
+  return block_keys_of(7, salt, {prompt, {}}, block_tokens);
 }
 
 /// Whole prefixes in a list, the least recent first.
