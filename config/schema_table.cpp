@@ -192,10 +192,11 @@ void add_lanes(table& rows) {
   add_lane<async_lane>(rows, "lanes.async.");
   rows.number("lanes.async.max_delay_ms", in_lane<async_lane, &lane_config::max_delay_ms>, 0,
               hour_ms, "ms", "The longest that a request is held for a better batch.");
-  rows.number("lanes.async.compose_ms_max", in_lane<async_lane, &lane_config::compose_ms_max>, 0,
-              1'000, "ms",
-              "Time of one search for a better order of what waits, at most once a second; 0: by "
-              "arrival.");
+  rows.number(
+      "lanes.async.compose_ms_max", in_lane<async_lane, &lane_config::compose_ms_max>, 0, 1'000,
+      "ms",
+      "Processor time of one search for a better order of what waits, about once a second; 0: "
+      "by arrival.");
 }
 
 void add_optimizer(table& rows) {

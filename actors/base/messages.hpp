@@ -30,7 +30,8 @@ struct request_ticket {
   std::shared_ptr<const std::vector<token_id>> prompt;
   std::shared_ptr<const generation_params> params;
   monotonic_time arrival{};
-  std::optional<monotonic_time> deadline;
+  std::optional<monotonic_time> deadline;  ///< ends it
+  std::optional<monotonic_time> due;       ///< orders it
   account_index account = account_index::unlimited;
   admission admitted;  ///< what settles with the account when the request ends
   double share = 1.0;  ///< its tenant's weight within the lane

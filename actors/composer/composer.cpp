@@ -2,6 +2,7 @@
 
 #include "actors/base/messages.hpp"
 #include "kernels/base/thread_pool.hpp"
+#include "runtime/schedule/compose/search_time.hpp"
 
 namespace troupe {
 
@@ -18,9 +19,9 @@ class composer_state {
   caf::behavior make_behavior() {
     if (options_.where == placement::detached) set_thread_nice(options_.nice);
     return {[this](const compose_batches_for& order) {
-      const auto until = options_.now() + options_.time_max;
-      auto plan = std::make_shared<const async_plan>(compose_batches(
-          *order.view, options_.search, [&](std::uint64_t) { return options_.now() < until; }));
+      auto plan = std::make_shared<const async_plan>(
+          compose_batches(*order.view, options_.search,
+                          timed_budget(options_.cpu_now, options_.now, options_.time_max)));
       // Equal histories give equal plans, but no two searches are the same.
       ++options_.search.seed;
       send_to(caf::actor_cast<caf::actor>(self_->current_sender()),

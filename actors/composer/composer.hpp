@@ -8,15 +8,17 @@
 #include <caf/actor.hpp>
 
 #include "actors/base/spawn.hpp"
+#include "kernels/base/thread_time.hpp"
 #include "runtime/schedule/compose/compose.hpp"
 
 namespace troupe {
 
 struct composer_options {
-  std::chrono::nanoseconds time_max{};  ///< of one search
+  std::chrono::nanoseconds time_max{};  ///< of one search, processor time
   compose_options search;
   clock_source now = steady_now;
-  int nice = 10;  ///< of its thread
+  clock_source cpu_now = thread_cpu_time;  ///< of the actor's thread
+  int nice = 10;                           ///< of its thread
   placement where = placement::detached;
 };
 

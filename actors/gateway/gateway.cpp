@@ -13,6 +13,7 @@ struct preparation {
   monotonic_time arrival{};
   std::optional<result<prepared_prompt>> outcome;
   std::int32_t priority = 0;
+  std::optional<std::chrono::milliseconds> due;  ///< from arrival
   admission admitted;
 };
 using preparation_ptr = std::shared_ptr<preparation>;
@@ -49,6 +50,7 @@ void prepare(preparation& what, const intake& prompts, std::uint64_t drawn_seed)
     request = std::get<submit>(std::move(*body));
   }
   what.priority = static_cast<std::int32_t>(request.priority);
+  if (request.due_ms) what.due = std::chrono::milliseconds(*request.due_ms);
   const auto today = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
   what.outcome = prompts.prepare(request, drawn_seed, today);
 }
@@ -198,6 +200,7 @@ class gateway_state {
     ticket->share = options_.tenants->share(what.request.account);
     if (what.request.header.deadline_ms != 0)
       ticket->deadline = what.arrival + std::chrono::milliseconds(what.request.header.deadline_ms);
+    if (what.due) ticket->due = what.arrival + *what.due;
     const lane service = ticket->service;
     send_in_lane(self_, service, options_.router, route_request{std::move(ticket)});
   }

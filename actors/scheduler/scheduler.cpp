@@ -29,6 +29,7 @@ class scheduler_state {
       : self_(self),
         options_(std::move(options)),
         core_(options_.limits),
+        pace_(options_.pace),
         fetches_(std::chrono::milliseconds{limits::kv_fetch_ms_max}) {}
 
   caf::behavior make_behavior() {
@@ -95,6 +96,7 @@ class scheduler_state {
     scheduled.params = ticket.params;
     scheduled.arrival = ticket.arrival;
     scheduled.deadline = ticket.deadline;
+    scheduled.due = ticket.due;
     scheduled.resumed = request.resumed;
     if (!fetch_blocks(scheduled) && !queue(std::move(scheduled))) return;
     if (ticket.deadline) {
@@ -106,6 +108,7 @@ class scheduler_state {
 
   bool queue(schedule_request scheduled) {
     const request_id id = scheduled.id;
+    if (scheduled.service == lane::async) pace_.arrived();
     auto queued = core_.enqueue(std::move(scheduled));
     if (!queued) self_->send(options_.router, enqueue_refused{id, std::move(queued).failure()});
     return queued.has_value();
@@ -182,19 +185,18 @@ class scheduler_state {
     options_.measured->set_cost_model_error(core_.cost().error());
   }
 
-  /// Beside the step that runs now. One search at a time, one an interval.
+  /// Beside the step that runs now.
   void compose(monotonic_time now) {
-    if (!options_.composer || composing_ || now < compose_at_) return;
+    if (!options_.composer || !pace_.is_due(now)) return;
     auto view = core_.async_view(now);
     if (!view) return;
-    composing_ = true;
-    compose_at_ = now + options_.compose_interval;
+    pace_.begin(now, view->waiting.size());
     self_->send(options_.composer,
                 compose_batches_for{std::make_shared<const async_batch_view>(std::move(*view))});
   }
 
   void follow(const async_plan& plan) {
-    composing_ = false;
+    pace_.end(plan.search_gain());
     core_.apply(plan, options_.now());
     options_.measured->observe_composition(plan.improvement_ratio());
     keep_busy();
@@ -284,6 +286,7 @@ class scheduler_state {
   caf::event_based_actor* self_;
   scheduler_options options_;
   scheduler_core core_;
+  compose_pace pace_;
   block_fetches fetches_;
   std::size_t finds_open_ = 0, stores_open_ = 0;  ///< sent to the kv_pool and not answered
   std::vector<sequence_id> wanted_;               ///< by the last plan, not asked for yet
@@ -293,8 +296,6 @@ class scheduler_state {
   monotonic_time tick_at_{};
   bool tick_armed_ = false;
   bool fetch_tick_armed_ = false;
-  bool composing_ = false;
-  monotonic_time compose_at_{};
   monotonic_time step_began_{};
   std::uint32_t step_tokens_ = 0;
   double last_compute_ms_ = 0.0;

@@ -16,9 +16,9 @@
 #include <caf/actor.hpp>
 
 #include "actors/base/spawn.hpp"
-#include "config/limits.hpp"
 #include "runtime/observe/metrics.hpp"
 #include "runtime/observe/step_watch.hpp"
+#include "runtime/schedule/compose/compose_pace.hpp"
 #include "runtime/schedule/scheduler_core.hpp"
 
 namespace troupe {
@@ -32,9 +32,9 @@ struct scheduler_options {
   std::shared_ptr<step_watch> watch;
   clock_source now = steady_now;
   placement where = placement::detached;
-  caf::actor kv_pool = {};   ///< null unless limits.enable_offload
-  caf::actor composer = {};  ///< null: the async lane goes by its own order
-  std::chrono::milliseconds compose_interval{limits::compose_interval_ms};
+  caf::actor kv_pool = {};             ///< null unless limits.enable_offload
+  caf::actor composer = {};            ///< null: the async lane goes by its own order
+  compose_pace pace = compose_pace();  ///< of the composer's searches
 };
 
 caf::actor spawn_scheduler(caf::actor_system& system, const scheduler_options& options);

@@ -251,6 +251,7 @@ class wired_engine final : public engine {
           system_, {std::chrono::milliseconds{config_.lanes[async_lane].compose_ms_max},
                     {},
                     steady_now,
+                    thread_cpu_time,
                     config_.compute_nice,
                     placement::detached});
       long_lived_.push_back(composer);

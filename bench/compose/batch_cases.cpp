@@ -168,24 +168,32 @@ batch_case make_batch_case(batch_workload workload, std::uint32_t request_count,
   return made;
 }
 
+scheduler_limits scheduler_limits_of(const batch_case& of) {
+  const async_limits& given = of.view.limits;
+  scheduler_limits limits;
+  limits.max_model_len = 8192;
+  limits.max_num_seqs = given.sequences_max;
+  limits.max_num_batched_tokens = given.step_tokens_max;
+  limits.max_batch_size = given.starts_max;
+  limits.max_num_queued_reqs = static_cast<std::uint32_t>(of.requests.size());
+  limits.block_tokens = given.block_tokens;
+  limits.block_count = given.block_count;
+  limits.step_ms_max = static_cast<std::uint32_t>(given.step_ms_max);
+  limits.lanes[to_index(lane::async)].hold_max = std::chrono::hours{24};
+  limits.initial_cost = of.view.cost;
+  limits.enable_prefix_caching = given.enable_prefix_caching;
+  return limits;
+}
+
 realized_batch realize(const batch_case& of, const std::vector<request_id>& order,
                        std::uint32_t running_max, const async_objective& objective) {
-  const async_limits& limits = of.view.limits;
   simulate::virtual_engine_options options;
-  options.limits.max_model_len = 8192;
-  options.limits.max_num_seqs = std::min(running_max, limits.sequences_max);
-  options.limits.max_num_batched_tokens = limits.step_tokens_max;
-  options.limits.max_batch_size = limits.starts_max;
-  options.limits.max_num_queued_reqs = static_cast<std::uint32_t>(of.requests.size());
-  options.limits.block_tokens = limits.block_tokens;
-  options.limits.block_count = limits.block_count;
-  options.limits.step_ms_max = static_cast<std::uint32_t>(limits.step_ms_max);
-  options.limits.initial_cost = of.view.cost;
-  options.limits.enable_prefix_caching = limits.enable_prefix_caching;
+  options.limits = scheduler_limits_of(of);
   options.cost = cost_of(of.view.cost);
-  auto requests = of.requests;
-  for (std::size_t i = 0; i < order.size(); ++i)
-    requests[static_cast<std::size_t>(order[i])].priority = static_cast<std::int32_t>(i);
+  options.plan.emplace();
+  options.plan->order = order;
+  options.plan->running_max = running_max;
+  const auto& requests = of.requests;
   const auto made = simulate::virtual_engine(options).run(requests);
 
   realized_batch realized;
@@ -201,14 +209,14 @@ realized_batch realize(const batch_case& of, const std::vector<request_id>& orde
     decode_rows += requests[i].output_tokens - 1;
     prompts.push_back({*of.view.waiting[i].prompt, 0});
   }
-  const prefix_tree tree(prompts, 0, limits.block_tokens);
+  const std::uint32_t tokens = of.view.limits.block_tokens;
+  const prefix_tree tree(prompts, 0, tokens);
   std::uint64_t first_time = decode_rows;
-  for (const prefix_node& node : tree.nodes())
-    first_time += std::uint64_t{node.blocks()} * limits.block_tokens;
+  for (const prefix_node& node : tree.nodes()) first_time += std::uint64_t{node.blocks()} * tokens;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const auto path = tree.path_of(i);
     const std::uint32_t shared = path.empty() ? 0 : tree.nodes()[path.back()].block_end;
-    first_time += requests[i].prompt_tokens - shared * limits.block_tokens;
+    first_time += requests[i].prompt_tokens - shared * tokens;
   }
   realized.recomputed_rows = made.counts.rows - first_time;
   realized.preemptions = made.counts.preemptions;

@@ -36,7 +36,10 @@ struct batch_case {
 batch_case make_batch_case(batch_workload workload, std::uint32_t request_count,
                            std::uint64_t seed);
 
-/// What became of a case in virtual_engine, which runs scheduler_core itself.
+/// The engine that a case is for. Plans may hold requests back as long as they like.
+scheduler_limits scheduler_limits_of(const batch_case& of);
+
+/// What became of a case in virtual_engine, where scheduler_core itself follows a plan.
 struct realized_batch {
   double makespan_ms = 0.0;
   double tardiness_ms = 0.0;

@@ -16,7 +16,7 @@ namespace troupe::bench {
 namespace {
 
 constexpr std::array case_sizes{24u, 96u, 384u};
-const compose_budget no_end = [](std::uint64_t) { return true; };
+const compose_budget no_end = [](std::uint64_t) { return 0.0; };
 
 double median(std::vector<double> values) {
   std::ranges::sort(values);
@@ -117,7 +117,8 @@ void print_optimum(std::uint32_t cases) {
     const batch_case made = make_batch_case(workload, 4 + i % 5, i);
     const batch_problem problem(made.view, {}, i);
     const double best_ms = search_all(problem).objective_ms();
-    order_prediction prediction(problem, [](std::uint64_t replays) { return replays < 4000; });
+    order_prediction prediction(
+        problem, [](std::uint64_t replays) { return static_cast<double>(replays) / 4000.0; });
     const double found_ms =
         improve_by_genetic_search(problem, prediction, prediction.predict_seeds(), i)
             .objective_ms();
@@ -144,10 +145,8 @@ void print_gain(const compose_bench_options& options) {
       for (std::uint64_t seed = 1; seed <= options.seeds; ++seed) {
         const batch_case made = make_batch_case(workload, size, seed);
         const batch_problem problem(made.view, {}, seed);
-        const double end_ms = thread_ms() + options.budget_ms;
-        const async_plan plan =
-            compose_batches(made.view, {.seed = seed, .objective = {}},
-                            [&](std::uint64_t) { return thread_ms() < end_ms; });
+        const async_plan plan = compose_batches(made.view, {.seed = seed, .objective = {}},
+                                                processor_budget(options.budget_ms));
         const realized_batch ours = realize(made, plan.order, plan.running_max, {});
         plan_ms.push_back(ours.objective_ms);
         plan_makespan.push_back(ours.makespan_ms);

@@ -1,17 +1,16 @@
 #include "bench/compose/oracles.hpp"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
+#include "kernels/base/thread_time.hpp"
 #include "runtime/schedule/compose/genetic_search.hpp"
 
 namespace troupe::bench {
 namespace {
 
-const compose_budget no_end = [](std::uint64_t) { return true; };
+const compose_budget no_end = [](std::uint64_t) { return 0.0; };
 
 /// Of random orders' first samples: they differ more than neighbours do.
 constexpr double random_slack = 0.02;
@@ -25,9 +24,7 @@ order_candidate best_of(const std::vector<order_candidate>& candidates) {
 }
 
 order_candidate search_by_genes(const search_task& task) {
-  const double end_ms = thread_ms() + task.budget_ms;
-  const compose_budget until = [&](std::uint64_t) { return thread_ms() < end_ms; };
-  order_prediction prediction(task.problem, until);
+  order_prediction prediction(task.problem, processor_budget(task.budget_ms));
   auto seeds = prediction.predict_seeds();
   return improve_by_genetic_search(task.problem, prediction, std::move(seeds), task.seed);
 }
@@ -54,9 +51,13 @@ void disturb(order_candidate& candidate, const batch_problem& problem, search_ra
 }  // namespace
 
 double thread_ms() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
+  return std::chrono::duration<double, std::milli>(thread_cpu_time()).count();
+}
+
+compose_budget processor_budget(double budget_ms) {
+  return [budget_ms, begin_ms = thread_ms()](std::uint64_t) {
+    return (thread_ms() - begin_ms) / budget_ms;
+  };
 }
 
 order_candidate search_at_random(const search_task& task) {

@@ -11,9 +11,10 @@
 
 namespace troupe::bench {
 
-/// Processor time of the calling thread in milliseconds: what others do on the machine does not
-/// count.
+/// Processor time of the calling thread in milliseconds.
 double thread_ms();
+/// So much of it, from now on.
+compose_budget processor_budget(double budget_ms);
 
 struct search_task {
   const batch_problem& problem;

@@ -11,7 +11,7 @@
 namespace troupe::bench {
 namespace {
 
-const compose_budget no_end = [](std::uint64_t) { return true; };
+const compose_budget no_end = [](std::uint64_t) { return 0.0; };
 
 /// What the problems that pagmo copies have in common.
 struct shared_state {

@@ -15,6 +15,7 @@ using json = nlohmann::ordered_json;
 void read_sampling(openai_body& body, submit& out) {
   body.read("model", out.model);
   body.read("priority", out.priority);
+  body.read("due_ms", out.due_ms);
   body.read("n", out.n);
   body.read("min_tokens", out.min_tokens);
   body.read("temperature", out.temperature);

@@ -33,6 +33,7 @@ struct submit {
   bool add_generation_prompt = true;
   bool add_special_tokens = true;  ///< BOS for raw prompts, where the model has one
   std::int64_t priority = 0;
+  std::optional<std::int64_t> due_ms;  ///< from arrival; orders requests and ends none
   std::int64_t n = 1;
   std::optional<std::int64_t> max_tokens;  ///< absent: as many as fit
   std::int64_t min_tokens = 0;
@@ -66,6 +67,7 @@ struct submit {
                       field{"add_generation_prompt", &submit::add_generation_prompt},
                       field{"add_special_tokens", &submit::add_special_tokens},
                       field{"priority", &submit::priority},
+                      field{"due_ms", &submit::due_ms},
                       field{"n", &submit::n},
                       field{"max_tokens", &submit::max_tokens},
                       field{"min_tokens", &submit::min_tokens},

@@ -237,6 +237,9 @@ result<generation_params> validate_submit(const submit& request, const request_b
     return invalid("priority must be in [-{0}, {0}], got {1}.", limits::priority_abs_max,
                    request.priority);
   }
+  constexpr auto due_ms_max = static_cast<std::int64_t>(limits::deadline_ms_max);
+  if (request.due_ms && (*request.due_ms < 1 || *request.due_ms > due_ms_max))
+    return invalid("due_ms must be in [1, {}], got {}.", due_ms_max, *request.due_ms);
   TROUPE_TRY_VOID(check_logprobs("logprobs", request.logprobs));
   TROUPE_TRY_VOID(check_logprobs("prompt_logprobs", request.prompt_logprobs));
   TROUPE_TRY_VOID(check_lengths(request, bounds));

@@ -35,10 +35,13 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
     }
     charge_admission(*request);
     queues.erase(*request);
+    if (request->service() == lane::async) {
+      ++async_admitted;
+      if (!request->started) request->rank.turn = async_admitted;
+    }
     running.insert(*request);
     request->planned_at = now;
     --starts_left;
-    if (request->service() == lane::async) ++async_admitted;
     starts_since_aged = request->service() == lane::async ? 0 : starts_since_aged + 1;
     if (request->started) continue;
     request->started = true;

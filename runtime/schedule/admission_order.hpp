@@ -12,16 +12,16 @@
 namespace troupe {
 
 /// The place of a request that no composer has seen.
-inline constexpr std::uint32_t composed_place_none = UINT32_MAX;
+inline constexpr std::uint64_t composed_place_none = UINT64_MAX;
 
 /// Within a lane: preempted requests first, then by priority; then by the place that a composer
-/// gave (async; what it has not seen comes behind); then, where a lane has a cost_window, by the
-/// window of that length in which each is due, and in a window by cost; else by deadline, arrival
-/// and cost. Smaller goes first.
+/// gave (async; what it has not seen comes behind), preempted ones by their turn; then, where a
+/// lane has a cost_window, by the window of that length in which each is due, and in a window by
+/// cost; else by deadline (or when it is due), arrival and cost. Smaller goes first.
 struct admission_key {
   bool fresh = true;  ///< never preempted
   std::int32_t priority = 0;
-  std::uint32_t place = composed_place_none;
+  std::uint64_t place = composed_place_none;
   std::int64_t due_window = 0;
   std::uint64_t window_cost = 0;
   monotonic_time deadline = monotonic_time::max();  ///< none: last
@@ -38,7 +38,7 @@ inline admission_key admission_key_of(const schedule_request& request, std::uint
     length = std::max(length, request.prompt->size() + each.output.size());
   }
   const std::uint64_t cost = std::uint64_t{length} * request.params->n;
-  const monotonic_time deadline = request.deadline.value_or(monotonic_time::max());
+  const monotonic_time deadline = request.ordered_by().value_or(monotonic_time::max());
   const bool has_window = cost_window > monotonic_time{};
   const monotonic_time due = std::min(deadline, request.arrival + cost_window);
   return {.fresh = !preempted,
@@ -51,17 +51,20 @@ inline admission_key admission_key_of(const schedule_request& request, std::uint
           .order = order};
 }
 
-/// Importance of a running request: smaller is served first, the largest is preempted first.
+/// Importance of a running request: smaller is served first, the largest is preempted first. Async
+/// goes by turn, so that what a composer's plan admits last is preempted first; a preempted request
+/// keeps its turn.
 struct running_rank {
   lane service = lane::realtime;
   std::int32_t priority = 0;
+  std::uint64_t turn = 0;  ///< async: its number among the lane's admissions; other lanes: 0
   monotonic_time arrival{};
   std::uint64_t order = 0;
   auto operator<=>(const running_rank&) const = default;
 };
 
 inline running_rank running_rank_of(const schedule_request& request, std::uint64_t order) {
-  return {request.service, request.priority, request.arrival, order};
+  return {request.service, request.priority, 0, request.arrival, order};
 }
 
 }  // namespace troupe

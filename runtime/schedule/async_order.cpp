@@ -14,15 +14,18 @@ double milliseconds(monotonic_time time) {
 }
 
 std::optional<double> due_in_ms(const request_state& request, monotonic_time now) {
-  if (!request.request.deadline) return std::nullopt;
-  return milliseconds(*request.request.deadline - now);
+  const auto due = request.request.ordered_by();
+  if (!due) return std::nullopt;
+  return milliseconds(*due - now);
 }
 
-std::uint32_t longest_output(const request_state& request) {
-  std::size_t longest = 0;
-  for (const sequence_state& sequence : request.sequences)
-    longest = std::max(longest, sequence.output.size());
-  return static_cast<std::uint32_t>(longest);
+std::span<const token_id> longest_output(const request_state& request) {
+  const auto length = [](const sequence_state& sequence) { return sequence.output.size(); };
+  return std::ranges::max_element(request.sequences, {}, length)->output;
+}
+
+std::uint32_t output_count(const request_state& request) {
+  return static_cast<std::uint32_t>(longest_output(request).size());
 }
 
 }  // namespace
@@ -38,24 +41,29 @@ std::optional<async_batch_view> scheduler_core::state::async_view(monotonic_time
 
   async_batch_view view;
   view.waiting.reserve(std::min(queues.size(lane::async), limits.composed_requests_max));
+  std::size_t preempted_count = 0;  // they are the first
   for (const request_state* request : queues.first(lane::async, limits.composed_requests_max)) {
+    if (!request->key.fresh) ++preempted_count;
     const schedule_request& asked = request->request;
     view.waiting.push_back({.id = asked.id,
                             .prompt = asked.prompt,
                             .tenant_salt = asked.tenant_salt,
-                            .output_tokens = longest_output(*request),
+                            .output_tokens = output_count(*request),
                             .max_tokens = output_max(*request),
                             .n = request->unfinished_count,
                             .priority = asked.priority,
+                            .preempted = !request->key.fresh,
+                            .uses_all = asked.params->stopping.ignore_eos,
                             .waited_ms = milliseconds(now - asked.arrival),
                             .due_in_ms = due_in_ms(*request, now),
                             .cached_blocks = 0});
     if (!limits.enable_prefix_caching) continue;
-    const token_view prompt{*asked.prompt, {}};
+    const token_view known{*asked.prompt, longest_output(*request)};
     view.waiting.back().cached_blocks =
-        static_cast<std::uint32_t>(prefix.lookup(asked.tenant_salt, prompt, prompt.size()).size());
+        static_cast<std::uint32_t>(prefix.lookup(asked.tenant_salt, known, known.size()).size());
   }
-  std::ranges::stable_sort(view.waiting, std::greater{}, &async_waiting::waited_ms);
+  std::ranges::stable_sort(view.waiting.begin() + static_cast<std::ptrdiff_t>(preempted_count),
+                           view.waiting.end(), std::greater{}, &async_waiting::waited_ms);
 
   std::uint32_t blocks_of_others = 0;
   for (std::size_t i = 0; i < running.size(); ++i) {
@@ -67,13 +75,16 @@ std::optional<async_batch_view> scheduler_core::state::async_view(monotonic_time
     }
     view.running.push_back({.prompt = request.request.prompt,
                             .tenant_salt = request.request.tenant_salt,
-                            .output_tokens = longest_output(request),
+                            .output_tokens = output_count(request),
                             .max_tokens = output_max(request),
                             .n = request.unfinished_count,
+                            .priority = request.request.priority,
+                            .uses_all = request.request.params->stopping.ignore_eos,
                             .missing_tokens = request.missing_tokens(),
                             .due_in_ms = due_in_ms(request, now)});
   }
   view.previous_order = composed_order;
+  view.previous_running_max = async_running_max;
   view.limits = {.sequences_max = seats,
                  .block_count = pool.total() - std::min(pool.total(), blocks_of_others),
                  .block_tokens = limits.block_tokens,
@@ -95,11 +106,12 @@ void scheduler_core::state::apply(const async_plan& plan, monotonic_time now) {
     const auto found = requests.find(plan.order[place]);
     if (found == requests.end()) continue;
     request_state& request = *found->second;
-    if (request.running || request.service() != lane::async) continue;
+    // What was preempted comes back by its turn, before all that is planned.
+    if (request.running || request.service() != lane::async || !request.key.fresh) continue;
     queues.erase(request);
     // Those that were overtaken too often share the first place, in order of arrival.
     const bool first = async_admitted >= request.admitted_before_max;
-    request.key.place = first ? 0 : static_cast<std::uint32_t>(place) + 1;
+    request.key.place = first ? 0 : place + 1;
     queues.insert(request);
   }
 }

@@ -11,6 +11,7 @@
 // with the step's result, then plan() again.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -101,7 +102,8 @@ struct schedule_request {
   std::shared_ptr<const std::vector<token_id>> prompt;
   std::shared_ptr<const generation_params> params;
   monotonic_time arrival{};
-  std::optional<monotonic_time> deadline;
+  std::optional<monotonic_time> deadline;  ///< what is expected to miss it is refused
+  std::optional<monotonic_time> due;       ///< when it is wanted; nothing is refused for it
   /// For each sequence the tokens it already generated and whether it already ended; empty for a
   /// new request.
   struct progress {
@@ -109,6 +111,11 @@ struct schedule_request {
     bool finished = false;
   };
   std::vector<progress> resumed;
+
+  /// What it is ordered by: the sooner of both.
+  [[nodiscard]] std::optional<monotonic_time> ordered_by() const {
+    return deadline && due ? std::min(deadline, due) : deadline ? deadline : due;
+  }
 };
 
 /// What happened to a sequence in a completed step, in order. None comes for what cancel() or

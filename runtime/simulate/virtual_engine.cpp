@@ -27,6 +27,8 @@ class virtual_engine::loop {
   }
 
   virtual_result run() {
+    submit_due();
+    if (options_.plan) core_.apply(*options_.plan, now_);
     for (;;) {
       submit_due();
       if (core_.has_work()) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -21,6 +22,8 @@ struct virtual_engine_options {
   client_behaviour clients;
   std::uint64_t seed = 0;   ///< of made-up prompt tokens
   moment_observer observe;  ///< after each step; empty: nobody looks
+  /// Of async requests: followed from the first step on by what has been submitted by then.
+  std::optional<async_plan> plan = {};
 };
 
 class virtual_engine {

@@ -27,6 +27,8 @@ struct async_waiting {
   std::uint32_t max_tokens = 0;     ///< output at most, what was generated included
   std::uint32_t n = 1;              ///< unfinished sequences
   std::int32_t priority = 0;        ///< lower ones go first, whatever the plan gains otherwise
+  bool preempted = false;           ///< goes before all that were not, in the order of the view
+  bool uses_all = false;            ///< of max_tokens: no end of text is heeded
   double waited_ms = 0.0;
   std::optional<double> due_in_ms;  ///< negative: overdue
   std::uint32_t cached_blocks = 0;  ///< leading blocks of the prompt that the device has
@@ -38,6 +40,8 @@ struct async_running {
   std::uint32_t output_tokens = 0;
   std::uint32_t max_tokens = 0;
   std::uint32_t n = 1;
+  std::int32_t priority = 0;
+  bool uses_all = false;
   std::uint32_t missing_tokens = 0;  ///< of the prompt, not computed yet
   std::optional<double> due_in_ms;
 };
@@ -55,10 +59,11 @@ struct async_limits {
 };
 
 struct async_batch_view {
-  std::vector<async_waiting>
-      waiting;  ///< by arrival; those beyond composed_requests_max are left out
+  /// By arrival, behind the preempted ones; those beyond composed_requests_max are left out.
+  std::vector<async_waiting> waiting;
   std::vector<async_running> running;      ///< by importance, the first to be preempted last
   std::vector<request_id> previous_order;  ///< of the plan before, to be improved on; may be empty
+  std::uint32_t previous_running_max = UINT32_MAX;  ///< its bound
   async_limits limits;
   cost_profile cost;
   output_lengths lengths;  ///< what is known of how much of max_tokens requests use
@@ -103,12 +108,17 @@ struct async_plan {
   double objective_ms =
       0.0;  ///< predicted, mean over sampled output lengths; 0 where nothing waits
   std::array<double, all_seed_orders.size()> seed_objective_ms{};
-  std::uint64_t replays = 0;  ///< predictions of one order for one sample that were made
+  double previous_objective_ms = 0.0;  ///< of the plan before, or FIFO's where there was none
+  std::uint64_t replays = 0;           ///< predictions of one order for one sample that were made
 
   /// How much less than FIFO this is predicted to cost, as a share of FIFO's.
   [[nodiscard]] double improvement_ratio() const {
     const double fifo = seed_objective_ms[0];
     return fifo > 0.0 ? 1.0 - objective_ms / fifo : 0.0;
+  }
+  /// How much less than the plan before it.
+  [[nodiscard]] double search_gain() const {
+    return previous_objective_ms > 0.0 ? 1.0 - objective_ms / previous_objective_ms : 0.0;
   }
 };
 

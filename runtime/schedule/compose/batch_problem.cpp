@@ -13,6 +13,8 @@ namespace troupe {
 namespace {
 
 constexpr double never = std::numeric_limits<double>::infinity();
+/// Of preempted requests, in their order; those of others are their priorities.
+constexpr std::int64_t preempted_precedence = std::numeric_limits<std::int64_t>::min();
 
 prefix_tree tree_of(const async_batch_view& view, std::size_t waiting_count) {
   std::vector<tree_prompt> prompts;
@@ -57,6 +59,8 @@ void batch_problem::add(const async_waiting& request) {
   due_ms.push_back(request.due_in_ms.value_or(never));
   waited_ms.push_back(request.waited_ms);
   priority.push_back(request.priority);
+  precedence.push_back(request.preempted ? preempted_precedence + index : request.priority);
+  uses_all.push_back(request.uses_all);
   note_cached(index, request.cached_blocks);
   const std::uint32_t shared = path_blocks(index);
   const std::uint32_t most = std::max(shared, (known_tokens.back() - 1) / tokens);
@@ -76,7 +80,8 @@ void batch_problem::add(const async_running& request) {
   width.push_back(request.n);
   due_ms.push_back(request.due_in_ms.value_or(never));
   waited_ms.push_back(0.0);
-  priority.push_back(0);
+  priority.push_back(request.priority);
+  uses_all.push_back(request.uses_all);
   note_cached(index, computed_tokens.back() / tokens);
   cached_private.push_back(0);
   if (!decodes)
@@ -125,7 +130,7 @@ void batch_problem::draw_lengths(const output_lengths& of, std::uint64_t seed) {
       std::swap(strata[sample], strata[sample + random.below(compose_sample_count - sample)]);
       const double quantile = (strata[sample] + random.uniform()) / compose_sample_count;
       lengths[std::size_t{sample} * request_count() + i] =
-          of.draw(quantile, produced, output_max[i]);
+          uses_all[i] ? std::max(1u, output_max[i]) : of.draw(quantile, produced, output_max[i]);
     }
   }
 }

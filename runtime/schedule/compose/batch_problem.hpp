@@ -44,6 +44,8 @@ class batch_problem {
   std::vector<double> due_ms;        ///< infinite: no deadline
   std::vector<double> waited_ms;
   std::vector<std::int32_t> priority;
+  std::vector<std::int64_t> precedence;  ///< of waiting ones: smaller go first, whatever is planned
+  std::vector<bool> uses_all;            ///< of output_max
   std::vector<std::uint32_t> cached_blocks;   ///< of each node: leading ones on the device
   std::vector<std::uint32_t> cached_private;  ///< of each request: blocks behind its nodes
   std::vector<std::uint32_t> lengths;         ///< [sample][request]: output tokens at its end

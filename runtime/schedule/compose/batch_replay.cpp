@@ -66,14 +66,14 @@ void batch_replay::start(std::span<const std::uint32_t> order, std::uint32_t run
   made_ = {};
   blocks_.reset();
   place_running();
-  const auto running_count = static_cast<std::uint32_t>(running_.size());
-  for (std::uint32_t i = 0; i < order.size(); ++i) rank_[order[i]] = running_count + i;
+  for (std::size_t i = 0; i < order.size(); ++i)
+    rank_[order[i]] = rank_at(order[i], running_.size() + i);
 }
 
 void batch_replay::place_running() {
   const std::uint32_t tokens = limits_.block_tokens;
   for (std::uint32_t i = problem_.waiting_count; i < problem_.request_count(); ++i) {
-    rank_[i] = i - problem_.waiting_count;
+    rank_[i] = rank_at(i, i - problem_.waiting_count);
     computed_[i] = problem_.computed_tokens[i];
     const std::uint32_t shared = std::min(problem_.path_blocks(i), computed_[i] / tokens);
     running_.push_back(i);

@@ -72,6 +72,7 @@ class batch_replay {
   void begin_decode(std::uint32_t request);
   void end_decode(std::uint32_t request);
   void end(std::uint32_t request);
+  [[nodiscard]] std::int64_t rank_at(std::uint32_t request, std::uint64_t turn) const;
   [[nodiscard]] std::uint32_t position_of(std::uint32_t request) const;
   [[nodiscard]] std::uint32_t missing_blocks(std::uint32_t request) const;
   [[nodiscard]] std::size_t growth_slot(std::uint32_t request) const;
@@ -93,7 +94,7 @@ class batch_replay {
 
   // Of each request.
   std::vector<phase> phases_;
-  std::vector<std::uint32_t> rank_;      ///< importance: smaller is served first
+  std::vector<std::int64_t> rank_;       ///< importance: smaller is served first
   std::vector<std::uint32_t> known_;     ///< tokens, generated ones before its prefill included
   std::vector<std::uint32_t> computed_;  ///< positions, while in prefill
   std::vector<std::uint64_t> joined_;    ///< step at which its decodes began

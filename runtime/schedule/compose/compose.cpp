@@ -23,25 +23,29 @@ std::vector<std::uint32_t> previous_order_of(const batch_problem& problem,
   for (std::uint32_t i = 0; i < problem.waiting_count; ++i) {
     if (waiting.contains(view.waiting[i].id)) order.push_back(i);
   }
-  std::ranges::stable_sort(order, {}, [&](std::uint32_t i) { return problem.priority[i]; });
+  std::ranges::stable_sort(order, {}, [&](std::uint32_t i) { return problem.precedence[i]; });
   return order;
 }
 
 }  // namespace
 
 async_plan compose_batches(const async_batch_view& view, const compose_options& options,
-                           const compose_budget& may_continue) {
+                           const compose_budget& budget) {
   async_plan plan;
   plan.running_max = view.limits.sequences_max;
   if (view.waiting.empty()) return plan;
   const batch_problem problem(view, options.objective, options.seed);
-  order_prediction prediction(problem, may_continue);
+  order_prediction prediction(problem, budget);
   std::vector<order_candidate> seeds = prediction.predict_seeds();
   for (std::size_t i = 0; i < seeds.size(); ++i)
     plan.seed_objective_ms[i] = seeds[i].objective_ms();
+  plan.previous_objective_ms = plan.seed_objective_ms[0];
   if (!view.previous_order.empty()) {
-    seeds.push_back({previous_order_of(problem, view), problem.limits.sequences_max, {}, {}});
+    const std::uint32_t bound =
+        std::clamp(view.previous_running_max, problem.width_max, problem.limits.sequences_max);
+    seeds.push_back({previous_order_of(problem, view), bound, {}, {}});
     prediction.predict(seeds.back());
+    plan.previous_objective_ms = seeds.back().objective_ms();
   }
   const order_candidate best =
       improve_by_genetic_search(problem, prediction, std::move(seeds), options.seed);

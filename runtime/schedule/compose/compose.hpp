@@ -10,9 +10,10 @@
 
 namespace troupe {
 
-/// Whether the search may go on, asked before each prediction after the seeds' first; it gets the
-/// number of predictions made. An anytime search: the best plan so far is the answer.
-using compose_budget = std::function<bool(std::uint64_t replays)>;
+/// What share of its budget the search has spent, asked before each prediction after the seeds'
+/// first; it gets the number of predictions made. From 1 on it ends, and the best plan so far is
+/// the answer.
+using compose_budget = std::function<double(std::uint64_t replays)>;
 
 struct compose_options {
   std::uint64_t seed = 0;
@@ -22,6 +23,6 @@ struct compose_options {
 /// Requests beyond limits::composed_requests_max follow in the order of the view.
 [[nodiscard]] async_plan compose_batches(const async_batch_view& view,
                                          const compose_options& options,
-                                         const compose_budget& may_continue);
+                                         const compose_budget& budget);
 
 }  // namespace troupe

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <utility>
 
 #include "runtime/schedule/compose/move_choice.hpp"
 
@@ -9,8 +11,10 @@ namespace troupe {
 namespace {
 
 constexpr std::size_t population_max = 8;
-/// Bounds of the running set that the best seed is tried with, as shares of the most.
+/// Bounds of the running set that the best seed is tried with, as shares of the most; then the best
+/// of them is by these shares more and less.
 constexpr std::array bound_shares{0.75, 0.55, 0.4, 0.25};
+constexpr std::array bound_steps{0.125, 0.06};
 /// Share of the mutations whose parent is the best candidate.
 constexpr double local_share = 0.7;
 /// How much worse than its rival a child may look on the first sample: one that is nearly the best
@@ -22,7 +26,10 @@ constexpr double twin_ms = 1e-6;
 /// by how many moves it then differs.
 constexpr std::uint32_t stale_children_max = 400, kick_moves_max = 6;
 /// A problem with one answer must not search for ever.
-constexpr std::uint32_t vain_restarts_max = 50;
+constexpr std::uint32_t vain_restarts_max = 50, vain_moves_max = 1000;
+/// Share of the budget after which the best order is annealed, and the temperatures, as shares of
+/// its objective.
+constexpr double genetic_share = 0.5, hottest = 0.003, coldest = 1e-5;
 
 class population {
  public:
@@ -66,30 +73,41 @@ class search {
     try_bounds();
     champion_ = members_.best();
     std::uint32_t restarts = 0;
-    while (!choice_.is_empty() && restarts < vain_restarts_max && !prediction_.has_ended()) {
+    const auto may_breed = [&] { return prediction_.spent() < genetic_share; };
+    while (!choice_.is_empty() && restarts < vain_restarts_max && may_breed()) {
       const double before_ms = champion_.objective_ms();
-      for (std::uint32_t stale = 0; stale < stale_children_max && !prediction_.has_ended();)
+      for (std::uint32_t stale = 0; stale < stale_children_max && may_breed();)
         stale = breed() ? 0 : stale + 1;
       restarts = champion_.objective_ms() < before_ms ? 0 : restarts + 1;
-      if (!prediction_.has_ended()) restart();
+      if (may_breed()) restart();
     }
+    if (!choice_.is_empty()) anneal();
     return champion_;
   }
 
  private:
   /// The best seed under other bounds.
   void try_bounds() {
-    for (const double share : bound_shares) {
-      child_ = members_.best();
-      const auto bound = static_cast<std::uint32_t>(share * problem_.limits.sequences_max);
-      child_.running_max = std::max(problem_.width_max, bound);
-      if (prediction_.race(child_, members_.best(), slack_bound)) members_.insert(child_);
+    const double most = problem_.limits.sequences_max;
+    for (const double share : bound_shares) try_bound(share * most);
+    for (const double share : bound_steps) {
+      const double at = members_.best().running_max;
+      try_bound(at - std::ceil(share * most));
+      try_bound(at + std::ceil(share * most));
     }
+  }
+
+  void try_bound(double bound) {
+    child_ = members_.best();
+    child_.running_max = static_cast<std::uint32_t>(
+        std::clamp<double>(bound, problem_.width_max, problem_.limits.sequences_max));
+    if (child_.running_max == members_.best().running_max) return;
+    if (prediction_.race(child_, members_.best(), slack_bound)) members_.insert(child_);
   }
 
   /// One child; true when it is the best of its population.
   bool breed() {
-    const order_move move = choice_.choose(random_);
+    const order_move move = choice_.choose(random_, true);
     const std::uint64_t replays = prediction_.replays();
     const double best_ms = members_.best().objective_ms();
     const order_candidate* rival = &members_.middle();
@@ -119,6 +137,30 @@ class search {
       moves_.mutate(random_.below(2) == 0 ? order_move::insert : order_move::swap, child_, random_);
     prediction_.predict(child_);
     members_ = population({child_});
+  }
+
+  /// Move by move from the champion; a worse order is taken the less often the less budget is left
+  /// (Kirkpatrick, Gelatt, Vecchi, 1983). How much worse is drawn first, so that bad ones lose
+  /// their race early.
+  void anneal() {
+    order_candidate now = champion_;
+    const double begun = prediction_.spent();
+    for (std::uint32_t vain = 0; vain < vain_moves_max && !prediction_.has_ended();) {
+      const double done = (prediction_.spent() - begun) / (1.0 - begun);
+      const double worse =
+          -hottest * std::pow(coldest / hottest, done) * std::log(random_.uniform());
+      child_ = now;
+      const order_move move = choice_.choose(random_, false);
+      vain = moves_.mutate(move, child_, random_) ? 0 : vain + 1;
+      if (vain != 0) continue;
+      const std::uint64_t replays = prediction_.replays();
+      const bool is_raced = prediction_.race(child_, now, slack_near, worse);
+      const double gain = is_raced ? 1.0 - child_.objective_ms() / now.objective_ms() : -worse;
+      choice_.learn(std::max(0.0, gain), prediction_.replays() - replays);
+      if (!is_raced || gain < -worse) continue;
+      std::swap(now, child_);
+      if (now.objective_ms() < champion_.objective_ms()) champion_ = now;
+    }
   }
 
   const batch_problem& problem_;

@@ -2,7 +2,7 @@
 // time, the worst replaced by a better one. Most mutations are of the best member, which is the
 // local improvement; other children come from parents chosen by tournament. Which moves are tried
 // follows what they gained. A population that finds nothing more starts anew near the best order of
-// all, which is kept aside.
+// all, which is kept aside. What is left of the budget polishes that one by annealing.
 #pragma once
 
 #include <cstdint>

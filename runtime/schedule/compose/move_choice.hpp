@@ -1,6 +1,7 @@
 // Which move the search tries next: the more a move has gained for each replay, the more often.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -13,14 +14,18 @@ class move_choice {
   explicit move_choice(const order_moves& moves) {
     for (const move_kind& each : all_move_kinds)
       if (moves.is_of_use(each.move)) records_.push_back({each});
+    mutation_count_ = static_cast<std::size_t>(std::ranges::count_if(
+        records_, [](const record& each) { return !takes_two_parents(each.kind.move); }));
   }
 
-  order_move choose(search_random& random) {
+  /// crosses: those of two parents too. Moves of one come first.
+  order_move choose(search_random& random, bool crosses) {
+    const std::size_t count = crosses ? records_.size() : mutation_count_;
     double sum = 0.0;
-    for (const record& each : records_) sum += odds(each);
+    for (std::size_t i = 0; i < count; ++i) sum += odds(records_[i]);
     double left = random.uniform() * sum;
     chosen_ = 0;
-    while (chosen_ + 1 < records_.size() && (left -= odds(records_[chosen_])) >= 0.0) ++chosen_;
+    while (chosen_ + 1 < count && (left -= odds(records_[chosen_])) >= 0.0) ++chosen_;
     return records_[chosen_].kind.move;
   }
   /// What the move that was chosen last has brought: a share of the objective.
@@ -51,7 +56,7 @@ class move_choice {
   }
 
   std::vector<record> records_;
-  std::size_t chosen_ = 0;
+  std::size_t mutation_count_ = 0, chosen_ = 0;
   double gain_ = 0.0, replays_ = 0.0;
 };
 

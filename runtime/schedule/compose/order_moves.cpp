@@ -42,7 +42,7 @@ order_moves::order_moves(const batch_problem& problem)
   }
   for (std::uint32_t i = 0; i < problem.waiting_count; ++i) {
     has_deadlines_ = has_deadlines_ || std::isfinite(problem.due_ms[i]);
-    has_priorities_ = has_priorities_ || problem.priority[i] != problem.priority[0];
+    has_precedence_ = has_precedence_ || problem.precedence[i] != problem.precedence[0];
     for (const std::uint32_t node : problem.tree.path_of(i)) ++member_counts_[node];
   }
 }
@@ -73,7 +73,7 @@ bool order_moves::mutate(order_move kind, order_candidate& candidate, search_ran
     case order_move::shuffle: shuffle(candidate, random); break;
     default: TROUPE_CHECK(false);
   }
-  put_in_priority_order(order);
+  put_in_precedence(order);
   return order != scratch_ || candidate.running_max != bound;
 }
 
@@ -187,9 +187,10 @@ void order_moves::change_bound(order_candidate& candidate, search_random& random
   }
 }
 
-void order_moves::put_in_priority_order(requests& order) const {
-  if (!has_priorities_) return;
-  std::ranges::stable_sort(order, {}, [&](std::uint32_t each) { return problem_.priority[each]; });
+void order_moves::put_in_precedence(requests& order) const {
+  if (!has_precedence_) return;
+  std::ranges::stable_sort(order, {},
+                           [&](std::uint32_t each) { return problem_.precedence[each]; });
 }
 
 void order_moves::cross(order_move kind, const order_candidate& left, const order_candidate& right,
@@ -203,7 +204,7 @@ void order_moves::cross(order_move kind, const order_candidate& left, const orde
     kind == order_move::choose ? choose_keys(random) : blend_keys(random);
     read_keys(child.order);
   }
-  put_in_priority_order(child.order);
+  put_in_precedence(child.order);
 }
 
 /// The first requests of one, then the others in the order of the other.

@@ -73,7 +73,7 @@ class order_moves {
   void sort_window(requests& order, search_random& random);
   void shuffle(order_candidate& candidate, search_random& random);
   void change_bound(order_candidate& candidate, search_random& random);
-  void put_in_priority_order(requests& order) const;
+  void put_in_precedence(requests& order) const;
 
   void write_keys(std::span<const std::uint32_t> order, keys& into);
   void choose_keys(search_random& random);
@@ -84,7 +84,7 @@ class order_moves {
 
   const batch_problem& problem_;
   std::vector<requests> seed_ranks_;  ///< of each request in each seed order
-  bool has_priorities_ = false, has_deadlines_ = false;
+  bool has_precedence_ = false, has_deadlines_ = false;
   keys left_, right_;
   std::vector<std::uint32_t> member_counts_;  ///< requests below each node
   std::vector<bool> from_right_;              ///< nodes

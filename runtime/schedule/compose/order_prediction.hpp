@@ -24,29 +24,35 @@ struct order_candidate {
 
 class order_prediction {
  public:
-  order_prediction(const batch_problem& problem, compose_budget may_continue)
-      : problem_(problem), replay_(problem), may_continue_(std::move(may_continue)) {}
+  order_prediction(const batch_problem& problem, compose_budget budget)
+      : problem_(problem), replay_(problem), budget_(std::move(budget)) {}
 
   /// All samples, whatever the budget says.
   void predict(order_candidate& candidate);
-  /// The seeds, each under the largest bound. Equal ones are predicted once.
+  /// The seeds, each under the largest bound. Equal ones are predicted once; of one that is clearly
+  /// worse than another, the last samples are taken for the mean of the first.
   std::vector<order_candidate> predict_seeds();
   /// True when the candidate was predicted on all samples. False as soon as the first ones say that
-  /// it is clearly worse than the rival or the same, or the budget has ended. slack: how much worse
-  /// than the rival's the first sample may be, as a share; the sums of more samples less.
-  bool race(order_candidate& candidate, const order_candidate& rival, double slack);
+  /// it is clearly worse than the rival or the same, or the budget has ended. As shares of the
+  /// rival's, worse: how much worse it may be; slack: how much more the first sample may, and the
+  /// sums of more samples less.
+  bool race(order_candidate& candidate, const order_candidate& rival, double slack,
+            double worse = 0.0);
 
-  [[nodiscard]] bool has_ended() const { return ended_; }
+  /// Of the budget, when it was asked last.
+  [[nodiscard]] double spent() const { return spent_; }
+  [[nodiscard]] bool has_ended() const { return spent_ >= 1.0; }
   [[nodiscard]] std::uint64_t replays() const { return replays_; }
 
  private:
   void replay(order_candidate& candidate, std::uint32_t sample);
+  void predict_unless_worse(order_candidate& candidate, const std::vector<order_candidate>& than);
 
   const batch_problem& problem_;
   batch_replay replay_;
-  compose_budget may_continue_;
+  compose_budget budget_;
   std::uint64_t replays_ = 0;
-  bool ended_ = false;
+  double spent_ = 0.0;
 };
 
 }  // namespace troupe

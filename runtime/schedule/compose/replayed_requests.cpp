@@ -10,6 +10,12 @@
 
 namespace troupe {
 
+/// As running_rank's: by priority, then by turn.
+std::int64_t batch_replay::rank_at(std::uint32_t request, std::uint64_t turn) const {
+  constexpr std::int64_t turns = std::int64_t{1} << 32;
+  return problem_.priority[request] * turns + static_cast<std::int64_t>(turn);
+}
+
 std::uint32_t batch_replay::position_of(std::uint32_t request) const {
   if (phases_[request] == phase::prefill) return computed_[request];
   return known_[request] + static_cast<std::uint32_t>(step_count_ - joined_[request]);

@@ -90,7 +90,7 @@ std::vector<std::uint32_t> plain_order_of(const batch_problem& problem, seed_ord
 
 std::vector<std::uint32_t> seed_order_of(const batch_problem& problem, seed_order which) {
   std::vector<std::uint32_t> order = plain_order_of(problem, which);
-  std::ranges::stable_sort(order, {}, [&](std::uint32_t i) { return problem.priority[i]; });
+  std::ranges::stable_sort(order, {}, [&](std::uint32_t i) { return problem.precedence[i]; });
   return order;
 }
 

@@ -8,7 +8,7 @@
 
 namespace troupe {
 
-/// Every waiting request once; by priority first, whatever the order.
+/// Every waiting request once; by precedence first, whatever the order.
 std::vector<std::uint32_t> seed_order_of(const batch_problem& problem, seed_order which);
 
 }  // namespace troupe

@@ -58,7 +58,7 @@ TEST_CASE("a completion's defaults and all of its parameters") {
     "min_p": 0.1, "repetition_penalty": 1.2, "presence_penalty": 1, "frequency_penalty": -1, "seed": 3,
     "stop": "END", "stop_token_ids": [1, 2], "include_stop_str_in_output": true, "ignore_eos": true,
     "skip_special_tokens": false, "add_special_tokens": false, "min_tokens": 2, "logprobs": 4,
-    "priority": -3, "logit_bias": {"5": -1.5}, "echo": false, "stream": true,
+    "priority": -3, "due_ms": 900, "logit_bias": {"5": -1.5}, "echo": false, "stream": true,
     "stream_options": {"include_usage": true, "continuous_usage_stats": true}, "best_of": 2,
     "user": "u", "unknown_thing": {"a": 1}, "suffix": null, "response_format": {"type": "text"},
     "lane": "vip", "deadline_ms": 500})"));
@@ -85,6 +85,7 @@ TEST_CASE("a completion's defaults and all of its parameters") {
   CHECK(made.logprobs == 4);
   CHECK(full->logprobs == 4u);
   CHECK(made.priority == -3);
+  CHECK(made.due_ms == 900);
   CHECK(made.logit_bias == std::map<std::string, double>{{"5", -1.5}});
   CHECK(full->stream);
   CHECK(full->include_usage);
@@ -197,8 +198,8 @@ TEST_CASE("integers may be written as floats; the range of one beyond 64 bits is
   CHECK(completion(completion_with("seed", -9223372036854775808.0))->prompts[0].seed == INT64_MIN);
   for (const json& huge : {json(UINT64_MAX), json(1e30), json(-1e30)}) {
     CAPTURE(huge.dump());
-    for (const char* key :
-         {"n", "max_tokens", "min_tokens", "top_k", "logprobs", "priority", "prompt_logprobs"}) {
+    for (const char* key : {"n", "max_tokens", "min_tokens", "top_k", "logprobs", "priority",
+                            "due_ms", "prompt_logprobs"}) {
       CAPTURE(key);
       const auto parsed = completion(completion_with(key, huge));
       REQUIRE(parsed.has_value());
@@ -215,7 +216,7 @@ TEST_CASE("integers may be written as floats; the range of one beyond 64 bits is
 TEST_CASE("every parameter refuses wrong types by name") {
   const json wrong_for_number = "x";
   for (const char* key : {"n", "max_tokens", "min_tokens", "top_k", "seed", "logprobs", "priority",
-                          "prompt_logprobs", "best_of", "deadline_ms"}) {
+                          "due_ms", "prompt_logprobs", "best_of", "deadline_ms"}) {
     for (const json& value : {json("1"), json(1.5), json(true), json::array(), json::object()}) {
       CAPTURE(key, value.dump());
       check_refused(completion(completion_with(key, value)), errc::invalid_argument,

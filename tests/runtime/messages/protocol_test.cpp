@@ -190,6 +190,7 @@ TEST_CASE("bounds named in submit's table are those of limits.hpp") {
   says("`presence_penalty`", fmt::format("-{0} to {0},", limits::penalty_abs_max));
   says("`frequency_penalty`", fmt::format("-{0} to {0},", limits::penalty_abs_max));
   says("`priority`", fmt::format("-{0} to {0};", limits::priority_abs_max));
+  says("`due_ms`", fmt::format("1 to {} ", limits::deadline_ms_max));
   says("`logit_bias`", fmt::format("-{0} to {0}; up to {1}", limits::logit_bias_abs_max,
                                    limits::logit_bias_count_max));
   says("`stop`", fmt::format("up to {} strings of 1 to {} bytes", limits::stop_count_max,

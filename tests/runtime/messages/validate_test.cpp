@@ -98,6 +98,9 @@ const rule rules[] = {
     {"", [](submit& r) { r.priority = -limits::priority_abs_max; }},
     {"priority must be in [-1000000, 1000000]", [](submit& r) { r.priority = 1'000'001; }},
     {"priority must be in", [](submit& r) { r.priority = INT64_MIN; }},
+    {"", [](submit& r) { r.due_ms = 1; }},
+    {"due_ms must be in [1, 604800000], got 0.", [](submit& r) { r.due_ms = 0; }},
+    {"due_ms must be in", [](submit& r) { r.due_ms = 604'800'001; }},
 
     {"", [](submit& r) { r.logprobs = 20, r.prompt_logprobs = 0; }},
     {"logprobs must be non-negative, got -1.", [](submit& r) { r.logprobs = -1; }},

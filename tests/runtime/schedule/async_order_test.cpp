@@ -1,5 +1,7 @@
-// Proves when a composer is asked, what it is told, and that its plan is followed: the order, the
-// bound on what runs, how long that may hold requests back, and that nobody is overtaken for ever.
+// Proves when a composer is asked, what it is told, and that its plan is followed: the order, who
+// is preempted, the bound on what runs, how long that may hold requests back, and that nobody is
+// overtaken for ever.
+#include <algorithm>
 #include <chrono>
 
 #include "config/limits.hpp"
@@ -26,6 +28,16 @@ async_plan plan_of(const id_list& order, std::uint32_t running_max) {
   for (const std::uint64_t id : order) plan.order.push_back(static_cast<request_id>(id));
   plan.running_max = running_max;
   return plan;
+}
+
+/// Ids in the order in which they were started, until so many were.
+id_list started_until(driven_scheduler& driven, std::size_t count) {
+  id_list started;
+  while (started.size() < count) {
+    const auto ids = ids_of(driven.step().started);
+    started.insert(started.end(), ids.begin(), ids.end());
+  }
+  return started;
 }
 
 /// Ids in the order in which they were started, until none waits.
@@ -78,6 +90,42 @@ TEST_CASE("what waits is admitted in the plan's order, what comes later behind i
   driven.core.apply(plan_of({9, 1, 7, 77, 5, 6, 8, 10}, 4), driven.now);
   driven.submit(12, {.max_tokens = 6, .service = lane::async});
   REQUIRE(started_in_order(driven) == id_list{9, 7, 5, 6, 8, 10, 11, 12});
+  driven.drain();
+}
+
+TEST_CASE("what the plan put last is preempted first and comes back in its turn",
+          "[schedule][async]") {
+  auto limits = crowded_limits();
+  limits.block_count = 20;
+  limits.enable_prefix_caching = false;
+  driven_scheduler driven(limits);
+  driven.submit(1, {.prompt = 4, .max_tokens = 1, .service = lane::async});
+  for (std::uint64_t id = 2; id <= 13; ++id)
+    driven.submit(id, {.prompt = 8, .max_tokens = 24, .service = lane::async});
+  auto urgent = driven.make(14, {.prompt = 8, .max_tokens = 24, .service = lane::async});
+  urgent.priority = -1;
+  driven.core.apply(plan_of({1, 5, 3, 4, 2, 6, 7, 8, 9, 10, 11, 12, 13}, 4), driven.now);
+  REQUIRE(started_until(driven, 4) == id_list{1, 5, 3, 4});
+  driven.submit(std::move(urgent));
+  REQUIRE(started_until(driven, 1) == id_list{14});
+  while (driven.core.counts().preemptions < 2) driven.step();
+  const auto view = driven.core.async_view(driven.now).value();
+  REQUIRE(view.waiting[0].preempted);
+  REQUIRE(view.waiting[0].id == request_id{3});
+  REQUIRE(view.waiting[1].preempted);
+  REQUIRE(view.waiting[1].id == request_id{4});
+  REQUIRE(!view.waiting[2].preempted);
+  REQUIRE(view.waiting[0].output_tokens != 0);
+  REQUIRE(view.waiting[0].uses_all);
+  REQUIRE(view.running[0].priority == -1);  // admitted last
+  // A plan that says otherwise does not change who comes back first.
+  driven.core.apply(plan_of({13, 4, 12, 3, 11}, 4), driven.now);
+  for (bool is_back = false; !is_back;) {
+    const auto planned = driven.step();
+    const auto ids = ids_of(planned.plan);
+    is_back = std::ranges::count(ids, 3) != 0;
+    REQUIRE((is_back || (planned.started.empty() && std::ranges::count(ids, 4) == 0)));
+  }
   driven.drain();
 }
 

@@ -1,15 +1,22 @@
-// The decoder against the policy itself: the same requests in the same orders through
-// scheduler_core on virtual time (virtual_engine). Makespan, recomputed rows and the ranking of
-// orders agree; and it ends for views at their limits.
+// The decoder against the policy itself: the same requests under the same plans through
+// scheduler_core on virtual time, from the beginning (virtual_engine) and from the middle of a run.
+// Makespan, recomputed rows, preemptions and the ranking of orders agree; and it ends for views at
+// their limits.
 #include "runtime/schedule/compose/batch_replay.hpp"
 
+#include <chrono>
 #include <cmath>
+#include <memory>
 #include <numeric>
+#include <optional>
+#include <utility>
 
 #include <catch2/catch.hpp>
 
 #include "bench/compose/batch_cases.hpp"
 #include "runtime/schedule/compose/search_random.hpp"
+#include "runtime/schedule/scheduler_core.hpp"
+#include "runtime/schedule/step_shape.hpp"
 
 using namespace troupe;
 using namespace troupe::bench;
@@ -58,6 +65,42 @@ struct ranking {
   }
 };
 
+/// scheduler_core with the requests of a case, whose steps last as long as it predicts itself.
+/// Every request uses all of its max_tokens.
+struct core_on_virtual_time {
+  explicit core_on_virtual_time(batch_case given)
+      : of(std::move(given)), core(scheduler_limits_of(of)) {}
+
+  void submit(std::uint32_t index, std::int32_t priority) {
+    generation_params params;
+    params.stopping.max_tokens = of.requests[index].output_tokens;
+    params.stopping.ignore_eos = true;
+    schedule_request request;
+    request.id = of.view.waiting[index].id;
+    request.service = lane::async;
+    request.priority = priority;
+    request.prompt = of.view.waiting[index].prompt;
+    request.params = std::make_shared<const generation_params>(params);
+    core.enqueue(std::move(request)).value();
+  }
+  void step() {
+    const auto planned = core.plan(now);
+    REQUIRE(!planned.plan.slices.empty());
+    step_result result;
+    result.id = planned.plan.id;
+    for (const step_slice& slice : planned.plan.slices)
+      result.slices.emplace_back().sampled.resize(slice.sample ? 1 : 0);
+    result.compute_ms = cost_model(of.view.cost).predict_ms(shape_of(planned.plan));
+    now += std::chrono::nanoseconds(std::llround(result.compute_ms * 1e6));
+    core.complete(result, now);
+    core.check_integrity();
+  }
+
+  batch_case of;
+  scheduler_core core;
+  monotonic_time now{};
+};
+
 async_running running_of(const prompt_ptr& prompt, std::uint32_t output, std::uint32_t missing) {
   async_running made;
   made.prompt = prompt;
@@ -75,6 +118,7 @@ TEST_CASE("the decoder predicts what the scheduler does", "[compose]") {
   ranking pairs;
   double makespan_error = 0.0, objective_error = 0.0;
   double recomputed = 0.0, real_recomputed = 0.0;
+  double preemptions = 0.0, real_preemptions = 0.0;
   int runs = 0;
   for (const std::uint32_t size : {8u, 40u, 160u}) {
     for (std::uint64_t seed = 1; seed <= 2; ++seed) {
@@ -94,6 +138,8 @@ TEST_CASE("the decoder predicts what the scheduler does", "[compose]") {
         objective_error += std::abs(guess.objective_ms / truth.objective_ms - 1.0);
         recomputed += static_cast<double>(guess.recomputed_rows);
         real_recomputed += static_cast<double>(truth.recomputed_rows);
+        preemptions += static_cast<double>(guess.preemptions);
+        real_preemptions += static_cast<double>(truth.preemptions);
         ++runs;
       }
       pairs.add(predicted, real);
@@ -103,12 +149,58 @@ TEST_CASE("the decoder predicts what the scheduler does", "[compose]") {
                    << 100.0 * objective_error / runs << " %, tau " << pairs.kendall_tau()
                    << ", clear pairs wrong " << pairs.disagree_clear << " of "
                    << pairs.agree_clear + pairs.disagree_clear << ", recomputed " << recomputed
-                   << " for " << real_recomputed);
+                   << " for " << real_recomputed << ", preemptions " << preemptions << " for "
+                   << real_preemptions);
   CHECK(makespan_error / runs < 0.005);
   CHECK(objective_error / runs < 0.01);
   CHECK(pairs.kendall_tau() > 0.9);
   CHECK(pairs.disagree_clear * 20 < pairs.agree_clear);
   CHECK(std::abs(recomputed - real_recomputed) <= 0.1 * real_recomputed + 16.0);
+  CHECK(std::abs(preemptions - real_preemptions) <= 0.05 * real_preemptions + 1.0);
+}
+
+TEST_CASE("in the middle of a run the decoder predicts the rest of it", "[compose]") {
+  const batch_workload workload =
+      GENERATE(batch_workload::tight_blocks, batch_workload::prefix_pool, batch_workload::blend);
+  const std::uint64_t seed = GENERATE(range(1, 7));
+  const bool has_priorities = GENERATE(false, true);
+  CAPTURE(to_string(workload), seed, has_priorities);
+  constexpr std::uint32_t size = 150;
+  search_random random(seed, search_random::stream::search);
+  core_on_virtual_time engine(make_batch_case(workload, size, seed));
+  for (std::uint32_t i = 0; i < size; ++i)
+    engine.submit(i, has_priorities ? static_cast<std::int32_t>(random.below(3)) : 0);
+  const std::uint32_t left = size / 2 + random.below(size / 3);
+  const bool wants_preempted = workload == batch_workload::tight_blocks;
+  std::optional<async_batch_view> view;
+  do {
+    engine.step();
+    REQUIRE(engine.core.has_work());
+    view = engine.core.async_view(engine.now);
+  } while (!view || view->waiting.size() > left ||
+           (wants_preempted && !view->waiting[0].preempted));
+  const batch_problem problem(*view, {}, seed);
+  auto order = shuffled(problem.waiting_count, random);
+  std::ranges::stable_sort(order, {}, [&](std::uint32_t i) { return problem.precedence[i]; });
+  const std::uint32_t seats = view->limits.sequences_max / (1 + random.below(2));
+  const replay_outcome guess = batch_replay(problem).run(order, seats, 0);
+
+  async_plan plan;
+  for (const std::uint32_t i : order) plan.order.push_back(view->waiting[i].id);
+  plan.running_max = seats;
+  engine.core.apply(plan, engine.now);
+  const std::uint64_t preemptions_before = engine.core.counts().preemptions;
+  const monotonic_time begin = engine.now;
+  while (engine.core.has_work()) engine.step();
+  const double makespan_ms = std::chrono::duration<double, std::milli>(engine.now - begin).count();
+  const auto preemptions =
+      static_cast<double>(engine.core.counts().preemptions - preemptions_before);
+  INFO(
+      "preempted and waiting " << std::ranges::count(view->waiting, true, &async_waiting::preempted)
+                               << ", running " << view->running.size() << ", preemptions "
+                               << preemptions);
+  CHECK(guess.makespan_ms == Approx(makespan_ms).epsilon(0.02));
+  CHECK(static_cast<double>(guess.preemptions) == Approx(preemptions).epsilon(0.1).margin(2.0));
 }
 
 TEST_CASE("a replay is a function of its order", "[compose]") {

@@ -18,7 +18,9 @@ using namespace troupe::bench;
 namespace {
 
 compose_budget replays_up_to(std::uint64_t most) {
-  return [most](std::uint64_t replays) { return replays < most; };
+  return [most](std::uint64_t replays) {
+    return most == 0 ? 1.0 : static_cast<double>(replays) / static_cast<double>(most);
+  };
 }
 
 bool is_complete(const async_plan& plan, const async_batch_view& view) {
