@@ -152,7 +152,7 @@ TEST_CASE("prompt logprobs compute every row once, past a warm cache and a preem
           "[schedule]") {
   auto limits = small_limits();
   limits.block_count = 44;
-  limits.lanes[to_index(lane::vip)].reserved_fraction = 0.5;
+  limits.lanes[to_index(lane::vip)].reserved_fraction = 0.9;
   driven_scheduler driven(limits);
   driven.submit(1, {.prompt = 100, .max_tokens = 2});
   driven.drain();

@@ -53,7 +53,7 @@ TEST_CASE("the cost of a block is learned within a few steps", "[schedule]") {
                       {back, back * upload_ms * noise(random)});
   }
   CHECK(transfers.profile().offload_block_ms == Approx(offload_ms).epsilon(0.6));
-  CHECK(transfers.profile().upload_block_ms == Approx(upload_ms).epsilon(0.2));
+  CHECK(transfers.profile().upload_block_ms == Approx(upload_ms).epsilon(0.3));
 }
 
 TEST_CASE("what is not measured any more goes back to the profile", "[schedule]") {
@@ -61,7 +61,7 @@ TEST_CASE("what is not measured any more goes back to the profile", "[schedule]"
   for (int step = 0; step < 40; ++step) transfers.observe({8, 400.0}, {});
   CHECK(transfers.profile().offload_block_ms > 30.0);
   CHECK(transfers.profile().upload_block_ms == Approx(0.2));
-  for (int step = 0; step < 1'000; ++step) transfers.observe({}, {});
+  for (int step = 0; step < 2'000; ++step) transfers.observe({}, {});
   CHECK(transfers.profile().offload_block_ms == Approx(0.4).epsilon(0.01));
 }
 
