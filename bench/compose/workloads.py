@@ -8,7 +8,7 @@ import random
 # Ids that every vocabulary has and that end nothing, and one that prompts do not hold.
 TOKEN_MIN, TOKEN_MAX, END_TOKEN = 20, 999, 10
 # What due times are drawn against: a request's rows on two cores.
-PROMPT_ROW_MS, OUTPUT_ROW_MS = 0.2, 0.8
+PROMPT_ROW_MS, OUTPUT_ROW_MS = 0.15, 0.5
 
 
 @dataclasses.dataclass(frozen=True)

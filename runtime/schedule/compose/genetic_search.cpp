@@ -29,7 +29,7 @@ constexpr std::uint32_t stale_children_max = 400, kick_moves_max = 6;
 constexpr std::uint32_t vain_restarts_max = 50, vain_moves_max = 1000;
 /// Share of the budget after which the best order is annealed, and the temperatures, as shares of
 /// its objective.
-constexpr double genetic_share = 0.5, hottest = 0.003, coldest = 1e-5;
+constexpr double genetic_share = 0.5, hottest = 0.002, coldest = 1e-4;
 
 class population {
  public:
