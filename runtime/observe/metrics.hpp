@@ -37,11 +37,13 @@ class metrics {
 
   /// Gauges and totals that the scheduler owns; called once a step.
   void set_counts(const scheduler_counts& counts);
-  /// One executed step: tokens in it, its compute time, and the time from plan to plan that was not
-  /// compute.
-  void observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms);
-  /// How far off the scheduler's predictions of its steps are: a fraction, 0.1 for 10 %.
-  void set_cost_model_error(double error);
+  /// One executed step: tokens in it, its compute time, the time from plan to plan that was not
+  /// compute, and what its compute time was predicted to be.
+  void observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms,
+                    double predicted_ms);
+  /// What the scheduler predicts steps with, and how far off its predictions are: a fraction, 0.1
+  /// for 10 %.
+  void set_cost_model(const cost_profile& profile, double error);
   /// How full the step was of what bounds it (sequences, tokens, predicted duration), while
   /// requests waited.
   void observe_fill(double ratio);
