@@ -26,11 +26,14 @@ from systems import CompareError  # noqa: E402
 
 WITHIN = 0.15
 RUN_SECONDS_MAX = 900
-SAMPLE_SECONDS = 0.5
-COST = re.compile(r'^troupe:cost_model_ms\{.*part="(\w+)".*\} ([0-9.e+-]+)$', re.MULTILINE)
-# The parts of a step as the metric calls them, the keys of a scenario, and the metric's unit in the key's.
+SAMPLE_SECONDS = 0.1
+WORK = re.compile(r'^troupe:step_work_total\{.*part="(\w+)".*\} ([0-9.e+-]+)$', re.MULTILINE)
+PRIOR = re.compile(r'^troupe:cost_model_ms\{.*part="(\w+)".*\} ([0-9.e+-]+)$', re.MULTILINE)
+# The parts of a step as the metrics call them, the keys of a scenario, and the metrics' unit in the key's.
 PARTS = (("step", "step_ms", 1.0), ("row_tile", "row_tile_ms", 1.0), ("row", "row_ms", 1.0), ("logit_row", "logit_row_ms", 1.0),
          ("decode_pair", "decode_pair_us", 1e3), ("prefill_pair", "prefill_pair_us", 1e3))
+PRIOR_WEIGHT = 0.1  # of the server's own costs, in samples that consist of one part alone
+SWEEPS = 2000
 # The median of a normal deviation's absolute value, in deviations.
 NORMAL_MEDIAN = 0.6745
 # name, key of `troupe bench serve`, path in the report of `troupe simulate`
@@ -70,21 +73,53 @@ def flow_map(costs: dict[str, float]) -> str:
     return "{" + ", ".join(f"{key}: {value:.4g}" for key, value in costs.items()) + "}"
 
 
-def profile_of(text: str) -> dict[str, float]:
-    """The cost model's coefficients by the metric's names for them."""
-    return {part: float(value) for part, value in COST.findall(text)}
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """The server's totals since its start."""
+    work: tuple[float, ...]  # of each of PARTS
+    compute_ms: float
+    totals: dict[str, float]
+
+    @staticmethod
+    def of(text: str) -> "Sample":
+        work, totals = dict(WORK.findall(text)), totals_of(text)
+        return Sample(tuple(float(work[part]) for part, _, _ in PARTS), 1e3 * totals["step_compute_seconds_sum"], totals)
 
 
-def costs_of(profiles: list[dict[str, float]], errors: list[float], before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    """A scenario's `fitted`: the mean of the profiles during a run, brought to the steps' whole duration, because the server
-    fits relative errors, whose best is below the mean."""
-    def grown(name: str) -> float:
-        return after[name] - before[name]
+def fitted(samples: list[Sample], prior: list[float]) -> list[float]:
+    """What each of PARTS costs in ms, none below 0: least squares of what the steps between two samples took, each weighed
+    by its duration, as the variance of a sum grows with it. What the load does not tell apart stays near the prior."""
+    between = [([b - a for a, b in zip(one.work, other.work)], other.compute_ms - one.compute_ms)
+               for one, other in zip(samples, samples[1:])]
+    between = [(work, ms) for work, ms in between if ms > 0 and work[0] > 0]
+    size = range(len(PARTS))
+    gram = [[sum(work[i] * work[k] / ms for work, ms in between) for k in size] for i in size]
+    moment = [sum(work[i] for work, _ in between) for i in size]
+    mean_ms = statistics.fmean(ms for _, ms in between)
+    costs = list(prior)
+    for _ in range(SWEEPS):
+        for i in size:
+            stay = PRIOR_WEIGHT * mean_ms / prior[i] ** 2
+            others = sum(gram[i][k] * costs[k] for k in size) - gram[i][i] * costs[i]
+            costs[i] = max(0.0, (moment[i] + stay * prior[i] - others) / (gram[i][i] + stay))
+    return costs
 
-    scale = grown("step_compute_seconds_sum") / grown("step_predicted_seconds_total")
-    costs = {key: statistics.fmean(each[part] for each in profiles) * unit * scale for part, key, unit in PARTS}
-    costs["overhead_ms"] = 1e3 * grown("step_overhead_seconds_sum") / grown("step_overhead_seconds_count")
-    costs["noise"] = statistics.fmean(errors) / NORMAL_MEDIAN
+
+def costs_of(texts: list[str], client_ttft_ms: float) -> dict[str, float]:
+    """A scenario's `fitted`, of what /metrics said from before a load until after it, and the client's mean TTFT."""
+    samples = [Sample.of(each) for each in texts]
+    first, last = samples[0].totals, samples[-1].totals
+
+    def mean_ms(histogram: str) -> float:
+        return 1e3 * (last[f"{histogram}_sum"] - first[f"{histogram}_sum"]) / (last[f"{histogram}_count"] - first[f"{histogram}_count"])
+
+    prior = dict(PRIOR.findall(texts[-1]))
+    made = fitted(samples, [float(prior[part]) for part, _, _ in PARTS])
+    costs = {key: cost * unit for cost, (_, key, unit) in zip(made, PARTS)}
+    costs["overhead_ms"] = mean_ms("step_overhead_seconds")
+    costs["intake_ms"] = mean_ms("lane_intake_seconds")
+    costs["reply_ms"] = max(0.0, client_ttft_ms - mean_ms("time_to_first_token_seconds"))
+    costs["noise"] = statistics.fmean(each.totals["cost_model_error"] for each in samples) / NORMAL_MEDIAN
     return costs
 
 
@@ -118,13 +153,13 @@ def run_real(arguments: argparse.Namespace, scenario: Scenario, folder: Path) ->
     with server(arguments.troupe, arguments.model, folder / "server.log", *arguments.serve) as port:
         bench(arguments, port, "--dataset-name", "random", "--num-prompts", "16", "--max-concurrency", "8", "--random-input-len", "200",
               "--random-output-len", "40")
-        before = totals_of(exposition(port))
+        before = exposition(port)
         with sampled(port) as texts:
             bench(arguments, port, "--dataset-name", "sharegpt", "--dataset-path", str(arguments.dataset), "--num-warmups", "0",
                   "--metric-percentiles", "50,99", "--result", str(result), *scenario.load_flags())
-        after = totals_of(exposition(port))
-    errors = [totals_of(each)["cost_model_error"] for each in texts]
-    return {"figures": json.loads(result.read_text()), "costs": costs_of([profile_of(each) for each in texts], errors, before, after)}
+        texts = [before, *texts, exposition(port)]
+    figures = json.loads(result.read_text())
+    return {"figures": figures, "costs": costs_of(texts, figures["mean_ttft_ms"])}
 
 
 def simulated(arguments: argparse.Namespace, scenario: Scenario, costs: dict[str, float], folder: Path) -> dict:

@@ -65,9 +65,8 @@ constexpr std::array<std::string_view, 3> verdicts{"attained", "missed", "not_co
 constexpr std::array<std::string_view, 2> unsummed_by_lane{"lane_sla_attainment",
                                                            "dollars_per_1k_tokens"};
 
-/// The gauges of what each part of a step costs: those of pairs would vanish beside the others if
-/// they were summed.
-constexpr std::string_view cost_model_name = "cost_model_ms";
+/// What each part of a step costs, and how much of it there was: neither has a sum over parts.
+constexpr std::string_view cost_model_name = "cost_model_ms", step_work_name = "step_work_total";
 struct cost_part {
   std::string_view name;
   double cost_profile::*cost;
@@ -82,8 +81,9 @@ constexpr std::array<cost_part, 6> cost_parts{
      {"prefill_pair", &cost_profile::prefill_pair_us, 1e-3}}};
 
 bool has_sum(std::string_view name) {
-  return name != cost_model_name && std::find(unsummed_by_lane.begin(), unsummed_by_lane.end(),
-                                              name) == unsummed_by_lane.end();
+  return name != cost_model_name && name != step_work_name &&
+         std::find(unsummed_by_lane.begin(), unsummed_by_lane.end(), name) ==
+             unsummed_by_lane.end();
 }
 
 std::string_view reason_of(const request_facts& facts) {
@@ -186,16 +186,20 @@ struct metrics::state {
         histograms("request_generation_tokens", "Generated tokens of a request.", token_counts);
     iteration_tokens = histogram("iteration_tokens_total", "Tokens in a step.", step_tokens);
     step_compute = histogram("step_compute_seconds", "Compute time of a step.", compute_seconds);
-    step_predicted = counter("step_predicted_seconds_total",
-                             "Compute time that was predicted for the steps that took place.");
     step_overhead = histogram("step_overhead_seconds", "Time between steps that was not compute.",
                               overhead_seconds);
     auto& costs =
         gauge_family(cost_model_name,
                      "Fitted cost of each part of a step, in milliseconds: of a step, of "
                      "16 rows begun, of a row, of a row of logits, of a (row, key) pair.");
-    for (std::size_t i = 0; i < cost_parts.size(); ++i)
+    auto& work =
+        counter_family(step_work_name,
+                       "Steps, 16 rows begun, rows, rows of logits, and (row, key) pairs of "
+                       "decodes and prefills: what cost_model_ms is the cost of.");
+    for (std::size_t i = 0; i < cost_parts.size(); ++i) {
       cost_model[i] = &costs.Add({{"part", std::string(cost_parts[i].name)}});
+      step_work[i] = &work.Add({{"part", std::string(cost_parts[i].name)}});
+    }
     build_request_success();
     build_requests_refused();
     build_sla_requests();
@@ -322,7 +326,7 @@ struct metrics::state {
   by_lane<Gauge> num_requests_running{}, num_requests_waiting{};
   Gauge *kv_cache_usage = nullptr, *cost_model_error = nullptr;
   std::array<Gauge*, cost_parts.size()> cost_model{};
-  Counter* step_predicted = nullptr;
+  std::array<Counter*, cost_parts.size()> step_work{};
   Counter *prefix_queries = nullptr, *prefix_hits = nullptr, *preemptions = nullptr;
   std::array<Counter*, preemption_kind_count> preemptions_by_kind{};
   Counter* recomputed = nullptr;
@@ -374,12 +378,12 @@ void metrics::set_counts(const scheduler_counts& counts) {
   state_->offload_hits->Increment(take_increase(seen.uploaded, counts.uploaded_blocks));
 }
 
-void metrics::observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms,
-                           double predicted_ms) {
-  state_->iteration_tokens->Observe(tokens);
+void metrics::observe_step(const step_shape& shape, double compute_ms, double overhead_ms) {
+  state_->iteration_tokens->Observe(shape.tokens());
+  const cost_features work = features_of(shape);
+  for (std::size_t i = 0; i < work.size(); ++i) state_->step_work[i]->Increment(work[i]);
   state_->step_compute->Observe(compute_ms / 1000.0);
   state_->step_overhead->Observe(overhead_ms / 1000.0);
-  state_->step_predicted->Increment(predicted_ms / 1000.0);
 }
 
 void metrics::set_cost_model(const cost_profile& profile, double error) {

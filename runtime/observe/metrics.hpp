@@ -37,10 +37,9 @@ class metrics {
 
   /// Gauges and totals that the scheduler owns; called once a step.
   void set_counts(const scheduler_counts& counts);
-  /// One executed step: tokens in it, its compute time, the time from plan to plan that was not
-  /// compute, and what its compute time was predicted to be.
-  void observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms,
-                    double predicted_ms);
+  /// One executed step: what was in it, its compute time, and the time from plan to plan that was
+  /// not compute.
+  void observe_step(const step_shape& shape, double compute_ms, double overhead_ms);
   /// What the scheduler predicts steps with, and how far off its predictions are: a fraction, 0.1
   /// for 10 %.
   void set_cost_model(const cost_profile& profile, double error);

@@ -191,7 +191,7 @@ class scheduler_core {
     /// How much of the sequences, tokens or predicted duration is used, whichever most; nothing
     /// where nobody waits.
     std::optional<double> fill;
-    double predicted_ms = 0.0;  ///< of the step; 0 without slices
+    step_shape shape;  ///< of the plan
     /// What the step was filled up to at most; nothing: tokens alone bound it.
     std::optional<double> step_ms_max;
   };

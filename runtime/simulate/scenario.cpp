@@ -29,7 +29,7 @@ void read_arrivals(section_reader& from, scenario& to) {
       .number("burstiness", to.load.arrivals.burstiness, 0.01, 100.0)
       .integer("concurrency_max", to.clients.concurrency_max, 0, limits::num_queued_reqs_max)
       .number("turnaround_ms", turnaround_ms, 0.0, day_ms);
-  to.clients.turnaround = monotonic_time(std::llround(turnaround_ms * 1e6));
+  to.clients.turnaround = from_ms(turnaround_ms);
   if (kind == process::at_once && rate != 0.0) from.refuse("at_once has no rate_per_s");
   if (kind != process::at_once && rate == 0.0) from.refuse("this process needs rate_per_s");
   if (kind != process::bursty && to.load.arrivals.burstiness != 1.0)
@@ -104,11 +104,12 @@ void read_model(section_reader& from, model_shape& to) {
   to.parameters = billions * 1e9;
 }
 
-/// The numbers of cost_profile, under their names; unlike there each may be 0.
-void read_fitted(section_reader& from, std::optional<step_cost>& to) {
+/// The numbers of cost_profile under their names, which unlike there may be 0, and what passes
+/// around a step.
+void read_fitted(section_reader& from, way& to) {
   constexpr double most = 1e6;
   cost_profile profile{0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
-  double overhead_ms = 0.0, noise = 0.0;
+  double overhead_ms = 0.0, noise = 0.0, intake_ms = 0.0, reply_ms = 0.0;
   from.number("step_ms", profile.step_ms, 0.0, most)
       .number("row_tile_ms", profile.row_tile_ms, 0.0, most)
       .number("row_ms", profile.row_ms, 0.0, most)
@@ -116,11 +117,15 @@ void read_fitted(section_reader& from, std::optional<step_cost>& to) {
       .number("decode_pair_us", profile.decode_pair_us, 0.0, most)
       .number("prefill_pair_us", profile.prefill_pair_us, 0.0, most)
       .number("overhead_ms", overhead_ms, 0.0, most)
+      .number("intake_ms", intake_ms, 0.0, most)
+      .number("reply_ms", reply_ms, 0.0, most)
       .number("noise", noise, 0.0, 2.0);
-  to = measured_cost(profile);
-  to->between_ms = overhead_ms;
-  to->noise = noise;
-  if (to->compute.step + overhead_ms <= 0.0) from.refuse("a step must take time: set step_ms");
+  to.fitted = measured_cost(profile);
+  to.fitted->between_ms = overhead_ms;
+  to.fitted->noise = noise;
+  to.path = {from_ms(intake_ms), from_ms(reply_ms)};
+  if (to.fitted->compute.step + overhead_ms <= 0.0)
+    from.refuse("a step must take time: set step_ms");
 }
 
 void read_hardware(section_reader& from, way& to) {
@@ -129,7 +134,7 @@ void read_hardware(section_reader& from, way& to) {
       .number("usd_per_hour", to.usd_per_hour, 0.0, 1e6)
       .number("compute_efficiency", to.compute_efficiency, efficiency_min, 1.0)
       .number("memory_efficiency", to.memory_efficiency, efficiency_min, 1.0)
-      .section("fitted", [&](section_reader& each) { read_fitted(each, to.fitted); });
+      .section("fitted", [&](section_reader& each) { read_fitted(each, to); });
   if (to.card.empty() == !to.fitted) from.refuse("name either a card or a fitted cost");
   if (to.fitted && !to.usd_per_hour) from.refuse("a fitted cost needs usd_per_hour");
   if (to.card.empty()) return;

@@ -54,6 +54,7 @@ struct way {
   std::optional<double> usd_per_hour;  ///< of all cards; absent: the card's price
   std::optional<double> compute_efficiency, memory_efficiency;
   std::optional<step_cost> fitted;
+  request_path path;
   std::optional<number_format> weights;
   std::optional<double> kv_bytes;
   speculation speculative;

@@ -93,7 +93,7 @@ result<virtual_result> serve(const scenario& what, const way& how, const machine
                              const moment_observer& observe) {
   if (how.policy == way_policy::static_batches) {
     return run_static_batches({.batch_size = how.batches.size,
-                               .wait_max = monotonic_time(std::llround(how.batches.wait_ms * 1e6)),
+                               .wait_max = from_ms(how.batches.wait_ms),
                                .reserved_tokens = how.batches.reserved_tokens,
                                .kv_positions = on.kv_positions,
                                .cold_start_ms = how.batches.cold_start_ms,
@@ -107,6 +107,7 @@ result<virtual_result> serve(const scenario& what, const way& how, const machine
   return virtual_engine({.limits = limits,
                          .cost = on.cost,
                          .clients = what.clients,
+                         .path = how.path,
                          .composer = composer_of(how.engine),
                          .queued_max = queued_max_of(how.engine.server),
                          .one_lane = how.one_lane,

@@ -11,10 +11,6 @@
 namespace troupe::simulate {
 namespace {
 
-monotonic_time from_ms(double ms) {
-  return monotonic_time(std::llround(ms * 1e6));
-}
-
 class batch_loop {
  public:
   batch_loop(const static_batches_options& options, std::uint32_t seats,

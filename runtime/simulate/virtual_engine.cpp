@@ -38,7 +38,7 @@ class virtual_engine::loop {
       pass_time(now_);
       if (core_.has_work()) {
         step();
-      } else if (const auto next = arrivals_.next_time()) {
+      } else if (const auto next = next_arrival()) {
         now_ = std::max(now_, *next);
       } else {
         break;
@@ -61,10 +61,16 @@ class virtual_engine::loop {
     return options_.one_lane.value_or(requests_[place].service);
   }
 
+  /// At the scheduler.
+  [[nodiscard]] std::optional<monotonic_time> next_arrival() const {
+    const auto sent = arrivals_.next_time();
+    return sent ? std::optional(*sent + options_.path.intake) : std::nullopt;
+  }
+
   /// What happens beside the steps, in its order: requests arrive, deadlines pass.
   void pass_time(monotonic_time until) {
     for (;;) {
-      const auto arrival = arrivals_.next_time(), deadline = deadlines_.next();
+      const auto arrival = next_arrival(), deadline = deadlines_.next();
       if (deadline && *deadline <= until && (!arrival || *deadline <= *arrival))
         expire(*deadline);
       else if (arrival && *arrival <= until)
@@ -76,7 +82,7 @@ class virtual_engine::loop {
 
   void submit(std::size_t place, monotonic_time when) {
     const virtual_request& given = requests_[place];
-    made_.outcomes[place].submitted = when;
+    made_.outcomes[place].submitted = when - options_.path.intake;
     schedule_request request;
     request.id = static_cast<request_id>(place);
     request.service = lane_of(place);
@@ -110,7 +116,7 @@ class virtual_engine::loop {
     if (watch_.is_anyone_waiting()) watch_.planned(room_of(planned, shape));
     const step_time time = options_.cost.time(shape, next_luck());
     weigh(time);
-    const auto duration = monotonic_time(std::llround(time.total_ms * 1e6));
+    const monotonic_time duration = from_ms(time.total_ms);
     watch_.step_ended(duration);
     now_ += duration;
     pass_time(now_);
@@ -209,8 +215,9 @@ class virtual_engine::loop {
     const auto place = place_of(update.sequence.request);
     virtual_outcome& outcome = made_.outcomes[place];
     if (update.token) ++answered_[place];
-    if (update.token && outcome.first_token == monotonic_time{}) outcome.first_token = now_;
-    if (update.finished) finish(place, virtual_end::completed, now_);
+    if (update.token && outcome.first_token == monotonic_time{})
+      outcome.first_token = now_ + options_.path.reply;
+    if (update.finished) finish(place, virtual_end::completed, now_ + options_.path.reply);
   }
 
   void finish(std::size_t place, virtual_end how, monotonic_time when) {

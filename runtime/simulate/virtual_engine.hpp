@@ -22,6 +22,7 @@ struct virtual_engine_options {
   scheduler_limits limits;
   step_cost cost;
   client_behaviour clients;
+  request_path path;
   composer_settings composer;
   /// Requests that may wait in each lane, as the server's gate counts them; 0: no bound of its own.
   std::array<std::uint32_t, lane_count> queued_max{};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -11,6 +12,10 @@
 #include "runtime/schedule/scheduler_core.hpp"
 
 namespace troupe::simulate {
+
+inline monotonic_time from_ms(double ms) {
+  return monotonic_time(std::llround(ms * 1e6));
+}
 
 struct virtual_request {
   monotonic_time arrival{};  ///< ascending in a workload
@@ -33,7 +38,7 @@ enum class virtual_end : std::uint8_t {
 };
 
 struct virtual_outcome {
-  monotonic_time submitted{};             ///< its arrival, or when the closed loop let it in
+  monotonic_time submitted{};             ///< its arrival, or when the closed loop sent it
   std::optional<monotonic_time> started;  ///< when it left the queue; nothing: never
   monotonic_time first_token{}, finished{};
   monotonic_time held{};  ///< of its wait, between steps that had room for it
@@ -44,6 +49,12 @@ struct virtual_outcome {
 struct client_behaviour {
   std::uint32_t concurrency_max = 0;  ///< 0: no bound
   monotonic_time turnaround{};  ///< from a reply's end to the next request of a bounded client
+};
+
+/// What lies between clients and the scheduler: sockets, tokenizer, messages.
+struct request_path {
+  monotonic_time intake{};  ///< from sending a request to the scheduler
+  monotonic_time reply{};   ///< from a step's end to the client's having its tokens
 };
 
 /// Sums over a run. Times that are weighted are in milliseconds of step.

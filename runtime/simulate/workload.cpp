@@ -21,10 +21,6 @@ std::uint32_t draw_length(const length_distribution& lengths, random_draws& rand
   return static_cast<std::uint32_t>(std::llround(std::clamp(tokens, least, most)));
 }
 
-monotonic_time from_ms(double ms) {
-  return monotonic_time(std::llround(ms * 1e6));
-}
-
 lane draw_lane(const std::array<double, lane_count>& shares, random_draws& random) {
   double left = random.uniform();
   for (const lane each : all_lanes) {
