@@ -26,14 +26,12 @@ from systems import CompareError  # noqa: E402
 
 WITHIN = 0.15
 RUN_SECONDS_MAX = 900
-SAMPLE_SECONDS = 0.1
+SAMPLE_SECONDS = 0.2
 WORK = re.compile(r'^troupe:step_work_total\{.*part="(\w+)".*\} ([0-9.e+-]+)$', re.MULTILINE)
-PRIOR = re.compile(r'^troupe:cost_model_ms\{.*part="(\w+)".*\} ([0-9.e+-]+)$', re.MULTILINE)
+PROFILE = re.compile(r'^troupe:cost_model_ms\{.*part="(\w+)".*\} ([0-9.e+-]+)$', re.MULTILINE)
 # The parts of a step as the metrics call them, the keys of a scenario, and the metrics' unit in the key's.
 PARTS = (("step", "step_ms", 1.0), ("row_tile", "row_tile_ms", 1.0), ("row", "row_ms", 1.0), ("logit_row", "logit_row_ms", 1.0),
          ("decode_pair", "decode_pair_us", 1e3), ("prefill_pair", "prefill_pair_us", 1e3))
-PRIOR_WEIGHT = 0.1  # of the server's own costs, in samples that consist of one part alone
-SWEEPS = 2000
 # The median of a normal deviation's absolute value, in deviations.
 NORMAL_MEDIAN = 0.6745
 # name, key of `troupe bench serve`, path in the report of `troupe simulate`
@@ -69,58 +67,44 @@ class Scenario:
         return flags
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A scenario's load on the real server."""
+    scenario: Scenario
+    figures: dict
+    costs: dict[str, float]
+    folder: Path
+
+
 def flow_map(costs: dict[str, float]) -> str:
     return "{" + ", ".join(f"{key}: {value:.4g}" for key, value in costs.items()) + "}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """The server's totals since its start."""
-    work: tuple[float, ...]  # of each of PARTS
-    compute_ms: float
-    totals: dict[str, float]
-
-    @staticmethod
-    def of(text: str) -> "Sample":
-        work, totals = dict(WORK.findall(text)), totals_of(text)
-        return Sample(tuple(float(work[part]) for part, _, _ in PARTS), 1e3 * totals["step_compute_seconds_sum"], totals)
+def sample_of(text: str) -> dict:
+    """What the costs are made of, of one reading of /metrics."""
+    work, profile, totals = dict(WORK.findall(text)), dict(PROFILE.findall(text)), totals_of(text)
+    return {"work": [float(work[part]) for part, _, _ in PARTS], "profile": [float(profile[part]) for part, _, _ in PARTS],
+            "compute_ms": 1e3 * totals["step_compute_seconds_sum"], "error": totals["cost_model_error"]}
 
 
-def fitted(samples: list[Sample], prior: list[float]) -> list[float]:
-    """What each of PARTS costs in ms, none below 0: least squares of what the steps between two samples took, each weighed
-    by its duration, as the variance of a sum grows with it. What the load does not tell apart stays near the prior."""
-    between = [([b - a for a, b in zip(one.work, other.work)], other.compute_ms - one.compute_ms)
-               for one, other in zip(samples, samples[1:])]
-    between = [(work, ms) for work, ms in between if ms > 0 and work[0] > 0]
-    size = range(len(PARTS))
-    gram = [[sum(work[i] * work[k] / ms for work, ms in between) for k in size] for i in size]
-    moment = [sum(work[i] for work, _ in between) for i in size]
-    mean_ms = statistics.fmean(ms for _, ms in between)
-    costs = list(prior)
-    for _ in range(SWEEPS):
-        for i in size:
-            stay = PRIOR_WEIGHT * mean_ms / prior[i] ** 2
-            others = sum(gram[i][k] * costs[k] for k in size) - gram[i][i] * costs[i]
-            costs[i] = max(0.0, (moment[i] + stay * prior[i] - others) / (gram[i][i] + stay))
-    return costs
+def path_of(before: dict[str, float], after: dict[str, float], client_ttft_ms: float) -> dict[str, float]:
+    """Means in ms of what passes between two steps, and between the client and the scheduler."""
+    def mean(histogram: str) -> float:
+        return 1e3 * (after[f"{histogram}_sum"] - before[f"{histogram}_sum"]) / (after[f"{histogram}_count"] - before[f"{histogram}_count"])
+
+    return {"overhead_ms": mean("step_overhead_seconds"), "intake_ms": mean("lane_intake_seconds"),
+            "reply_ms": max(0.0, client_ttft_ms - mean("time_to_first_token_seconds"))}
 
 
-def costs_of(texts: list[str], client_ttft_ms: float) -> dict[str, float]:
-    """A scenario's `fitted`, of what /metrics said from before a load until after it, and the client's mean TTFT."""
-    samples = [Sample.of(each) for each in texts]
-    first, last = samples[0].totals, samples[-1].totals
-
-    def mean_ms(histogram: str) -> float:
-        return 1e3 * (last[f"{histogram}_sum"] - first[f"{histogram}_sum"]) / (last[f"{histogram}_count"] - first[f"{histogram}_count"])
-
-    prior = dict(PRIOR.findall(texts[-1]))
-    made = fitted(samples, [float(prior[part]) for part, _, _ in PARTS])
-    costs = {key: cost * unit for cost, (_, key, unit) in zip(made, PARTS)}
-    costs["overhead_ms"] = mean_ms("step_overhead_seconds")
-    costs["intake_ms"] = mean_ms("lane_intake_seconds")
-    costs["reply_ms"] = max(0.0, client_ttft_ms - mean_ms("time_to_first_token_seconds"))
-    costs["noise"] = statistics.fmean(each.totals["cost_model_error"] for each in samples) / NORMAL_MEDIAN
-    return costs
+def costs_of(samples: list[dict], path: dict[str, float]) -> dict[str, float]:
+    """A scenario's `fitted`: the server's own costs, each reading weighed by the time that its steps took, and all brought to
+    what all steps took, because the server fits relative errors, whose best is below the mean."""
+    taken = [other["compute_ms"] - one["compute_ms"] for one, other in zip(samples, samples[1:])]
+    mean = [statistics.fmean((each["profile"][i] for each in samples[1:]), taken) for i in range(len(PARTS))]
+    work = [b - a for a, b in zip(samples[0]["work"], samples[-1]["work"])]
+    scale = sum(taken) / sum(cost * count for cost, count in zip(mean, work))
+    costs = {key: scale * cost * unit for cost, (_, key, unit) in zip(mean, PARTS)}
+    return {**costs, **path, "noise": statistics.fmean(each["error"] for each in samples) / NORMAL_MEDIAN}
 
 
 @contextlib.contextmanager
@@ -157,9 +141,10 @@ def run_real(arguments: argparse.Namespace, scenario: Scenario, folder: Path) ->
         with sampled(port) as texts:
             bench(arguments, port, "--dataset-name", "sharegpt", "--dataset-path", str(arguments.dataset), "--num-warmups", "0",
                   "--metric-percentiles", "50,99", "--result", str(result), *scenario.load_flags())
-        texts = [before, *texts, exposition(port)]
+        after = exposition(port)
     figures = json.loads(result.read_text())
-    return {"figures": figures, "costs": costs_of(texts, figures["mean_ttft_ms"])}
+    return {"figures": figures, "samples": [sample_of(each) for each in (before, *texts, after)],
+            "path": path_of(totals_of(before), totals_of(after), figures["mean_ttft_ms"])}
 
 
 def simulated(arguments: argparse.Namespace, scenario: Scenario, costs: dict[str, float], folder: Path) -> dict:
@@ -203,17 +188,19 @@ def main() -> None:
             own.mkdir(parents=True, exist_ok=True)
             scenario, kept = Scenario(path.read_text()), own / "real.json"
             if not kept.exists():
-                kept.write_text(json.dumps(run_real(arguments, scenario, own), indent=1) + "\n")
-            runs[path.stem] = (scenario, json.loads(kept.read_text()), own)
+                kept.write_text(json.dumps(run_real(arguments, scenario, own)) + "\n")
+            real = json.loads(kept.read_text())
+            runs[path.stem] = Run(scenario, real["figures"], costs_of(real["samples"], real["path"]), own)
         print("Simulated over real; ! is off by more than", f"{100 * WITHIN:.0f} %.\n\n| load | costs of | "
               + " | ".join(name for name, _, _ in FIGURES) + " |\n" + "| --- " * (len(FIGURES) + 2) + "|")
-        compared = [{"load": name, "costs_of": fit, "ratios": ratios(simulated(arguments, scenario, run["costs"], own), real["figures"])}
-                    for name, (scenario, real, own) in runs.items() for fit, (_, run, _) in runs.items()]
+        compared = [{"load": name, "costs_of": fit,
+                     "ratios": ratios(simulated(arguments, run.scenario, other.costs, run.folder), run.figures)}
+                    for name, run in runs.items() for fit, other in runs.items()]
     for each in compared:
         print(row(each["load"], each["costs_of"], each["ratios"]))
-    for name, (_, run, _) in runs.items():
-        real = run["figures"]
-        print(f"\n{name}, real: " + ", ".join(f"{figure} {real[key]:.4g}" for figure, key, _ in FIGURES) + f"\n  fitted: {flow_map(run['costs'])}")
+    for name, run in runs.items():
+        print(f"\n{name}, real: " + ", ".join(f"{figure} {run.figures[key]:.4g}" for figure, key, _ in FIGURES)
+              + f"\n  fitted: {flow_map(run.costs)}")
     if arguments.json:
         arguments.json.write_text(json.dumps(compared, indent=1) + "\n")
 
