@@ -26,6 +26,7 @@ from systems import CompareError  # noqa: E402
 
 WITHIN = 0.15
 RUN_SECONDS_MAX = 900
+DRAWS = 9
 SAMPLE_SECONDS = 0.2
 WORK = re.compile(r'^troupe:step_work_total\{.*part="(\w+)".*\} ([0-9.e+-]+)$', re.MULTILINE)
 PROFILE = re.compile(r'^troupe:cost_model_ms\{.*part="(\w+)".*\} ([0-9.e+-]+)$', re.MULTILINE)
@@ -147,22 +148,26 @@ def run_real(arguments: argparse.Namespace, scenario: Scenario, folder: Path) ->
             "path": path_of(totals_of(before), totals_of(after), figures["mean_ttft_ms"])}
 
 
-def simulated(arguments: argparse.Namespace, scenario: Scenario, costs: dict[str, float], folder: Path) -> dict:
-    copy, result = folder / "scenario.yaml", folder / "simulated.json"
-    copy.write_text(scenario.with_costs(costs))
-    subprocess.run([str(arguments.troupe), "simulate", str(copy), "--model", str(arguments.model), "--dataset-path", str(arguments.dataset),
-                    "--json", str(result)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=RUN_SECONDS_MAX)
-    return json.loads(result.read_text())["ways"][0]
+def simulated(arguments: argparse.Namespace, scenario: Scenario, costs: dict[str, float], folder: Path) -> list[dict]:
+    """Its reports for DRAWS draws of the steps' noise."""
+    copy, result, ways = folder / "scenario.yaml", folder / "simulated.json", []
+    for draw in range(DRAWS):
+        copy.write_text(scenario.with_costs({**costs, "noise_seed": draw}))
+        subprocess.run([str(arguments.troupe), "simulate", str(copy), "--model", str(arguments.model), "--dataset-path",
+                        str(arguments.dataset), "--json", str(result)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       timeout=RUN_SECONDS_MAX)
+        ways += json.loads(result.read_text())["ways"]
+    return ways
 
 
-def ratios(way: dict, real: dict) -> dict[str, float]:
-    def at(path: tuple[str, ...]) -> float:
-        value = way
+def ratios(ways: list[dict], real: dict) -> dict[str, float]:
+    """Of the simulations' median to the real figure: a p99 of some hundred requests is three of them."""
+    def at(way: dict, path: tuple[str, ...]) -> float:
         for key in path:
-            value = value[key]
-        return value
+            way = way[key]
+        return way
 
-    return {name: at(path) / real[key] for name, key, path in FIGURES}
+    return {name: statistics.median(at(each, path) for each in ways) / real[key] for name, key, path in FIGURES}
 
 
 def row(name: str, fit: str, figures: dict[str, float]) -> str:

@@ -110,6 +110,7 @@ void read_fitted(section_reader& from, way& to) {
   constexpr double most = 1e6;
   cost_profile profile{0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
   double overhead_ms = 0.0, noise = 0.0, intake_ms = 0.0, reply_ms = 0.0;
+  std::uint32_t noise_seed = 0;
   from.number("step_ms", profile.step_ms, 0.0, most)
       .number("row_tile_ms", profile.row_tile_ms, 0.0, most)
       .number("row_ms", profile.row_ms, 0.0, most)
@@ -119,10 +120,12 @@ void read_fitted(section_reader& from, way& to) {
       .number("overhead_ms", overhead_ms, 0.0, most)
       .number("intake_ms", intake_ms, 0.0, most)
       .number("reply_ms", reply_ms, 0.0, most)
-      .number("noise", noise, 0.0, 2.0);
+      .number("noise", noise, 0.0, 2.0)
+      .integer("noise_seed", noise_seed, 0, UINT32_MAX);
   to.fitted = measured_cost(profile);
   to.fitted->between_ms = overhead_ms;
   to.fitted->noise = noise;
+  to.fitted->noise_seed = noise_seed;
   to.path = {from_ms(intake_ms), from_ms(reply_ms)};
   if (to.fitted->compute.step + overhead_ms <= 0.0)
     from.refuse("a step must take time: set step_ms");

@@ -42,6 +42,7 @@ struct step_cost {
   double between_ms = 0.0;  ///< from a step's end to the next one's start
   /// Deviation of the logarithm of a step's duration around its mean: other work on the machine.
   double noise = 0.0;
+  std::uint32_t noise_seed = 0;  ///< other luck for the same load
 
   /// `luck`: what the step takes over the mean of its like.
   [[nodiscard]] step_time time(const step_shape& shape, double luck = 1.0) const {

@@ -27,7 +27,7 @@ class virtual_engine::loop {
         core_(limits_of(options)),
         composer_(options.composer),
         watch_(requests, options.limits.block_tokens, made_),
-        luck_(options.seed, draw_stream::steps),
+        luck_(options.seed + options.cost.noise_seed, draw_stream::steps),
         answered_(requests.size(), 0) {
     made_.outcomes.resize(requests.size());
     made_.counts.seats = options.limits.max_num_seqs;
