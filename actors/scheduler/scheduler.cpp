@@ -182,7 +182,7 @@ class scheduler_state {
     fetch_wanted();
     compose(now);
     options_.measured->set_counts(core_.counts());
-    options_.measured->set_cost_model_error(core_.cost().error());
+    options_.measured->set_cost_model(core_.cost().profile(), core_.cost().error());
   }
 
   /// Beside the step that runs now.
@@ -235,11 +235,11 @@ class scheduler_state {
     if (planned.plan.slices.empty()) return std::move(planned.started);
     if (step_began_ != monotonic_time{}) {
       const double period_ms = std::chrono::duration<double, std::milli>(now - step_began_).count();
-      options_.measured->observe_step(step_tokens_, last_compute_ms_, period_ms - last_compute_ms_);
+      options_.measured->observe_step(step_shape_, last_compute_ms_, period_ms - last_compute_ms_);
     }
     if (planned.fill) options_.measured->observe_fill(*planned.fill);
     step_began_ = now;
-    step_tokens_ = planned.plan.token_count();
+    step_shape_ = planned.shape;
     options_.watch->begin(options_.incarnation, now);
     self_->send(options_.worker,
                 execute_step{std::make_shared<const step_plan>(std::move(planned.plan))});
@@ -297,7 +297,7 @@ class scheduler_state {
   bool tick_armed_ = false;
   bool fetch_tick_armed_ = false;
   monotonic_time step_began_{};
-  std::uint32_t step_tokens_ = 0;
+  step_shape step_shape_;
   double last_compute_ms_ = 0.0;
 };
 

@@ -22,6 +22,7 @@
 #include "config/limits.hpp"
 #include "kernels/attention/kv_dtype_name.hpp"
 #include "runtime/execute/model_executor.hpp"
+#include "runtime/schedule/configured_limits.hpp"
 #include "runtime/storage/memory_kv_store.hpp"
 
 namespace troupe {
@@ -83,16 +84,6 @@ std::array<std::uint32_t, lane_count> lane_credits(const server_config& config) 
   return credits;
 }
 
-/// A VIP gets a token each step: what its target leaves beyond the step is for prompts of other
-/// VIPs, and for predictions that were too low.
-std::uint32_t vip_step_ms_max(const server_config& config) {
-  constexpr double share_of_target = 0.8;
-  if (config.vip_step_ms_max != 0) return config.vip_step_ms_max;
-  const std::uint32_t target = config.lanes[to_index(lane::vip)].tpot_ms;
-  if (target == 0) return config.step_ms_max;
-  return std::clamp(static_cast<std::uint32_t>(share_of_target * target), 1u, config.step_ms_max);
-}
-
 /// What is computed from configuration and model before any actor starts.
 struct sizing {
   executor_options executor;
@@ -124,32 +115,17 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
   sized.executor.block_count = blocks;
   sized.executor.max_tokens_per_step = config.max_num_batched_tokens;
 
+  sized.limits = configured_limits(config);
   sized.limits.max_model_len = max_model_len;
-  sized.limits.max_num_seqs = config.max_num_seqs;
-  sized.limits.max_num_batched_tokens = config.max_num_batched_tokens;
-  sized.limits.max_batch_size = config.max_batch_size;
-  sized.limits.step_ms_max = config.step_ms_max;
-  sized.limits.vip_step_ms_max = vip_step_ms_max(config);
-  sized.limits.composed_requests_max = static_cast<std::uint32_t>(std::min<std::uint64_t>(
-      std::uint64_t{config.max_num_batches} * config.batch_size, limits::composed_requests_max));
-  for (std::size_t i = 0; i < lane_count; ++i) {
-    const lane_config& from = config.lanes[i];
-    sized.limits.lanes[i] = {.reserved_fraction = from.reserved_fraction,
-                             .cost_window = std::chrono::milliseconds{from.max_wait_ms},
-                             .hold_max = std::chrono::milliseconds{from.max_delay_ms}};
-  }
   // The gates bound what waits, lane by lane; beside it come running requests, after preemptions
   // and restarts.
   std::uint64_t queued_max = std::uint64_t{config.max_num_seqs} * lane_count;
   for (const std::uint32_t credits : lane_credits(config)) queued_max += credits;
   sized.limits.max_num_queued_reqs =
       static_cast<std::uint32_t>(std::min<std::uint64_t>(queued_max, limits::num_queued_reqs_max));
-  sized.limits.block_tokens = config.block_size;
   sized.limits.block_count = blocks;
-  sized.limits.enable_prefix_caching = config.enable_prefix_caching;
   sized.limits.enable_offload = sized.offload_bytes != 0;
   sized.limits.initial_transfer = transfer_profile_of(sized.block_bytes);
-  sized.limits.enable_chunked_prefill = config.enable_chunked_prefill;
   sized.limits.model_fingerprint =
       model.fingerprint ^ static_cast<std::uint64_t>(sized.executor.layout.type);
   sized.limits.end_of_generation = model.tokens->end_of_generation();

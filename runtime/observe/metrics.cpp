@@ -62,7 +62,29 @@ boundaries one_two_five(double value_max) {
 constexpr std::array<std::string_view, 4> finish_reasons{"stop", "length", "abort", "error"};
 constexpr std::array<std::string_view, 3> verdicts{"attained", "missed", "not_counted"};
 // Ratios and prices, which have no sum over lanes.
-constexpr std::array<std::string_view, 2> unsummed{"lane_sla_attainment", "dollars_per_1k_tokens"};
+constexpr std::array<std::string_view, 2> unsummed_by_lane{"lane_sla_attainment",
+                                                           "dollars_per_1k_tokens"};
+
+/// What each part of a step costs, and how much of it there was: neither has a sum over parts.
+constexpr std::string_view cost_model_name = "cost_model_ms", step_work_name = "step_work_total";
+struct cost_part {
+  std::string_view name;
+  double cost_profile::*cost;
+  double ms;  ///< of the cost's unit
+};
+constexpr std::array<cost_part, 6> cost_parts{
+    {{"step", &cost_profile::step_ms, 1.0},
+     {"row_tile", &cost_profile::row_tile_ms, 1.0},
+     {"row", &cost_profile::row_ms, 1.0},
+     {"logit_row", &cost_profile::logit_row_ms, 1.0},
+     {"decode_pair", &cost_profile::decode_pair_us, 1e-3},
+     {"prefill_pair", &cost_profile::prefill_pair_us, 1e-3}}};
+
+bool has_sum(std::string_view name) {
+  return name != cost_model_name && name != step_work_name &&
+         std::find(unsummed_by_lane.begin(), unsummed_by_lane.end(), name) ==
+             unsummed_by_lane.end();
+}
 
 std::string_view reason_of(const request_facts& facts) {
   if (!facts.failure) return facts.finish_reason;
@@ -168,6 +190,18 @@ struct metrics::state {
     step_compute = histogram("step_compute_seconds", "Compute time of a step.", compute_seconds);
     step_overhead = histogram("step_overhead_seconds", "Time between steps that was not compute.",
                               overhead_seconds);
+    auto& costs =
+        gauge_family(cost_model_name,
+                     "Fitted cost of each part of a step, in milliseconds: of a step, of "
+                     "16 rows begun, of a row, of a row of logits, of a (row, key) pair.");
+    auto& work =
+        counter_family(step_work_name,
+                       "Steps, 16 rows begun, rows, rows of logits, and (row, key) pairs of "
+                       "decodes and prefills: what cost_model_ms is the cost of.");
+    for (std::size_t i = 0; i < cost_parts.size(); ++i) {
+      cost_model[i] = &costs.Add({{"part", std::string(cost_parts[i].name)}});
+      step_work[i] = &work.Add({{"part", std::string(cost_parts[i].name)}});
+    }
     build_request_success();
     build_requests_refused();
     build_sla_requests();
@@ -293,6 +327,8 @@ struct metrics::state {
   monotonic_time start;
   by_lane<Gauge> num_requests_running{}, num_requests_waiting{};
   Gauge *kv_cache_usage = nullptr, *cost_model_error = nullptr;
+  std::array<Gauge*, cost_parts.size()> cost_model{};
+  std::array<Counter*, cost_parts.size()> step_work{};
   Counter *prefix_queries = nullptr, *prefix_hits = nullptr, *preemptions = nullptr;
   std::array<Counter*, preemption_kind_count> preemptions_by_kind{};
   Counter* recomputed = nullptr;
@@ -345,13 +381,17 @@ void metrics::set_counts(const scheduler_counts& counts) {
   state_->offload_dropped->Increment(take_increase(seen.dropped, counts.dropped_blocks));
 }
 
-void metrics::observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms) {
-  state_->iteration_tokens->Observe(tokens);
+void metrics::observe_step(const step_shape& shape, double compute_ms, double overhead_ms) {
+  state_->iteration_tokens->Observe(shape.tokens());
+  const cost_features work = features_of(shape);
+  for (std::size_t i = 0; i < work.size(); ++i) state_->step_work[i]->Increment(work[i]);
   state_->step_compute->Observe(compute_ms / 1000.0);
   state_->step_overhead->Observe(overhead_ms / 1000.0);
 }
 
-void metrics::set_cost_model_error(double error) {
+void metrics::set_cost_model(const cost_profile& profile, double error) {
+  for (std::size_t i = 0; i < cost_parts.size(); ++i)
+    state_->cost_model[i]->Set(profile.*cost_parts[i].cost * cost_parts[i].ms);
   state_->cost_model_error->Set(error);
 }
 
@@ -420,7 +460,7 @@ std::map<std::string, double> metrics::values() const {
   for (const auto& family : state_->registry.Collect()) {
     if (family.type == prometheus::MetricType::Histogram) continue;
     const std::string name = family.name.substr(name_prefix.size());
-    if (std::find(unsummed.begin(), unsummed.end(), name) != unsummed.end()) continue;
+    if (!has_sum(name)) continue;
     double& sum = sums[name];
     for (const auto& metric : family.metric) {
       sum +=
@@ -429,8 +469,10 @@ std::map<std::string, double> metrics::values() const {
   }
   for (const lane service : all_lanes) {
     const std::string of_lane = "." + std::string(to_string(service));
-    sums[std::string(unsummed[0]) + of_lane] = state_->sla_attainment[to_index(service)]->Value();
-    sums[std::string(unsummed[1]) + of_lane] = state_->dollars_per_1k[to_index(service)]->Value();
+    sums[std::string(unsummed_by_lane[0]) + of_lane] =
+        state_->sla_attainment[to_index(service)]->Value();
+    sums[std::string(unsummed_by_lane[1]) + of_lane] =
+        state_->dollars_per_1k[to_index(service)]->Value();
   }
   return sums;
 }

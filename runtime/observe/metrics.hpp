@@ -37,11 +37,12 @@ class metrics {
 
   /// Gauges and totals that the scheduler owns; called once a step.
   void set_counts(const scheduler_counts& counts);
-  /// One executed step: tokens in it, the worker's time with moving blocks, and the time from plan
-  /// to plan beside that.
-  void observe_step(std::uint32_t tokens, double compute_ms, double overhead_ms);
-  /// How far off the scheduler's predictions of its steps are: a fraction, 0.1 for 10 %.
-  void set_cost_model_error(double error);
+  /// One executed step: what was in it, the worker's time with moving blocks, and the time from
+  /// plan to plan beside that.
+  void observe_step(const step_shape& shape, double compute_ms, double overhead_ms);
+  /// What the scheduler predicts steps with, and how far off its predictions are: a fraction, 0.1
+  /// for 10 %.
+  void set_cost_model(const cost_profile& profile, double error);
   /// How full the step was of what bounds it (sequences, tokens, predicted duration), while
   /// requests waited.
   void observe_fill(double ratio);

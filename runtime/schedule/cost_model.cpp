@@ -54,7 +54,7 @@ cost_model::cost_model(const cost_profile& prior)
   for (const double each : prior_) TROUPE_CHECK(each > 0.0 && std::isfinite(each));
 }
 
-cost_model::features cost_model::features_of(const step_shape& shape) {
+cost_features features_of(const step_shape& shape) {
   return {1.0,
           static_cast<double>((shape.tokens() + tile_rows - 1) / tile_rows),
           static_cast<double>(shape.tokens()),

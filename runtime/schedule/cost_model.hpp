@@ -32,6 +32,10 @@ struct cost_profile {
   double prefill_pair_us = 0.216;  ///< of each (row, key) pair of a prefill
 };
 
+/// How much of each part of a cost_profile a step has, in its order.
+using cost_features = std::array<double, 6>;
+cost_features features_of(const step_shape& shape);
+
 class cost_model {
  public:
   explicit cost_model(const cost_profile& prior = {});
@@ -64,8 +68,8 @@ class cost_model {
   static constexpr std::size_t error_steps = 64;
 
  private:
-  static constexpr std::size_t feature_count = 6;
-  using features = std::array<double, feature_count>;
+  using features = cost_features;
+  static constexpr std::size_t feature_count = std::tuple_size_v<features>;
   using matrix = std::array<features, feature_count>;
 
   /// Steps of one kind: their weighted normal equations, and how far off predictions are.
@@ -77,7 +81,6 @@ class cost_model {
   static constexpr double spread_first = 1.0;
   static constexpr std::size_t kind_count = 2, size_count = 4, depth_count = 3;
 
-  static features features_of(const step_shape& shape);
   static std::size_t stratum_of(const step_shape& shape);
   static void learn(stratum& to, const features& x, double predicted_ms, double ms);
   void fade();

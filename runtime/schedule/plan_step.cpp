@@ -45,6 +45,8 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   }
   made.fill = fill_ratio();
   made.plan = seal();
+  if (in_flight) made.shape = shape_in_flight;
+  made.step_ms_max = step_ms_max;
   return made;
 }
 

@@ -214,6 +214,9 @@ class scheduler_core {
     /// left the device: the caller may ask the lower tier for block_keys_of each, and answers with
     /// offer_blocks. Nobody waits for that longer than limits::kv_fetch_ms_max.
     std::vector<sequence_id> wanted;
+    step_shape shape;  ///< of the plan
+    /// What the step was filled up to at most; nothing: tokens alone bound it.
+    std::optional<double> step_ms_max;
   };
   /// Seals the next step. No step may be in flight.
   planned plan(monotonic_time now);

@@ -34,11 +34,8 @@ class lane_sums {
     has_[0] = has_[0] || targets.ttft_ms;
     has_[1] = has_[1] || targets.tpot_ms;
     has_[2] = has_[2] || targets.e2e_ms;
-    if (outcome.end != virtual_end::completed) {
-      ++figures_.refused;
-      return;
-    }
-    ++figures_.completed;
+    add_end(request, outcome);
+    if (outcome.end != virtual_end::completed) return;
     figures_.prompt_tokens += request.prompt_tokens;
     figures_.output_tokens += request.output_tokens;
     const double ttft = ms_of(outcome.first_token - outcome.submitted);
@@ -58,7 +55,9 @@ class lane_sums {
     figures_.ttft = describe(ttft_);
     figures_.tpot = describe(tpot_);
     figures_.e2e = describe(e2e_);
-    const auto all = static_cast<double>(figures_.completed + figures_.refused);
+    figures_.wait = describe(wait_);
+    if (!wait_.empty()) figures_.oldest_wait_ms = wait_.back();
+    const auto all = static_cast<double>(figures_.count());
     const auto part = [all](std::uint64_t kept) { return share(static_cast<double>(kept), all); };
     if (has_[0]) figures_.ttft_kept = part(kept_[0]);
     if (has_[1]) figures_.tpot_kept = part(kept_[1]);
@@ -67,10 +66,25 @@ class lane_sums {
   }
 
  private:
+  void add_end(const virtual_request& request, const virtual_outcome& outcome) {
+    switch (outcome.end) {
+      case virtual_end::completed:
+        ++figures_.completed;
+        if (request.allowed != monotonic_time{}) ++figures_.deadlines_met;
+        break;
+      case virtual_end::unmeetable: ++figures_.deadlines_refused; return;
+      case virtual_end::missed: ++figures_.deadlines_missed; break;
+      case virtual_end::refused:
+      case virtual_end::none: ++figures_.refused; return;
+    }
+    wait_.push_back(ms_of(outcome.started.value_or(outcome.finished) - outcome.submitted));
+    figures_.held_ms_max = std::max(figures_.held_ms_max, ms_of(outcome.held));
+  }
+
   static bool keep(double ms, const std::optional<double>& bound) { return !bound || ms <= *bound; }
 
   lane_figures& figures_;
-  std::vector<double> ttft_, tpot_, e2e_;
+  std::vector<double> ttft_, tpot_, e2e_, wait_;
   std::array<std::uint64_t, 3> kept_{};
   std::array<bool, 3> has_{};
   std::uint64_t kept_all_ = 0;
@@ -138,6 +152,11 @@ run_figures summarize(std::span<const virtual_request> requests, const virtual_r
   }
   all.finish();
   for (lane_sums& each : by_lane) each.finish();
+  for (const lane each : all_lanes) {
+    const double by_ms = ms_of(made.overtaken_by_max[to_index(each)]);
+    figures.lanes[to_index(each)].overtaken_by_ms_max = by_ms;
+    figures.all.overtaken_by_ms_max = std::max(figures.all.overtaken_by_ms_max, by_ms);
+  }
   if (!requests.empty())
     figures.duration_s = ms_of(made.end - made.outcomes.front().submitted) / 1e3;
   set_costs(figures, usd_per_hour);

@@ -27,14 +27,27 @@ struct lane_targets {
 
 struct lane_figures {
   std::uint64_t completed = 0, refused = 0;
+  /// Of those with a deadline: ended before it, refused because of it, ended by it.
+  std::uint64_t deadlines_met = 0, deadlines_refused = 0, deadlines_missed = 0;
   std::uint64_t prompt_tokens = 0, output_tokens = 0;  ///< of the completed
   time_distribution ttft, tpot, e2e;
+  time_distribution wait;  ///< from submission to the first step, or to the end where none came
+  double oldest_wait_ms = 0.0;
+  double held_ms_max = 0.0;          ///< of one request's wait, while the engine had room for it
+  double overtaken_by_ms_max = 0.0;  ///< how much later the latest came that went first
   /// Shares of all requests of the lane, refused ones included, that kept each bound and all.
   std::optional<double> ttft_kept, tpot_kept, e2e_kept, all_kept;
+
+  [[nodiscard]] std::uint64_t count() const {
+    return completed + refused + deadlines_refused + deadlines_missed;
+  }
+  [[nodiscard]] bool has_deadlines() const {
+    return deadlines_met + deadlines_refused + deadlines_missed != 0;
+  }
 };
 
 struct run_figures {
-  double duration_s = 0.0;  ///< from the first arrival to the last reply
+  double duration_s = 0.0;  ///< from the first submission to the last reply
   double requests_per_s = 0.0, output_tokens_per_s = 0.0, tokens_per_s = 0.0;
   lane_figures all;
   std::array<lane_figures, lane_count> lanes;

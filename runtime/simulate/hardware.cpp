@@ -189,6 +189,10 @@ result<step_cost> roofline(const accelerator& card, std::uint32_t cards, const m
   return cost;
 }
 
+double peak_tokens_per_s(const accelerator& card, std::uint32_t cards, const model_shape& model) {
+  return tera_operations(card, model.weights) * 1e12 * cards / (2.0 * model.parameters);
+}
+
 std::uint64_t kv_positions(const accelerator& card, std::uint32_t cards, const model_shape& model,
                            double utilization) {
   const double bytes = cards * card.memory_gib * bytes_per_gib * utilization - model.weight_bytes();

@@ -52,6 +52,9 @@ struct model_shape {
 /// weights' format; the weights do not fit).
 result<step_cost> roofline(const accelerator& card, std::uint32_t cards, const model_shape& model);
 
+/// Tokens a second of arithmetic alone, at the data sheet's rate: two operations a parameter.
+double peak_tokens_per_s(const accelerator& card, std::uint32_t cards, const model_shape& model);
+
 /// Positions of KV cache beside the weights when `utilization` of the memory may be used; 0: none.
 std::uint64_t kv_positions(const accelerator& card, std::uint32_t cards, const model_shape& model,
                            double utilization);

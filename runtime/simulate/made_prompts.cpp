@@ -47,16 +47,20 @@ made_prompts::tokens made_prompts::prompt_of(const virtual_request& request, std
   return std::make_shared<const std::vector<token_id>>(std::move(made));
 }
 
-std::shared_ptr<const generation_params> made_prompts::params_of(std::uint32_t output_tokens) {
-  const auto make = [output_tokens] {
+std::shared_ptr<const generation_params> made_prompts::params_of(std::uint32_t output_tokens,
+                                                                 std::uint32_t asked_tokens) {
+  const bool ends_itself = asked_tokens > output_tokens;
+  const std::uint32_t most = ends_itself ? asked_tokens : output_tokens;
+  const auto make = [&] {
     generation_params params;
-    params.stopping.max_tokens = output_tokens;
-    params.stopping.ignore_eos = true;
+    params.stopping.max_tokens = most;
+    params.stopping.ignore_eos = !ends_itself;
     return std::make_shared<const generation_params>(std::move(params));
   };
-  if (output_tokens > kept_length_max) return make();
-  if (by_output_.size() <= output_tokens) by_output_.resize(output_tokens + 1u);
-  auto& kept = by_output_[output_tokens];
+  if (most > kept_length_max) return make();
+  auto& kept_params = ends_itself ? by_asked_ : by_output_;
+  if (kept_params.size() <= most) kept_params.resize(most + 1u);
+  params_ptr& kept = kept_params[most];
   if (!kept) kept = make();
   return kept;
 }

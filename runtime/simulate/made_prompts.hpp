@@ -18,14 +18,20 @@ class made_prompts {
 
   /// `place`: of the request in its workload.
   tokens prompt_of(const virtual_request& request, std::size_t place);
-  /// Parameters under which a sequence ends after so many tokens.
-  std::shared_ptr<const generation_params> params_of(std::uint32_t output_tokens);
+  /// Parameters under which a sequence ends after so many tokens; where more are asked for, by
+  /// end_of_answer, and nobody knows before. asked_tokens 0: exactly output_tokens are asked for.
+  std::shared_ptr<const generation_params> params_of(std::uint32_t output_tokens,
+                                                     std::uint32_t asked_tokens);
+
+  /// The token that ends an answer, and one that does not.
+  static constexpr token_id end_of_answer{1}, plain_token{0};
 
  private:
   std::uint64_t seed_;
   bool distinct_;
   std::vector<tokens> by_length_;
-  std::vector<std::shared_ptr<const generation_params>> by_output_;
+  using params_ptr = std::shared_ptr<const generation_params>;
+  std::vector<params_ptr> by_output_, by_asked_;  ///< by max_tokens
 };
 
 }  // namespace troupe::simulate

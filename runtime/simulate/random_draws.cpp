@@ -5,7 +5,8 @@
 
 namespace troupe::simulate {
 
-random_draws::random_draws(std::uint64_t seed, std::uint32_t stream) : words_(seed, stream) {}
+random_draws::random_draws(std::uint64_t seed, draw_stream stream)
+    : words_(seed, static_cast<std::uint32_t>(stream)) {}
 
 double random_draws::uniform() {
   const std::uint64_t bits = (std::uint64_t{words_.word()} << 32 | words_.word()) >> 11;

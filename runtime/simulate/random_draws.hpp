@@ -8,10 +8,21 @@
 
 namespace troupe::simulate {
 
+/// What is drawn. Each has a stream of its own, so that a change of one leaves the others alone.
+enum class draw_stream : std::uint32_t {
+  arrivals,
+  prompts,
+  outputs,
+  lanes,
+  prefixes,
+  deadlines,
+  steps
+};
+
 class random_draws {
  public:
   /// Streams of one seed are independent of each other.
-  random_draws(std::uint64_t seed, std::uint32_t stream);
+  random_draws(std::uint64_t seed, draw_stream stream);
 
   double uniform();  ///< in (0, 1), 53 bits
   /// Uniform on [0, bound); bound at least 1.

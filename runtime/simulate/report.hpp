@@ -2,7 +2,9 @@
 // that needs nothing else.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/simulate/simulation.hpp"
 
@@ -12,17 +14,30 @@ std::string report_table(const scenario& what, const simulation_report& report);
 std::string report_json(const scenario& what, const simulation_report& report);
 std::string report_html(const scenario& what, const simulation_report& report);
 
-/// What published figures say about themselves.
+/// A published figure beside ours. Shares are in percent; a relation of two ways is how much less
+/// the one's figure is than the other's.
+struct published_row {
+  std::string way, figure;
+  std::optional<double> simulated;
+  double published = 0.0;
+  std::string why;  ///< how the two relate
+
+  [[nodiscard]] std::optional<double> ratio() const {
+    return simulated && published != 0.0 ? std::optional(*simulated / published) : std::nullopt;
+  }
+};
+std::vector<published_row> published_rows(const scenario& what, const simulation_report& report);
+
+/// What a throughput, a latency and a price say together.
 struct implied_figures {
+  std::string way;
+  bool is_published = false;                 ///< else of our own figures
   std::optional<double> requests_in_flight;  ///< Little's law: throughput times latency
   std::optional<double> usd_per_hour;        ///< cost of a request times throughput
   std::optional<double> tokens_per_s;        ///< with this scenario's lengths
+  std::optional<double> peak_percent;        ///< those tokens, of the hardware's peak
 };
-implied_figures imply(const published_figures& published, double tokens_per_request);
-
-/// A published share or relation beside ours, in percent. A relation: how much less the way's
-/// figure is than the other's.
-std::optional<double> simulated_claim(const scenario& what, const simulation_report& report,
-                                      const published_claim& claim);
+/// For each way that has published figures: theirs, then ours.
+std::vector<implied_figures> implied_rows(const scenario& what, const simulation_report& report);
 
 }  // namespace troupe::simulate

@@ -51,7 +51,6 @@ class page {
         escaped(what_.name), style, escaped(what_.about), report_.request_count,
         report_.prompt_tokens_mean, report_.output_tokens_mean, what_.seed);
     add_published();
-    add_claims();
     add_figures();
     add_plots();
     add_assumptions();
@@ -82,31 +81,19 @@ class page {
   }
 
   void add_published() {
-    const auto has = [](const way& each) {
-      const published_figures& given = each.published;
-      return given.usd_per_million_requests || given.latency_ms || given.requests_per_s;
-    };
-    if (std::ranges::none_of(what_.ways, has)) return;
+    const auto rows = published_rows(what_, report_);
+    if (rows.empty()) return;
     text_ +=
         "<h2>Simulated and published</h2><div class=\"scroll\"><table><thead><tr><th>way</th><th "
-        "class=\"w\">figure</th><th>simulated</th><th>published</th><th>ratio</th></tr></thead>";
-    for (std::size_t i = 0; i < what_.ways.size(); ++i) add_published_way(i);
-    text_ +=
-        "</table></div><h2>What the published figures imply</h2><div "
-        "class=\"scroll\"><table><thead>"
-        "<tr><th>way</th><th>requests in flight</th><th>$ per hour</th><th>tokens per second</th>"
-        "</tr></thead>";
-    for (const way& each : what_.ways) {
-      const auto implied =
-          imply(each.published, report_.prompt_tokens_mean + report_.output_tokens_mean);
-      text_ += fmt::format("<tr><td>{}</td>{}{}{}</tr>", escaped(each.title),
-                           cell(implied.requests_in_flight), cell(implied.usd_per_hour),
-                           cell(implied.tokens_per_s));
-    }
-    text_ +=
-        "</table></div><p class=\"dim\">Requests in flight: throughput times latency (Little's "
-        "law). $ per hour: cost of a request times requests an hour. Tokens per second: "
-        "throughput times this scenario's mean length.</p>";
+        "class=\"w\">figure</th><th>simulated</th><th>published</th><th>ratio</th><th "
+        "class=\"w\">how they relate</th></tr></thead>";
+    for (const published_row& each : rows)
+      text_ +=
+          fmt::format("<tr><td>{}</td><td class=\"w\">{}</td>{}{}{}<td class=\"w\">{}</td></tr>",
+                      escaped(each.way), escaped(each.figure), cell(each.simulated),
+                      cell(each.published), cell(each.ratio()), escaped(each.why));
+    text_ += "</table></div>";
+    add_implied();
     for (const way& each : what_.ways) {
       if (each.notes.empty()) continue;
       text_ += fmt::format("<h3>{}</h3><ul>", escaped(each.title));
@@ -115,38 +102,21 @@ class page {
     }
   }
 
-  void add_published_way(std::size_t place) {
-    const published_figures& given = what_.ways[place].published;
-    const run_figures& ours = report_.ways[place].figures;
-    const auto line = [&](std::string_view label, double simulated,
-                          const std::optional<double>& published) {
-      if (!published) return;
-      text_ +=
-          fmt::format("<tr><td>{}</td><td class=\"w\">{}</td>{}{}{}</tr>",
-                      escaped(what_.ways[place].title), label, cell(simulated), cell(*published),
-                      cell(*published == 0.0 ? 0.0 : simulated / *published));
-    };
-    line("$ per million requests", ours.usd_per_million_requests, given.usd_per_million_requests);
-    line("mean latency (ms)", ours.all.e2e.mean, given.latency_ms);
-    line("requests per second", ours.requests_per_s, given.requests_per_s);
-  }
-
-  void add_claims() {
-    if (what_.claims.empty()) return;
+  void add_implied() {
     text_ +=
-        "<h2>Published shares</h2><div class=\"scroll\"><table><thead><tr><th>way</th><th "
-        "class=\"w\">share (%)</th><th>simulated</th><th>published</th><th class=\"w\">how they "
-        "relate</th></tr></thead>";
-    for (const published_claim& each : what_.claims) {
-      const std::string label = each.against.empty()
-                                    ? each.figure
-                                    : fmt::format("{}, less than {}", each.figure, each.against);
-      text_ += fmt::format("<tr><td>{}</td><td class=\"w\">{}</td>{}{}<td class=\"w\">{}</td></tr>",
-                           escaped(each.way), escaped(label),
-                           cell(simulated_claim(what_, report_, each)), cell(each.percent),
-                           escaped(each.why));
-    }
-    text_ += "</table></div>";
+        "<h2>What the figures imply</h2><div class=\"scroll\"><table><thead><tr><th>way</th><th "
+        "class=\"w\">figures</th><th>requests in flight</th><th>$ per hour</th><th>tokens per "
+        "second</th><th>% of peak</th></tr></thead>";
+    for (const implied_figures& each : implied_rows(what_, report_))
+      text_ +=
+          fmt::format("<tr><td>{}</td><td class=\"w\">{}</td>{}{}{}{}</tr>", escaped(each.way),
+                      each.is_published ? "published" : "simulated", cell(each.requests_in_flight),
+                      cell(each.usd_per_hour), cell(each.tokens_per_s), cell(each.peak_percent));
+    text_ +=
+        "</table></div><p class=\"dim\">Requests in flight: throughput times latency (Little's "
+        "law). $ per hour: cost of a request times requests an hour. Tokens per second: "
+        "throughput times this scenario's mean length; of what the hardware can compute at most "
+        "by its data sheet, two operations a parameter and token.</p>";
   }
 
   void add_times(std::string_view name, const lane_figures& (*of)(const way_report&, std::size_t),
@@ -166,6 +136,15 @@ class page {
     add_times("TTFT", of, which, &lane_figures::ttft);
     add_times("TPOT", of, which, &lane_figures::tpot);
     add_times("E2E", of, which, &lane_figures::e2e);
+    const auto line = [&](std::string_view label, auto lane_figures::*figure) {
+      row(label, [&](const way_report& each) { return double(of(each, which).*figure); });
+    };
+    line("oldest wait (ms)", &lane_figures::oldest_wait_ms);
+    line("held beside room, longest (ms)", &lane_figures::held_ms_max);
+    line("overtaken by, latest (ms)", &lane_figures::overtaken_by_ms_max);
+    line("deadlines met", &lane_figures::deadlines_met);
+    line("deadlines refused", &lane_figures::deadlines_refused);
+    line("deadlines missed", &lane_figures::deadlines_missed);
     row("targets kept (share)", [&](const way_report& each) { return of(each, which).all_kept; });
   }
 
@@ -182,8 +161,7 @@ class page {
         0);
     for (const lane service : all_lanes) {
       if (std::ranges::all_of(report_.ways, [&](const way_report& each) {
-            const lane_figures& lane = each.figures.lanes[to_index(service)];
-            return lane.completed + lane.refused == 0;
+            return each.figures.lanes[to_index(service)].count() == 0;
           }))
         continue;
       heading_row(fmt::format("lane {}", to_string(service)));

@@ -22,6 +22,14 @@ json share_json(const std::optional<double>& value) {
 json lane_json(const lane_figures& figures) {
   return {{"completed", figures.completed},
           {"refused", figures.refused},
+          {"deadlines",
+           {{"met", figures.deadlines_met},
+            {"refused", figures.deadlines_refused},
+            {"missed", figures.deadlines_missed}}},
+          {"wait_ms", times_json(figures.wait)},
+          {"oldest_wait_ms", figures.oldest_wait_ms},
+          {"held_ms_max", figures.held_ms_max},
+          {"overtaken_by_ms_max", figures.overtaken_by_ms_max},
           {"prompt_tokens", figures.prompt_tokens},
           {"output_tokens", figures.output_tokens},
           {"ttft_ms", times_json(figures.ttft)},
@@ -34,17 +42,25 @@ json lane_json(const lane_figures& figures) {
             {"all", share_json(figures.all_kept)}}}};
 }
 
-json published_json(const way& how, double tokens_per_request) {
-  const implied_figures implied = imply(how.published, tokens_per_request);
-  return {{"usd_per_million_requests", share_json(how.published.usd_per_million_requests)},
-          {"latency_ms", share_json(how.published.latency_ms)},
-          {"requests_per_s", share_json(how.published.requests_per_s)},
-          {"implied_requests_in_flight", share_json(implied.requests_in_flight)},
-          {"implied_usd_per_hour", share_json(implied.usd_per_hour)},
-          {"implied_tokens_per_s", share_json(implied.tokens_per_s)}};
+json published_json(const published_row& row) {
+  return {{"way", row.way},
+          {"figure", row.figure},
+          {"simulated", share_json(row.simulated)},
+          {"published", row.published},
+          {"ratio", share_json(row.ratio())},
+          {"why", row.why}};
 }
 
-json way_json(const way& how, const way_report& made, double tokens_per_request) {
+json implied_json(const implied_figures& row) {
+  return {{"way", row.way},
+          {"by", row.is_published ? "published" : "simulated"},
+          {"requests_in_flight", share_json(row.requests_in_flight)},
+          {"usd_per_hour", share_json(row.usd_per_hour)},
+          {"tokens_per_s", share_json(row.tokens_per_s)},
+          {"peak_percent", share_json(row.peak_percent)}};
+}
+
+json way_json(const way& how, const way_report& made) {
   const run_figures& figures = made.figures;
   json lanes = json::object();
   for (const lane each : all_lanes)
@@ -74,30 +90,27 @@ json way_json(const way& how, const way_report& made, double tokens_per_request)
           {"usd_per_hour", made.usd_per_hour},
           {"usd_per_1k_tokens", figures.usd_per_1k_tokens},
           {"usd_per_1k_output_tokens", figures.usd_per_1k_output_tokens},
-          {"usd_per_million_requests", figures.usd_per_million_requests},
-          {"published", published_json(how, tokens_per_request)}};
+          {"usd_per_million_requests", figures.usd_per_million_requests}};
 }
 
 }  // namespace
 
 std::string report_json(const scenario& what, const simulation_report& report) {
-  json ways = json::array(), claims = json::array();
-  const double tokens = report.prompt_tokens_mean + report.output_tokens_mean;
+  json ways = json::array(), published = json::array(), implied = json::array();
   for (std::size_t i = 0; i < what.ways.size(); ++i)
-    ways.push_back(way_json(what.ways[i], report.ways[i], tokens));
-  for (const published_claim& each : what.claims)
-    claims.push_back({{"way", each.way},
-                      {"against", each.against},
-                      {"figure", each.figure},
-                      {"published_percent", each.percent},
-                      {"simulated_percent", share_json(simulated_claim(what, report, each))}});
+    ways.push_back(way_json(what.ways[i], report.ways[i]));
+  for (const published_row& each : published_rows(what, report))
+    published.push_back(published_json(each));
+  for (const implied_figures& each : implied_rows(what, report))
+    implied.push_back(implied_json(each));
   const json made{{"scenario", what.name},
                   {"seed", what.seed},
                   {"requests", report.request_count},
                   {"prompt_tokens_mean", report.prompt_tokens_mean},
                   {"output_tokens_mean", report.output_tokens_mean},
                   {"ways", std::move(ways)},
-                  {"published", std::move(claims)}};
+                  {"published", std::move(published)},
+                  {"implied", std::move(implied)}};
   // A scenario's texts may be any bytes.
   return made.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }

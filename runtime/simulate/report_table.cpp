@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -50,14 +51,31 @@ void add_times(table& to, const std::string& name, time_distribution lane_figure
 
 bool is_used(const simulation_report& report, lane service) {
   return std::ranges::any_of(report.ways, [&](const way_report& each) {
-    const lane_figures& figures = each.figures.lanes[to_index(service)];
-    return figures.completed + figures.refused != 0 &&
-           figures.completed + figures.refused != report.request_count;
+    const std::uint64_t count = each.figures.lanes[to_index(service)].count();
+    return count != 0 && count != report.request_count;
   });
 }
 
 std::string kept(const std::optional<double>& share) {
   return share ? percent(*share) : "-";
+}
+
+template <class Of>
+void add_waiting(table& to, const simulation_report& report, Of&& of) {
+  const auto line = [&](std::string_view label, double lane_figures::*ms) {
+    to.row(label, [&](const way_report& each) { return fmt::format("{:.2f}", of(each).*ms); });
+  };
+  line("oldest wait (ms)", &lane_figures::oldest_wait_ms);
+  line("held beside room, longest (ms)", &lane_figures::held_ms_max);
+  line("overtaken by, latest (ms)", &lane_figures::overtaken_by_ms_max);
+  if (std::ranges::none_of(report.ways,
+                           [&](const way_report& each) { return of(each).has_deadlines(); }))
+    return;
+  to.row("deadlines met/refused/missed", [&](const way_report& each) {
+    const lane_figures& figures = of(each);
+    return fmt::format("{}/{}/{}", figures.deadlines_met, figures.deadlines_refused,
+                       figures.deadlines_missed);
+  });
 }
 
 void add_lanes(table& to, const simulation_report& report) {
@@ -73,6 +91,7 @@ void add_lanes(table& to, const simulation_report& report) {
     add_times(to, "TTFT", &lane_figures::ttft, service);
     add_times(to, "TPOT", &lane_figures::tpot, service);
     add_times(to, "E2E", &lane_figures::e2e, service);
+    add_waiting(to, report, of);
     to.row("targets kept (%)", [&](const way_report& each) { return kept(of(each).all_kept); });
   }
 }
@@ -112,75 +131,47 @@ void add_costs(table& to) {
   });
 }
 
-std::string cell(const std::optional<double>& value, std::string_view format) {
-  return value ? fmt::format(fmt::runtime(format), *value) : "-";
+std::string cell(const std::optional<double>& value) {
+  return value ? fmt::format("{:.2f}", *value) : "-";
 }
 
-std::string published_text(const scenario& what, const simulation_report& report) {
-  std::string text;
-  for (std::size_t i = 0; i < what.ways.size(); ++i) {
-    const published_figures& given = what.ways[i].published;
-    const run_figures& ours = report.ways[i].figures;
-    const auto line = [&](std::string_view label, double simulated,
-                          const std::optional<double>& published) {
-      if (published)
-        text +=
-            fmt::format("{:<16}{:<28}{:>14.2f}{:>14.2f}{:>10.2f}\n", what.ways[i].name, label,
-                        simulated, *published, *published == 0.0 ? 0.0 : simulated / *published);
-    };
-    line("$ per million requests", ours.usd_per_million_requests, given.usd_per_million_requests);
-    line("mean latency (ms)", ours.all.e2e.mean, given.latency_ms);
-    line("requests per second", ours.requests_per_s, given.requests_per_s);
-    const implied_figures implied =
-        imply(given, report.prompt_tokens_mean + report.output_tokens_mean);
-    if (implied.requests_in_flight || implied.usd_per_hour)
-      text += fmt::format(
-          "{:<16}published figures imply {} requests in flight, {} $ per hour, {} tokens per "
-          "second\n",
-          what.ways[i].name, cell(implied.requests_in_flight, "{:.0f}"),
-          cell(implied.usd_per_hour, "{:.2f}"), cell(implied.tokens_per_s, "{:.0f}"));
+/// Indented, in lines of a terminal's width.
+std::string wrapped(const std::string& text) {
+  constexpr std::size_t indent = 4, width = 96;
+  std::string made, line;
+  const auto end_line = [&] {
+    made += fmt::format("{:{}}{}\n", "", indent, line);
+    line.clear();
+  };
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    if (!line.empty() && indent + line.size() + 1 + word.size() > width) end_line();
+    line += (line.empty() ? "" : " ") + word;
   }
-  for (const published_claim& claim : what.claims) {
-    const auto ours = simulated_claim(what, report, claim);
-    const std::string label =
-        claim.against.empty() ? claim.figure + " (%)"
-                              : fmt::format("{}, less than {} (%)", claim.figure, claim.against);
-    text += fmt::format("{:<16}{:<28}{:>14}{:>14.2f}\n", claim.way, label, cell(ours, "{:.2f}"),
-                        claim.percent);
-  }
-  if (text.empty()) return text;
-  return fmt::format("\n{:<16}{:<28}{:>14}{:>14}{:>10}\n", "way", "published figure", "simulated",
-                     "published", "ratio") +
-         text;
-}
-
-}  // namespace
-
-implied_figures imply(const published_figures& published, double tokens_per_request) {
-  implied_figures made;
-  const auto& rate = published.requests_per_s;
-  if (!rate) return made;
-  if (published.latency_ms) made.requests_in_flight = *rate * *published.latency_ms / 1e3;
-  if (published.usd_per_million_requests)
-    made.usd_per_hour = *published.usd_per_million_requests / 1e6 * *rate * 3600.0;
-  made.tokens_per_s = *rate * tokens_per_request;
+  if (!line.empty()) end_line();
   return made;
 }
 
-std::optional<double> simulated_claim(const scenario& what, const simulation_report& report,
-                                      const published_claim& claim) {
-  const auto of = [&](const std::string& name) -> std::optional<double> {
-    const auto found = std::ranges::find(what.ways, name, &way::name);
-    if (found == what.ways.end()) return std::nullopt;
-    const auto place = static_cast<std::size_t>(found - what.ways.begin());
-    return claim_figure(report.ways[place].figures, claim.figure);
-  };
-  const auto ours = of(claim.way);
-  if (!ours || claim.against.empty()) return ours;
-  const auto other = of(claim.against);
-  if (!other || *other == 0.0) return std::nullopt;
-  return (1.0 - *ours / *other) * 100.0;
+std::string published_text(const scenario& what, const simulation_report& report) {
+  const auto rows = published_rows(what, report);
+  if (rows.empty()) return {};
+  std::string text = fmt::format("\n{:<16}{:<36}{:>14}{:>14}{:>10}\n", "way", "published figure",
+                                 "simulated", "published", "ratio");
+  for (const published_row& each : rows)
+    text += fmt::format("{:<16}{:<36}{:>14}{:>14.2f}{:>10}\n", each.way, each.figure,
+                        cell(each.simulated), each.published, cell(each.ratio())) +
+            wrapped(each.why);
+  text += fmt::format("\n{:<16}{:<12}{:>20}{:>14}{:>18}{:>16}\n", "way", "implied by",
+                      "requests in flight", "$ per hour", "tokens per second", "% of peak");
+  for (const implied_figures& each : implied_rows(what, report))
+    text +=
+        fmt::format("{:<16}{:<12}{:>20}{:>14}{:>18}{:>16}\n", each.way,
+                    each.is_published ? "published" : "simulated", cell(each.requests_in_flight),
+                    cell(each.usd_per_hour), cell(each.tokens_per_s), cell(each.peak_percent));
+  return text;
 }
+
+}  // namespace
 
 std::string report_table(const scenario& what, const simulation_report& report) {
   table made(report);
@@ -206,6 +197,8 @@ std::string report_table(const scenario& what, const simulation_report& report) 
   add_times(made, "TTFT", &lane_figures::ttft, std::nullopt);
   add_times(made, "TPOT", &lane_figures::tpot, std::nullopt);
   add_times(made, "E2E", &lane_figures::e2e, std::nullopt);
+  add_waiting(made, report,
+              [](const way_report& each) -> const lane_figures& { return each.figures.all; });
   made.row("targets kept (%)",
            [](const way_report& each) { return kept(each.figures.all.all_kept); });
   add_lanes(made, report);

@@ -29,7 +29,7 @@ void read_arrivals(section_reader& from, scenario& to) {
       .number("burstiness", to.load.arrivals.burstiness, 0.01, 100.0)
       .integer("concurrency_max", to.clients.concurrency_max, 0, limits::num_queued_reqs_max)
       .number("turnaround_ms", turnaround_ms, 0.0, day_ms);
-  to.clients.turnaround = monotonic_time(std::llround(turnaround_ms * 1e6));
+  to.clients.turnaround = from_ms(turnaround_ms);
   if (kind == process::at_once && rate != 0.0) from.refuse("at_once has no rate_per_s");
   if (kind != process::at_once && rate == 0.0) from.refuse("this process needs rate_per_s");
   if (kind != process::bursty && to.load.arrivals.burstiness != 1.0)
@@ -61,18 +61,24 @@ void read_prefixes(section_reader& from, shared_prefixes& to) {
       .integer("tokens", to.tokens, 0, limits::model_len_max / 2);
 }
 
-void read_lane(section_reader& from, double& share, lane_targets& targets) {
+void read_lane(section_reader& from, double& share, lane_targets& targets, allowed_time& allowed) {
   from.number("share", share, 0.0, 1.0)
       .number("ttft_ms", targets.ttft_ms, 0.0, day_ms)
       .number("tpot_ms", targets.tpot_ms, 0.0, day_ms)
-      .number("e2e_ms", targets.e2e_ms, 0.0, day_ms);
+      .number("e2e_ms", targets.e2e_ms, 0.0, day_ms)
+      .number("deadline_ms", allowed.ms_min, 0.0, day_ms);
+  allowed.ms_max = allowed.ms_min;
+  from.number("deadline_ms_max", allowed.ms_max, 0.0, day_ms);
+  if (allowed.ms_max < allowed.ms_min || (allowed.ms_min == 0.0 && allowed.ms_max != 0.0))
+    from.refuse("deadlines are drawn from deadline_ms to deadline_ms_max");
 }
 
 void read_lanes(section_reader& from, scenario& to) {
   std::array<double, lane_count> shares{};
   for (const lane each : all_lanes) {
     from.section(to_string(each), [&](section_reader& section) {
-      read_lane(section, shares[to_index(each)], to.targets[to_index(each)]);
+      const std::size_t place = to_index(each);
+      read_lane(section, shares[place], to.targets[place], to.load.lane_allowed[place]);
     });
   }
   const double sum = shares[0] + shares[1] + shares[2];
@@ -98,21 +104,31 @@ void read_model(section_reader& from, model_shape& to) {
   to.parameters = billions * 1e9;
 }
 
-/// The numbers of cost_profile, under their names; unlike there each may be 0.
-void read_fitted(section_reader& from, std::optional<step_cost>& to) {
+/// The numbers of cost_profile under their names, which unlike there may be 0, and what passes
+/// around a step.
+void read_fitted(section_reader& from, way& to) {
   constexpr double most = 1e6;
   cost_profile profile{0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
-  double overhead_ms = 0.0;
+  double overhead_ms = 0.0, noise = 0.0, intake_ms = 0.0, reply_ms = 0.0;
+  std::uint32_t noise_seed = 0;
   from.number("step_ms", profile.step_ms, 0.0, most)
       .number("row_tile_ms", profile.row_tile_ms, 0.0, most)
       .number("row_ms", profile.row_ms, 0.0, most)
       .number("logit_row_ms", profile.logit_row_ms, 0.0, most)
       .number("decode_pair_us", profile.decode_pair_us, 0.0, most)
       .number("prefill_pair_us", profile.prefill_pair_us, 0.0, most)
-      .number("overhead_ms", overhead_ms, 0.0, most);
-  to = measured_cost(profile);
-  to->overhead.step = overhead_ms;
-  if (to->compute.step + overhead_ms <= 0.0) from.refuse("a step must take time: set step_ms");
+      .number("overhead_ms", overhead_ms, 0.0, most)
+      .number("intake_ms", intake_ms, 0.0, most)
+      .number("reply_ms", reply_ms, 0.0, most)
+      .number("noise", noise, 0.0, 2.0)
+      .integer("noise_seed", noise_seed, 0, UINT32_MAX);
+  to.fitted = measured_cost(profile);
+  to.fitted->between_ms = overhead_ms;
+  to.fitted->noise = noise;
+  to.fitted->noise_seed = noise_seed;
+  to.path = {from_ms(intake_ms), from_ms(reply_ms)};
+  if (to.fitted->compute.step + overhead_ms <= 0.0)
+    from.refuse("a step must take time: set step_ms");
 }
 
 void read_hardware(section_reader& from, way& to) {
@@ -121,27 +137,53 @@ void read_hardware(section_reader& from, way& to) {
       .number("usd_per_hour", to.usd_per_hour, 0.0, 1e6)
       .number("compute_efficiency", to.compute_efficiency, efficiency_min, 1.0)
       .number("memory_efficiency", to.memory_efficiency, efficiency_min, 1.0)
-      .section("fitted", [&](section_reader& each) { read_fitted(each, to.fitted); });
+      .section("fitted", [&](section_reader& each) { read_fitted(each, to); });
   if (to.card.empty() == !to.fitted) from.refuse("name either a card or a fitted cost");
   if (to.fitted && !to.usd_per_hour) from.refuse("a fitted cost needs usd_per_hour");
   if (to.card.empty()) return;
   if (const auto found = find_accelerator(to.card); !found) from.refuse(found.failure().message);
 }
 
+/// Keys of docs/config.md, each for the lanes that it is for there.
+void read_lane_settings(section_reader& from, std::array<lane_config, lane_count>& to) {
+  constexpr std::uint32_t day = 24u * 3'600'000u;
+  const auto shared = [&to](section_reader& each, std::size_t lane) -> section_reader& {
+    return each.number("reserved_fraction", to[lane].reserved_fraction, 0.0, 0.9)
+        .integer("max_queued", to[lane].max_queued, 0, limits::num_queued_reqs_max);
+  };
+  from.section("vip", [&](section_reader& each) { shared(each, vip_lane); })
+      .section("realtime",
+               [&](section_reader& each) {
+                 shared(each, realtime_lane)
+                     .integer("max_wait_ms", to[realtime_lane].max_wait_ms, 0, day);
+               })
+      .section("async", [&](section_reader& each) {
+        shared(each, async_lane)
+            .integer("max_delay_ms", to[async_lane].max_delay_ms, 0, day)
+            .integer("compose_ms_max", to[async_lane].compose_ms_max, 0, 1'000);
+      });
+}
+
 void read_engine(section_reader& from, engine_settings& to) {
   constexpr std::uint32_t any = 1u << 30;
-  from.integer("max_model_len", to.max_model_len, 2, limits::model_len_max)
-      .integer("max_num_seqs", to.max_num_seqs, 1, limits::num_seqs_max)
-      .integer("max_num_batched_tokens", to.max_num_batched_tokens, 1, any)
-      .integer("max_batch_size", to.max_batch_size, 1, any)
-      .integer("max_num_queued_reqs", to.max_num_queued_reqs, 1, limits::num_queued_reqs_max)
-      .integer("block_size", to.block_size, 1, limits::block_tokens_max)
+  server_config& server = to.server;
+  from.integer("max_model_len", server.max_model_len, 2, limits::model_len_max)
+      .integer("max_num_seqs", server.max_num_seqs, 1, limits::num_seqs_max)
+      .integer("max_num_batched_tokens", server.max_num_batched_tokens, 1, any)
+      .integer("max_batch_size", server.max_batch_size, 1, any)
+      .integer("max_num_queued_reqs", server.max_num_queued_reqs, 1, limits::num_queued_reqs_max)
+      .integer("block_size", server.block_size, 1, limits::block_tokens_max)
       .integer("block_count", to.block_count, 0, limits::block_count_max)
-      .number("gpu_memory_utilization", to.gpu_memory_utilization, 0.01, 1.0)
-      .flag("enable_prefix_caching", to.enable_prefix_caching)
-      .flag("enable_chunked_prefill", to.enable_chunked_prefill)
-      .integer("step_ms_max", to.step_ms_max, 0, any)
-      .integer("vip_step_ms_max", to.vip_step_ms_max, 0, any);
+      .number("gpu_memory_utilization", server.gpu_memory_utilization, 0.01, 1.0)
+      .flag("enable_prefix_caching", server.enable_prefix_caching)
+      .flag("enable_chunked_prefill", server.enable_chunked_prefill)
+      .integer("step_ms_max", server.step_ms_max, 0, any)
+      .integer("vip_step_ms_max", server.vip_step_ms_max, 0, any)
+      .integer("compose_replays_max", to.compose_replays_max, 0, 1u << 20)
+      .section("lanes", [&](section_reader& each) { read_lane_settings(each, server.lanes); });
+  double reserved = 0.0;
+  for (const lane_config& each : server.lanes) reserved += each.reserved_fraction;
+  if (reserved > 0.9) from.refuse("the lanes reserve more than 0.9 of the engine together");
 }
 
 void read_batches(section_reader& from, batch_settings& to) {
@@ -152,9 +194,16 @@ void read_batches(section_reader& from, batch_settings& to) {
 }
 
 void read_published(section_reader& from, published_figures& to) {
-  from.number("usd_per_million_requests", to.usd_per_million_requests, 0.0, 1e12)
-      .number("latency_ms", to.latency_ms, 0.0, day_ms)
-      .number("requests_per_s", to.requests_per_s, 0.0, 1e9);
+  const auto read = [&from](std::string_view key, published_figures::figure& figure, double most) {
+    from.section(key, [&](section_reader& each) {
+      each.number("value", figure.value, 0.0, most).text("why", figure.why);
+      if (!figure.value || figure.why.empty())
+        each.refuse("a published figure needs a value, and why the simulated one differs");
+    });
+  };
+  read("usd_per_million_requests", to.usd_per_million_requests, 1e12);
+  read("latency_ms", to.latency_ms, day_ms);
+  read("requests_per_s", to.requests_per_s, 1e9);
 }
 
 void read_speculation(section_reader& from, speculation& to) {
@@ -165,7 +214,10 @@ void read_speculation(section_reader& from, speculation& to) {
 
 way read_way(section_reader& from) {
   static constexpr std::string_view policies[] = {"troupe", "static"};
+  static constexpr std::string_view lanes[] = {"vip", "realtime", "async"};
   way made;
+  lane one_lane = lane::realtime;
+  const bool has_one_lane = from.has("one_lane");
   number_format weights = number_format::bf16;
   const bool has_weights = from.has("weights");
   from.text("name", made.name)
@@ -179,7 +231,10 @@ way read_way(section_reader& from) {
       .section("engine", [&](section_reader& each) { read_engine(each, made.engine); })
       .section("batches", [&](section_reader& each) { read_batches(each, made.batches); })
       .section("published", [&](section_reader& each) { read_published(each, made.published); })
+      .choice("one_lane", one_lane, lanes)
+      .integer("asked_tokens", made.asked_tokens, 0, limits::model_len_max)
       .texts("notes", made.notes);
+  if (has_one_lane) made.one_lane = one_lane;
   if (has_weights) made.weights = weights;
   if (made.title.empty()) made.title = made.name;
   if (made.name.empty()) from.refuse("a way needs a name");
@@ -199,6 +254,7 @@ void read_claim(section_reader& from, scenario& to) {
   };
   if (!is_way(claim.way) || (!claim.against.empty() && !is_way(claim.against)))
     from.refuse("way and against must name ways of this scenario");
+  if (claim.why.empty()) from.refuse("a published figure needs why: how the two relate");
   if (std::ranges::find(claim_figures(), claim.figure) == claim_figures().end())
     from.refuse(fmt::format("figure must be one of {}", fmt::join(claim_figures(), ", ")));
   to.claims.push_back(std::move(claim));
@@ -250,6 +306,11 @@ constexpr named_share shares[] = {
 };
 
 }  // namespace
+
+engine_settings::engine_settings() {
+  server.max_model_len = 4096;
+  server.max_num_queued_reqs = limits::num_queued_reqs_max;
+}
 
 std::span<const std::string_view> claim_figures() {
   static const auto names = [] {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/config.hpp"
 #include "kernels/base/result.hpp"
 #include "runtime/simulate/figures.hpp"
 #include "runtime/simulate/hardware.hpp"
@@ -17,19 +18,13 @@ namespace troupe::simulate {
 
 enum class way_policy : std::uint8_t { troupe, static_batches };
 
-/// Settings of Troupe's scheduler that a scenario may change; the defaults are the server's.
+/// Settings of Troupe's scheduler that a scenario may change.
 struct engine_settings {
-  std::uint32_t max_model_len = 4096;
-  std::uint32_t max_num_seqs = 256;
-  std::uint32_t max_num_batched_tokens = 4096;
-  std::uint32_t max_batch_size = 32;
-  std::uint32_t max_num_queued_reqs = 1u << 20;
-  std::uint32_t block_size = 16;
+  engine_settings();
+  server_config server;  ///< the server's defaults, but for max_model_len and max_num_queued_reqs
   std::uint32_t block_count = 0;  ///< 0: what fits beside the weights
-  double gpu_memory_utilization = 0.9;
-  bool enable_prefix_caching = true;
-  bool enable_chunked_prefill = true;
-  std::uint32_t step_ms_max = 100, vip_step_ms_max = 30;
+  /// Predictions of one search of the composer: about as many as a server makes in compose_ms_max.
+  std::uint32_t compose_replays_max = 100;
 };
 
 struct batch_settings {
@@ -41,7 +36,14 @@ struct batch_settings {
 
 /// Figures that somebody published for a way; absent: none.
 struct published_figures {
-  std::optional<double> usd_per_million_requests, latency_ms, requests_per_s;
+  struct figure {
+    std::optional<double> value;
+    std::string why;  ///< how it relates to the simulated one
+  };
+  figure usd_per_million_requests, latency_ms, requests_per_s;
+  [[nodiscard]] bool any() const {
+    return usd_per_million_requests.value || latency_ms.value || requests_per_s.value;
+  }
 };
 
 struct way {
@@ -52,13 +54,16 @@ struct way {
   std::optional<double> usd_per_hour;  ///< of all cards; absent: the card's price
   std::optional<double> compute_efficiency, memory_efficiency;
   std::optional<step_cost> fitted;
+  request_path path;
   std::optional<number_format> weights;
   std::optional<double> kv_bytes;
   speculation speculative;
   engine_settings engine;
   batch_settings batches;
+  std::optional<lane> one_lane;    ///< that all requests go into, whatever they ask for
+  std::uint32_t asked_tokens = 0;  ///< max_tokens of all requests (virtual_engine_options)
   published_figures published;
-  std::vector<std::string> notes;  ///< why the simulated figures differ from the published ones
+  std::vector<std::string> notes;  ///< what else is to be said of it
 };
 
 /// A published share or relation, beside a figure of ours.

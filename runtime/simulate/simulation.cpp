@@ -1,12 +1,14 @@
 #include "runtime/simulate/simulation.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "config/limits.hpp"
+#include "runtime/schedule/configured_limits.hpp"
 #include "runtime/simulate/static_batches.hpp"
 #include "runtime/simulate/virtual_engine.hpp"
 
@@ -37,6 +39,7 @@ struct machine {
   step_cost cost;
   std::uint64_t kv_positions = 0;  ///< 0: unknown, for a fitted cost
   double usd_per_hour = 0.0;
+  std::optional<double> peak_tokens_per_s;
 };
 
 result<machine> machine_of(const scenario& what, const way& how) {
@@ -51,33 +54,38 @@ result<machine> machine_of(const scenario& what, const way& how) {
     model.weights = how.weights.value_or(model.weights);
     model.kv_bytes = how.kv_bytes.value_or(model.kv_bytes);
     TROUPE_TRY(made.cost, roofline(card, how.cards, model));
-    made.kv_positions = kv_positions(card, how.cards, model, how.engine.gpu_memory_utilization);
+    made.kv_positions =
+        kv_positions(card, how.cards, model, how.engine.server.gpu_memory_utilization);
     made.usd_per_hour = card.usd_per_hour * how.cards;
+    made.peak_tokens_per_s = peak_tokens_per_s(card, how.cards, model);
   }
   made.usd_per_hour = how.usd_per_hour.value_or(made.usd_per_hour);
   made.cost = with_speculation(made.cost, how.speculative);
   if (how.engine.block_count != 0)
-    made.kv_positions = std::uint64_t{how.engine.block_count} * how.engine.block_size;
-  if (made.kv_positions < how.engine.block_size)
+    made.kv_positions = std::uint64_t{how.engine.block_count} * how.engine.server.block_size;
+  if (made.kv_positions < how.engine.server.block_size)
     return error{errc::invalid_argument, "there is no room for a KV cache: set block_count"};
   return made;
 }
 
-scheduler_limits limits_of(const engine_settings& engine, std::uint64_t positions) {
-  scheduler_limits made;
-  made.max_model_len = engine.max_model_len;
-  made.max_num_seqs = engine.max_num_seqs;
-  made.max_num_batched_tokens = engine.max_num_batched_tokens;
-  made.max_batch_size = engine.max_batch_size;
-  made.max_num_queued_reqs = engine.max_num_queued_reqs;
-  made.block_tokens = engine.block_size;
+scheduler_limits limits_of(const server_config& server, std::uint64_t positions) {
+  scheduler_limits made = configured_limits(server);
+  made.max_num_queued_reqs = server.max_num_queued_reqs;
   made.block_count = static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(positions / engine.block_size, limits::block_count_max));
-  made.enable_prefix_caching = engine.enable_prefix_caching;
-  made.enable_chunked_prefill = engine.enable_chunked_prefill;
-  made.step_ms_max = engine.step_ms_max;
-  made.vip_step_ms_max = engine.vip_step_ms_max;
+      std::min<std::uint64_t>(positions / server.block_size, limits::block_count_max));
   return made;
+}
+
+std::array<std::uint32_t, lane_count> queued_max_of(const server_config& server) {
+  std::array<std::uint32_t, lane_count> made{};
+  std::ranges::transform(server.lanes, made.begin(), &lane_config::max_queued);
+  return made;
+}
+
+composer_settings composer_of(const engine_settings& engine) {
+  const std::uint32_t time_ms = engine.server.lanes[async_lane].compose_ms_max;
+  return {.replays_max = time_ms == 0 ? 0 : engine.compose_replays_max,
+          .time = std::chrono::milliseconds{time_ms}};
 }
 
 result<virtual_result> serve(const scenario& what, const way& how, const machine& on,
@@ -85,7 +93,7 @@ result<virtual_result> serve(const scenario& what, const way& how, const machine
                              const moment_observer& observe) {
   if (how.policy == way_policy::static_batches) {
     return run_static_batches({.batch_size = how.batches.size,
-                               .wait_max = monotonic_time(std::llround(how.batches.wait_ms * 1e6)),
+                               .wait_max = from_ms(how.batches.wait_ms),
                                .reserved_tokens = how.batches.reserved_tokens,
                                .kv_positions = on.kv_positions,
                                .cold_start_ms = how.batches.cold_start_ms,
@@ -94,11 +102,16 @@ result<virtual_result> serve(const scenario& what, const way& how, const machine
                                .observe = observe},
                               requests);
   }
-  const scheduler_limits limits = limits_of(how.engine, on.kv_positions);
+  const scheduler_limits limits = limits_of(how.engine.server, on.kv_positions);
   TROUPE_TRY_VOID(check_limits(limits));
   return virtual_engine({.limits = limits,
                          .cost = on.cost,
                          .clients = what.clients,
+                         .path = how.path,
+                         .composer = composer_of(how.engine),
+                         .queued_max = queued_max_of(how.engine.server),
+                         .one_lane = how.one_lane,
+                         .asked_tokens = how.asked_tokens,
                          .seed = what.seed,
                          .observe = observe})
       .run(requests);
@@ -114,7 +127,8 @@ result<way_report> run_way(const scenario& what, const way& how,
                     .moments = sample.take(),
                     .usd_per_hour = on.usd_per_hour,
                     .seats = made.counts.seats,
-                    .kv_positions = on.kv_positions};
+                    .kv_positions = on.kv_positions,
+                    .peak_tokens_per_s = on.peak_tokens_per_s};
 }
 
 std::vector<virtual_request> requests_of(const scenario& what, const scenario_data& data) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "runtime/simulate/scenario.hpp"
@@ -21,6 +22,8 @@ struct way_report {
   double usd_per_hour = 0.0;
   std::uint32_t seats = 0;
   std::uint64_t kv_positions = 0;
+  /// Tokens of any kind at the data sheet's rate; nothing for a machine that was measured.
+  std::optional<double> peak_tokens_per_s;
 };
 
 struct simulation_report {

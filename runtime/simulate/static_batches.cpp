@@ -11,10 +11,6 @@
 namespace troupe::simulate {
 namespace {
 
-monotonic_time from_ms(double ms) {
-  return monotonic_time(std::llround(ms * 1e6));
-}
-
 class batch_loop {
  public:
   batch_loop(const static_batches_options& options, std::uint32_t seats,
@@ -60,8 +56,11 @@ class batch_loop {
   void finish(std::size_t place, virtual_end how) {
     virtual_outcome& outcome = made_.outcomes[place];
     TROUPE_CHECK(outcome.end == virtual_end::none);
-    outcome.end = how;
     outcome.first_token = outcome.finished = std::max(now_, outcome.submitted);
+    const monotonic_time allowed = requests_[place].allowed;
+    const bool is_late =
+        allowed != monotonic_time{} && outcome.finished > outcome.submitted + allowed;
+    outcome.end = how == virtual_end::completed && is_late ? virtual_end::missed : how;
     made_.end = std::max(made_.end, outcome.finished);
     arrivals_.ended(outcome.finished);
   }
@@ -70,6 +69,7 @@ class batch_loop {
     const std::size_t count = std::min<std::size_t>(waiting_.size(), made_.counts.seats);
     batch_.assign(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(count));
     waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(count));
+    for (const std::size_t place : batch_) made_.outcomes[place].started = now_;
     // Ascending by output, so that those still wanted are a tail.
     std::ranges::sort(batch_, {}, [this](std::size_t i) { return requests_[i].output_tokens; });
     made_.counts.startup_ms += options_.cold_start_ms;

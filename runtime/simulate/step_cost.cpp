@@ -41,8 +41,12 @@ double speculation::tokens_per_round() const {
 step_cost with_speculation(const step_cost& plain, const speculation& how) {
   if (how.candidates == 0) return plain;
   const double rows = how.candidates + 1.0;
-  return {per_token(plain.compute, how, rows, rows), per_token(plain.memory, how, rows, 1.0),
-          per_token(plain.overhead, how, rows, 1.0)};
+  return {per_token(plain.compute, how, rows, rows),
+          per_token(plain.memory, how, rows, 1.0),
+          per_token(plain.overhead, how, rows, 1.0),
+          plain.between_ms / how.tokens_per_round(),
+          plain.noise,
+          plain.noise_seed};
 }
 
 }  // namespace troupe::simulate

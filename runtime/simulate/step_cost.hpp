@@ -34,14 +34,21 @@ struct linear_cost {
 struct step_time {
   double total_ms = 0.0;
   double overhead_ms = 0.0;  ///< the part of it in which the device neither computes nor loads
+  double step_ms = 0.0;      ///< the part of it that the scheduler sees as the step's duration
 };
 
 struct step_cost {
   linear_cost compute, memory, overhead;
+  double between_ms = 0.0;  ///< from a step's end to the next one's start
+  /// Deviation of the logarithm of a step's duration around its mean: other work on the machine.
+  double noise = 0.0;
+  std::uint32_t noise_seed = 0;  ///< other luck for the same load
 
-  [[nodiscard]] step_time time(const step_shape& shape) const {
+  /// `luck`: what the step takes over the mean of its like.
+  [[nodiscard]] step_time time(const step_shape& shape, double luck = 1.0) const {
     const double outside = overhead.ms(shape);
-    return {outside + std::max(compute.ms(shape), memory.ms(shape)), outside};
+    const double step_ms = (outside + std::max(compute.ms(shape), memory.ms(shape))) * luck;
+    return {step_ms + between_ms, outside + between_ms, step_ms};
   }
 };
 

@@ -2,6 +2,7 @@
 // flight are unfinished. A plain object on virtual time.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 #include <span>
@@ -31,7 +32,9 @@ class submissions {
   }
   /// A request has ended.
   void ended(monotonic_time now) {
-    if (bounded_) free_.push_back(now + turnaround_);
+    if (!bounded_) return;
+    const monotonic_time from = now + turnaround_;
+    free_.insert(std::ranges::upper_bound(free_, from), from);
   }
 
  private:

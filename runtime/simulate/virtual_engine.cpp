@@ -3,8 +3,11 @@
 #include <cmath>
 #include <utility>
 
+#include "runtime/schedule/deadline_timers.hpp"
 #include "runtime/simulate/made_prompts.hpp"
+#include "runtime/simulate/random_draws.hpp"
 #include "runtime/simulate/submissions.hpp"
+#include "runtime/simulate/waiting_watch.hpp"
 
 namespace troupe::simulate {
 
@@ -21,7 +24,11 @@ class virtual_engine::loop {
         kept_(kept),
         requests_(requests),
         arrivals_(requests, options.clients),
-        core_(options.limits) {
+        core_(limits_of(options)),
+        composer_(options.composer),
+        watch_(requests, options.limits.block_tokens, made_),
+        luck_(options.seed + options.cost.noise_seed, draw_stream::steps),
+        answered_(requests.size(), 0) {
     made_.outcomes.resize(requests.size());
     made_.counts.seats = options.limits.max_num_seqs;
   }
@@ -30,10 +37,10 @@ class virtual_engine::loop {
     submit_due();
     if (options_.plan) core_.apply(*options_.plan, now_);
     for (;;) {
-      submit_due();
+      pass_time(now_);
       if (core_.has_work()) {
         step();
-      } else if (const auto next = arrivals_.next_time()) {
+      } else if (const auto next = next_arrival()) {
         now_ = std::max(now_, *next);
       } else {
         break;
@@ -44,40 +51,124 @@ class virtual_engine::loop {
   }
 
  private:
-  void submit_due() {
-    for (auto next = arrivals_.next_time(); next && *next <= now_; next = arrivals_.next_time())
-      submit(arrivals_.take(), *next);
+  static scheduler_limits limits_of(const virtual_engine_options& options) {
+    scheduler_limits limits = options.limits;
+    limits.end_of_generation = {made_prompts::end_of_answer};
+    return limits;
+  }
+
+  static std::size_t place_of(request_id id) { return static_cast<std::size_t>(id); }
+
+  [[nodiscard]] lane lane_of(std::size_t place) const {
+    return options_.one_lane.value_or(requests_[place].service);
+  }
+
+  /// At the scheduler.
+  [[nodiscard]] std::optional<monotonic_time> next_arrival() const {
+    const auto sent = arrivals_.next_time();
+    return sent ? std::optional(*sent + options_.path.intake) : std::nullopt;
+  }
+
+  /// What happens beside the steps, in its order: requests arrive, deadlines pass.
+  void pass_time(monotonic_time until) {
+    for (;;) {
+      const auto arrival = next_arrival(), deadline = deadlines_.next();
+      if (deadline && *deadline <= until && (!arrival || *deadline <= *arrival))
+        expire(*deadline);
+      else if (arrival && *arrival <= until)
+        submit(arrivals_.take(), *arrival);
+      else
+        return;
+    }
   }
 
   void submit(std::size_t place, monotonic_time when) {
     const virtual_request& given = requests_[place];
-    made_.outcomes[place].submitted = when;
+    made_.outcomes[place].submitted = when - options_.path.intake;
     schedule_request request;
     request.id = static_cast<request_id>(place);
-    request.service = given.service;
+    request.service = lane_of(place);
     request.priority = given.priority;
     request.prompt = kept_.prompts.prompt_of(given, place);
-    request.params = kept_.prompts.params_of(given.output_tokens);
+    request.params = kept_.prompts.params_of(given.output_tokens, options_.asked_tokens);
     request.arrival = when;
-    if (!core_.enqueue(std::move(request))) finish(place, virtual_end::refused);
+    if (given.allowed != monotonic_time{}) request.deadline = when + given.allowed;
+    const auto deadline = request.deadline;
+    if (is_queue_full(request.service)) return finish(place, virtual_end::refused, when);
+    if (const auto taken = core_.enqueue(std::move(request)); !taken) {
+      const bool is_late = taken.failure().code == errc::deadline_unmeetable;
+      return finish(place, is_late ? virtual_end::unmeetable : virtual_end::refused, when);
+    }
+    watch_.enqueued(place, lane_of(place));
+    if (deadline) deadlines_.set(static_cast<request_id>(place), *deadline);
+  }
+
+  [[nodiscard]] bool is_queue_full(lane service) const {
+    const std::uint32_t most = options_.queued_max[to_index(service)];
+    return most != 0 && core_.counts().waiting[to_index(service)] >= most;
   }
 
   void step() {
     const auto planned = core_.plan(now_);
     TROUPE_CHECK(!planned.plan.slices.empty());  // whatever enqueue() took can run alone
-    const step_time time = options_.cost.time(account(planned.plan));
+    for (const request_started& each : planned.started)
+      watch_.started(place_of(each.id), lane_of(place_of(each.id)), now_);
+    composer_.step_begins(core_, now_);
+    const step_shape shape = account(planned.plan);
+    if (watch_.is_anyone_waiting()) watch_.planned(room_of(planned, shape));
+    const step_time time = options_.cost.time(shape, next_luck());
     weigh(time);
-    now_ += std::chrono::nanoseconds(std::llround(time.total_ms * 1e6));
-    kept_.result.compute_ms = time.total_ms;
+    const monotonic_time duration = from_ms(time.total_ms);
+    watch_.step_ended(duration);
+    now_ += duration;
+    pass_time(now_);
+    composer_.step_ends(core_, now_);
+    kept_.result.compute_ms = time.step_ms;
     const step_outcome outcome = core_.complete(kept_.result, now_);
     for (const sequence_update& update : outcome.updates) take_update(update);
     if (options_.observe) show();
   }
 
+  /// Lognormal of mean 1.
+  double next_luck() {
+    const double sigma = options_.cost.noise;
+    return sigma == 0.0 ? 1.0 : std::exp(sigma * luck_.normal() - 0.5 * sigma * sigma);
+  }
+
+  void expire(monotonic_time deadline) {
+    for (const request_id id : deadlines_.expire(deadline)) {
+      core_.cancel(id);
+      finish(place_of(id), virtual_end::missed, deadline);
+    }
+  }
+
+  [[nodiscard]] step_room room_of(const scheduler_core::planned& planned,
+                                  const step_shape& shape) const {
+    const scheduler_limits& limits = options_.limits;
+    const scheduler_counts counts = core_.counts();
+    const auto left = [](std::uint64_t all, std::uint64_t used) {
+      return static_cast<std::uint32_t>(all - std::min(all, used));
+    };
+    step_room room{.seats = left(limits.max_num_seqs, counts.running_sequences),
+                   .starts = left(limits.max_batch_size, planned.started.size()),
+                   .first_chunk_tokens = left(limits.max_num_batched_tokens, shape.tokens())};
+    if (planned.step_ms_max)
+      room.first_chunk_tokens =
+          std::min(room.first_chunk_tokens,
+                   core_.cost().prefill_tokens_within(*planned.step_ms_max, shape, 0));
+    // As the scheduler keeps them back: what prompts that have begun will take, and a hundredth.
+    constexpr std::uint32_t growth_divisor = 100;
+    const std::uint64_t kept_back =
+        committed_blocks_ +
+        std::max(counts.running_sequences, counts.blocks_total / growth_divisor);
+    room.blocks = left(counts.blocks_free + counts.blocks_cached, kept_back);
+    return room;
+  }
+
   /// Reads what the plan holds, and makes its result.
   step_shape account(const step_plan& plan) {
     step_shape shape;
-    step_rows_ = step_held_ = step_written_ = 0;
+    step_rows_ = step_held_ = step_written_ = committed_blocks_ = 0;
     step_slices_ = plan.slices.size();
     kept_.result.id = plan.id;
     kept_.result.slices.resize(plan.slices.size());
@@ -85,12 +176,29 @@ class virtual_engine::loop {
       const step_slice& slice = plan.slices[i];
       const auto rows = static_cast<std::uint32_t>(slice.tokens.size());
       shape.add(rows, slice.position_first, slice.sample ? 1u : 0u);
-      kept_.result.slices[i].sampled.resize(slice.sample ? 1u : 0u);
+      const auto place = place_of(slice.sequence.request);
+      kept_.result.slices[i].sampled.assign(slice.sample ? 1u : 0u, next_token(place));
+      if (!slice.sample) committed_blocks_ += blocks_left(place, slice);
       step_rows_ += rows;
       step_held_ += slice.block_table.size();
       step_written_ += slice.position_first + rows;
     }
     return shape;
+  }
+
+  [[nodiscard]] sampled_token next_token(std::size_t place) const {
+    sampled_token made;
+    made.token = answered_[place] + 1 == requests_[place].output_tokens
+                     ? made_prompts::end_of_answer
+                     : made_prompts::plain_token;
+    return made;
+  }
+
+  /// Of a prompt that goes on in the next step.
+  [[nodiscard]] std::uint64_t blocks_left(std::size_t place, const step_slice& slice) const {
+    const std::uint32_t all = (requests_[place].prompt_tokens + options_.limits.block_tokens - 1) /
+                              options_.limits.block_tokens;
+    return all - std::min<std::uint64_t>(all, slice.block_table.size());
   }
 
   void weigh(const step_time& time) {
@@ -106,18 +214,22 @@ class virtual_engine::loop {
   }
 
   void take_update(const sequence_update& update) {
-    const auto place = static_cast<std::size_t>(update.sequence.request);
+    const auto place = place_of(update.sequence.request);
     virtual_outcome& outcome = made_.outcomes[place];
-    if (update.token && outcome.first_token == monotonic_time{}) outcome.first_token = now_;
-    if (update.finished) finish(place, virtual_end::completed);
+    if (update.token) ++answered_[place];
+    if (update.token && outcome.first_token == monotonic_time{})
+      outcome.first_token = now_ + options_.path.reply;
+    if (update.finished) finish(place, virtual_end::completed, now_ + options_.path.reply);
   }
 
-  void finish(std::size_t place, virtual_end how) {
+  void finish(std::size_t place, virtual_end how, monotonic_time when) {
     virtual_outcome& outcome = made_.outcomes[place];
     TROUPE_CHECK(outcome.end == virtual_end::none);
     outcome.end = how;
-    outcome.finished = std::max(now_, outcome.submitted);
+    outcome.finished = std::max(when, outcome.submitted);
     made_.end = std::max(made_.end, outcome.finished);
+    deadlines_.clear(static_cast<request_id>(place));
+    watch_.ended(place, lane_of(place));
     if (how == virtual_end::completed)
       wanted_rows_ += requests_[place].prompt_tokens + requests_[place].output_tokens - 1u;
     arrivals_.ended(outcome.finished);
@@ -139,13 +251,12 @@ class virtual_engine::loop {
     sums.preemptions = counts.preemptions;
     sums.prefix_query_tokens = counts.prefix_query_tokens;
     sums.prefix_hit_tokens = counts.prefix_hit_tokens;
-    // What was computed beyond what the requests consist of, less what the cache gave.
-    const std::uint64_t first_time = wanted_rows_ - std::min(wanted_rows_, sums.prefix_hit_tokens);
-    sums.recomputed_rows = sums.rows - std::min(sums.rows, first_time);
+    sums.recomputed_rows = counts.recomputed_tokens;
+    // What completed requests consist of, less what the cache gave.
+    const std::uint64_t wanted = wanted_rows_ - std::min(wanted_rows_, sums.prefix_hit_tokens);
     if (sums.rows != 0)
-      sums.useful_ms =
-          (sums.busy_ms - sums.overhead_ms) *
-          (1.0 - static_cast<double>(sums.recomputed_rows) / static_cast<double>(sums.rows));
+      sums.useful_ms = (sums.busy_ms - sums.overhead_ms) *
+                       std::min(1.0, static_cast<double>(wanted) / static_cast<double>(sums.rows));
   }
 
   const virtual_engine_options& options_;
@@ -153,10 +264,16 @@ class virtual_engine::loop {
   std::span<const virtual_request> requests_;
   submissions arrivals_;
   scheduler_core core_;
+  virtual_composer composer_;
+  deadline_timers deadlines_;
   virtual_result made_;
+  waiting_watch watch_;
+  random_draws luck_;
+  std::vector<std::uint32_t> answered_;  ///< tokens of each request so far
   monotonic_time now_{};
   std::uint64_t wanted_rows_ = 0;
   std::uint64_t step_rows_ = 0, step_held_ = 0, step_written_ = 0;  ///< step_held_ in blocks
+  std::uint64_t committed_blocks_ = 0;  ///< that prompts which have begun will still take
   std::size_t step_slices_ = 0;
 };
 

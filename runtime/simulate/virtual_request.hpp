@@ -1,14 +1,21 @@
 // What goes into a simulated engine and what comes out, whichever policy it has.
 #pragma once
 
+#include <array>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "runtime/schedule/scheduler_core.hpp"
 
 namespace troupe::simulate {
+
+inline monotonic_time from_ms(double ms) {
+  return monotonic_time(std::llround(ms * 1e6));
+}
 
 struct virtual_request {
   monotonic_time arrival{};  ///< ascending in a workload
@@ -19,13 +26,22 @@ struct virtual_request {
   static constexpr std::uint32_t no_prefix = std::numeric_limits<std::uint32_t>::max();
   std::uint32_t prefix = no_prefix;  ///< requests of one number begin with the same tokens
   std::uint32_t prefix_tokens = 0;   ///< how many, less than prompt_tokens
+  monotonic_time allowed{};          ///< from its submission to its deadline; 0: it has none
 };
 
-enum class virtual_end : std::uint8_t { none, completed, refused };
+enum class virtual_end : std::uint8_t {
+  none,
+  completed,
+  refused,     ///< the queue was full, or it can never fit
+  unmeetable,  ///< refused at its submission: it would end after its deadline
+  missed,      ///< ended at its deadline, unfinished
+};
 
 struct virtual_outcome {
-  monotonic_time submitted{};  ///< its arrival, or when the closed loop let it in
+  monotonic_time submitted{};             ///< its arrival, or when the closed loop sent it
+  std::optional<monotonic_time> started;  ///< when it left the queue; nothing: never
   monotonic_time first_token{}, finished{};
+  monotonic_time held{};  ///< of its wait, between steps that had room for it
   virtual_end end = virtual_end::none;
 };
 
@@ -33,6 +49,12 @@ struct virtual_outcome {
 struct client_behaviour {
   std::uint32_t concurrency_max = 0;  ///< 0: no bound
   monotonic_time turnaround{};  ///< from a reply's end to the next request of a bounded client
+};
+
+/// What lies between clients and the scheduler: sockets, tokenizer, messages.
+struct request_path {
+  monotonic_time intake{};  ///< from sending a request to the scheduler
+  monotonic_time reply{};   ///< from a step's end to the client's having its tokens
 };
 
 /// Sums over a run. Times that are weighted are in milliseconds of step.
@@ -63,6 +85,9 @@ using moment_observer = std::function<void(const virtual_moment&)>;
 
 struct virtual_result {
   std::vector<virtual_outcome> outcomes;  ///< one for each request, in their order
+  /// Of each lane's waiting requests: by how much the latest of its lane that went before one of
+  /// them came after it.
+  std::array<monotonic_time, lane_count> overtaken_by_max{};
   virtual_counts counts;
   monotonic_time end{};  ///< when the last request ended
 };

@@ -13,9 +13,6 @@
 namespace troupe::simulate {
 namespace {
 
-// Each kind of draw has a stream of its own, so that a change of one leaves the others alone.
-enum stream : std::uint32_t { of_arrivals, of_prompts, of_outputs, of_lanes, of_prefixes };
-
 std::uint32_t draw_length(const length_distribution& lengths, random_draws& random) {
   double tokens = lengths.mean_tokens;
   if (lengths.kind == length_kind::lognormal)  // exp(mu + sigma^2 / 2) is the mean
@@ -38,7 +35,7 @@ lane draw_lane(const std::array<double, lane_count>& shares, random_draws& rando
 void set_arrivals(std::vector<virtual_request>& requests, const arrival_process& process,
                   std::uint64_t seed) {
   if (std::isinf(process.rate_per_s) || requests.empty()) return;
-  random_draws random(seed, of_arrivals);
+  random_draws random(seed, draw_stream::arrivals);
   std::vector<double> times(requests.size());
   double at = 0.0;
   for (double& each : times) each = at += random.gamma(process.burstiness);
@@ -131,8 +128,9 @@ std::vector<virtual_request> make_workload(const workload_description& descripti
                                            std::uint64_t seed) {
   std::vector<virtual_request> requests(description.request_count);
   set_arrivals(requests, description.arrivals, seed);
-  random_draws prompts(seed, of_prompts), outputs(seed, of_outputs), lanes(seed, of_lanes),
-      prefixes(seed, of_prefixes);
+  random_draws prompts(seed, draw_stream::prompts), outputs(seed, draw_stream::outputs),
+      lanes(seed, draw_stream::lanes), prefixes(seed, draw_stream::prefixes),
+      deadlines(seed, draw_stream::deadlines);
   const shared_prefixes& shared = description.prefixes;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     virtual_request& each = requests[i];
@@ -141,6 +139,9 @@ std::vector<virtual_request> make_workload(const workload_description& descripti
     each.output_tokens =
         given.empty() ? draw_length(description.output, outputs) : given[i % given.size()].output;
     each.service = draw_lane(description.lane_share, lanes);
+    const allowed_time& allowed = description.lane_allowed[to_index(each.service)];
+    const double part = deadlines.uniform();
+    each.allowed = from_ms(std::lerp(allowed.ms_min, allowed.ms_max, part));
     if (shared.groups == 0 || prefixes.uniform() >= shared.share) continue;
     each.prefix = prefixes.below(shared.groups);
     each.prefix_tokens = shared.tokens;

@@ -39,12 +39,19 @@ struct shared_prefixes {
   std::uint32_t tokens = 0;  ///< of each; prompts are made longer than this
 };
 
+/// How long requests allow for their answers, evenly drawn between two bounds; both 0: no
+/// deadlines.
+struct allowed_time {
+  double ms_min = 0.0, ms_max = 0.0;
+};
+
 struct workload_description {
   std::uint32_t request_count = 1000;
   arrival_process arrivals;
   length_distribution prompt, output;
   shared_prefixes prefixes;
   std::array<double, lane_count> lane_share{0.0, 1.0, 0.0};  ///< sums to 1
+  std::array<allowed_time, lane_count> lane_allowed{};
 };
 
 /// `given`: lengths to be used in turn instead of drawn ones; empty: draw.

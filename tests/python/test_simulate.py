@@ -34,8 +34,12 @@ def test_cost_scenario(tmp_path):
     assert all(way["all"]["completed"] == REQUESTS for way in ways.values())
     costs = [ways[name]["usd_per_million_requests"] for name in ("static", "optimized", "extreme")]
     assert costs == sorted(costs, reverse=True)
-    assert all(way["published"]["implied_requests_in_flight"] == pytest.approx(100, rel=0.01) for way in ways.values())
-    assert "implied" not in page.read_text() and page.read_text().count("<svg") == 7
+    by_publication = [row for row in report["implied"] if row["by"] == "published"]
+    assert [row["requests_in_flight"] for row in by_publication] == [pytest.approx(100, rel=0.01)] * 3
+    assert [row["usd_per_hour"] for row in by_publication] == [pytest.approx(usd, rel=0.01) for usd in (1733, 1988, 1002)]
+    assert by_publication[1]["peak_percent"] > 100 > by_publication[2]["peak_percent"]
+    assert len(report["published"]) == 3 * 3 + 6 and all(row["why"] for row in report["published"])
+    assert page.read_text().count("<svg") == 7
     for name in ways:
         assert name in done.stdout
 

@@ -22,6 +22,8 @@ TEST_CASE("the exposition has every name, with its type and labels") {
       {"num_requests_waiting", "gauge"},
       {"kv_cache_usage_perc", "gauge"},
       {"cost_model_error", "gauge"},
+      {"cost_model_ms", "gauge"},
+      {"step_work_total", "counter"},
       {"prefix_cache_queries_total", "counter"},
       {"prefix_cache_hits_total", "counter"},
       {"num_preemptions_total", "counter"},
@@ -84,13 +86,17 @@ TEST_CASE("scheduler totals become increases") {
   CHECK(values.at("prefix_cache_hits_total") == 600.0);
 }
 
-TEST_CASE("the error of the predicted step times is the last one that was set") {
+TEST_CASE("the cost model's parts and error are the last ones that were set") {
   metrics measured("tiny");
   CHECK(measured.values().at("cost_model_error") == 0.0);
-  measured.set_cost_model_error(0.5);
-  measured.set_cost_model_error(0.0625);
+  measured.set_cost_model({}, 0.5);
+  measured.set_cost_model({.step_ms = 1.5, .decode_pair_us = 250.0}, 0.0625);
   CHECK(measured.values().at("cost_model_error") == 0.0625);
-  CHECK(has_line(measured.exposition(), "troupe:cost_model_error{model_name=\"tiny\"} 0.0625"));
+  const std::string text = measured.exposition();
+  CHECK(has_line(text, "troupe:cost_model_error{model_name=\"tiny\"} 0.0625"));
+  CHECK(has_line(text, "troupe:cost_model_ms{model_name=\"tiny\",part=\"step\"} 1.5"));
+  CHECK(has_line(text, "troupe:cost_model_ms{model_name=\"tiny\",part=\"decode_pair\"} 0.25"));
+  CHECK(measured.values().count("cost_model_ms") == 0);
 }
 
 TEST_CASE("the end of a request is counted once, under a known reason") {
@@ -162,11 +168,14 @@ TEST_CASE("promises and prices are reported by lane") {
 
 TEST_CASE("milliseconds become seconds, and recording is thread-safe") {
   metrics measured("tiny");
+  step_shape shape;
+  shape.add(7, 0, 1);
+  shape.add(1, 9, 1);
   std::vector<std::jthread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 1000; ++i) {
-        measured.observe_step(8, 20.0, 0.5);
+        measured.observe_step(shape, 20.0, 0.5);
         measured.add_generation_tokens(lane::realtime, 2);
         measured.observe_first_token(lane::vip, 0.05);
       }
@@ -175,6 +184,10 @@ TEST_CASE("milliseconds become seconds, and recording is thread-safe") {
   threads.clear();
   const std::string text = measured.exposition();
   CHECK(measured.values().at("generation_tokens_total") == 8000.0);
+  for (const std::string line :
+       {"step\"} 4000", "row_tile\"} 4000", "row\"} 32000", "logit_row\"} 8000",
+        "decode_pair\"} 40000", "prefill_pair\"} 112000"})
+    CHECK(has_line(text, "troupe:step_work_total{model_name=\"tiny\",part=\"" + line));
   CHECK(text.find("troupe:step_compute_seconds_count{model_name=\"tiny\"} 4000") !=
         std::string::npos);
   CHECK(text.find("troupe:step_compute_seconds_bucket{model_name=\"tiny\",le=\"0.02\"} 4000") !=

@@ -29,7 +29,10 @@ ways:
   - name: here
     hardware: {fitted: {step_ms: 2, row_ms: 0.1}, usd_per_hour: 3.6}
     engine: {block_count: 500, max_model_len: 1000}
-    published: {requests_per_s: 10, latency_ms: 500, usd_per_million_requests: 100}
+    published:
+      requests_per_s: {value: 10, why: rates}
+      latency_ms: {value: 500, why: latencies}
+      usd_per_million_requests: {value: 100, why: prices}
   - name: old
     policy: static
     hardware: {fitted: {step_ms: 2, row_ms: 0.1}, usd_per_hour: 3.6}
@@ -69,18 +72,30 @@ TEST_CASE("a scenario is run each of its ways, and reported three times", "[simu
   CHECK_FALSE(here.lanes[to_index(lane::async)].all_kept.has_value());
   CHECK(here.kv_fragmentation < report.ways[1].figures.kv_fragmentation);
 
-  const auto implied = imply(what.ways[0].published, 60.0);
-  CHECK(implied.requests_in_flight.value() == Approx(5.0));
-  CHECK(implied.usd_per_hour.value() == Approx(3.6));
-  CHECK(implied.tokens_per_s.value() == Approx(600.0));
-  CHECK(simulated_claim(what, report, what.claims[0]).value() > 50.0);
+  const auto implied = implied_rows(what, report);
+  REQUIRE(implied.size() == 2);
+  CHECK(implied[0].is_published);
+  CHECK(implied[0].requests_in_flight.value() == Approx(5.0));
+  CHECK(implied[0].usd_per_hour.value() == Approx(3.6));
+  CHECK(implied[0].tokens_per_s.value() ==
+        Approx(10.0 * (report.prompt_tokens_mean + report.output_tokens_mean)));
+  CHECK_FALSE(implied[0].peak_percent.has_value());  // a fitted machine has no data sheet
+  // Ours: the price is that of the machine, whatever the load.
+  CHECK(implied[1].usd_per_hour.value() == Approx(3.6));
+  const auto rows = published_rows(what, report);
+  REQUIRE(rows.size() == 4);
+  CHECK(rows[1].why == "latencies");
+  CHECK(rows[1].ratio().value() == Approx(here.all.e2e.mean / 500.0));
+  CHECK(rows[3].simulated.value() > 50.0);
 
   const auto json = nlohmann::json::parse(report_json(what, report));
   CHECK(json["ways"][0]["all"]["completed"] == 200);
   CHECK(json["ways"][0]["lanes"]["vip"]["attainment"]["ttft"].is_number());
-  CHECK(json["ways"][1]["published"]["latency_ms"].is_null());
+  CHECK(json["published"].size() == 4);
+  CHECK(json["implied"][0]["peak_percent"].is_null());
   const std::string page = report_html(what, report), table = report_table(what, report);
   CHECK(table.find("requests per second") != std::string::npos);
+  CHECK(table.find("\n    latencies\n") != std::string::npos);
   CHECK(page.find("<svg") != std::string::npos);
   CHECK(page.find("&lt;b&gt;because") != std::string::npos);
   for (const std::string_view foreign : {"<script", "http:", "https:", "<b>because", "nan", "inf,"})
@@ -106,6 +121,18 @@ TEST_CASE("mistakes are answered with the line and what was meant", "[simulate]"
             .find("one of troupe, static") != std::string::npos);
   CHECK(message_of(replaced(small, "against: old", "against: older")).find("name ways") !=
         std::string::npos);
+  CHECK(message_of(replaced(small, ", why: rates", "")).find("why the simulated one differs") !=
+        std::string::npos);
+  CHECK(message_of(replaced(small, ", why: \"<b>because</b>\"", "")).find("how the two relate") !=
+        std::string::npos);
+  CHECK(message_of(replaced(small, "async: {share: 0.75}",
+                            "async: {share: 0.75, deadline_ms: 9, deadline_ms_max: 8}"))
+            .find("from deadline_ms to deadline_ms_max") != std::string::npos);
+  CHECK(message_of(replaced(small, "max_model_len: 1000}",
+                            "max_model_len: 1000, lanes: {vip: {reserved_fraction: 0.8}}}"))
+            .find("reserve more than 0.9") != std::string::npos);
+  CHECK(message_of(replaced(small, "- name: old", "- name: old\n    one_lane: fast"))
+            .find("one of vip, realtime, async") != std::string::npos);
   CHECK(message_of(replaced(small, "fitted: {step_ms: 2, row_ms: 0.1}", "card: h200"))
             .find("h100_sxm5, a800_nvlink") != std::string::npos);
   CHECK(message_of(replaced(small, "requests: 200", "requests: 200\nrequests: 300"))

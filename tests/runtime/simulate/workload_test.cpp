@@ -35,7 +35,7 @@ moments moments_of(Draw&& draw) {
 }  // namespace
 
 TEST_CASE("draws have their distributions' moments", "[simulate]") {
-  random_draws random(9, 1);
+  random_draws random(9, draw_stream::prompts);
   const auto uniform = moments_of([&] { return random.uniform(); });
   CHECK(uniform.mean == Approx(0.5).epsilon(0.01));
   CHECK(uniform.variance == Approx(1.0 / 12.0).epsilon(0.02));
@@ -46,8 +46,9 @@ TEST_CASE("draws have their distributions' moments", "[simulate]") {
   const auto gamma = moments_of([&] { return random.gamma(shape); });
   CHECK(gamma.mean == Approx(shape).epsilon(0.02));
   CHECK(gamma.variance == Approx(shape).epsilon(0.04));
-  CHECK(random_draws(9, 1).uniform() == random_draws(9, 1).uniform());
-  CHECK(random_draws(9, 1).uniform() != random_draws(9, 2).uniform());
+  const auto first = [](draw_stream stream) { return random_draws(9, stream).uniform(); };
+  CHECK(first(draw_stream::prompts) == first(draw_stream::prompts));
+  CHECK(first(draw_stream::prompts) != first(draw_stream::outputs));
 }
 
 TEST_CASE("a workload has the lengths, lanes and rate that were asked for", "[simulate]") {
@@ -57,6 +58,7 @@ TEST_CASE("a workload has the lengths, lanes and rate that were asked for", "[si
   load.prompt = {length_kind::lognormal, 300.0, 0.7, 1, 100'000};
   load.output = {length_kind::fixed, 12.0, 0.0, 1, 100};
   load.lane_share = {0.2, 0.5, 0.3};
+  load.lane_allowed[to_index(lane::async)] = {100.0, 300.0};
   load.prefixes = {5, 0.4, 64};
   const auto requests = make_workload(load, {}, 3);
   double prompts = 0.0;
