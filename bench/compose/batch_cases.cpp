@@ -132,7 +132,7 @@ batch_case make_batch_case(batch_workload workload, std::uint32_t request_count,
   shape of = shape_of(workload, request_count);
   of.seats = std::min(of.seats, std::max(2u, request_count / 3));
   of.kv_requests = std::min(of.kv_requests, 0.6 * request_count);
-  simulate::random_draws random(seed, static_cast<std::uint32_t>(workload));
+  simulate::random_draws random(seed, static_cast<simulate::draw_stream>(workload));
   simulate::made_prompts prompts(seed, true);
   batch_case made;
   async_batch_view& view = made.view;

@@ -34,7 +34,7 @@ class virtual_engine::loop {
   }
 
   virtual_result run() {
-    submit_due();
+    pass_time(now_);
     if (options_.plan) core_.apply(*options_.plan, now_);
     for (;;) {
       pass_time(now_);
