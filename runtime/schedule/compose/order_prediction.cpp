@@ -30,12 +30,13 @@ void order_prediction::predict_unless_worse(order_candidate& candidate,
   for (std::uint32_t sample = 0; sample < compose_sample_count; ++sample) {
     replay(candidate, sample);
     const double sum = candidate.sums_ms[sample];
-    const bool is_worse = std::ranges::any_of(than, [&](const order_candidate& other) {
+    const auto better = std::ranges::find_if(than, [&](const order_candidate& other) {
       return sum > other.sums_ms[sample] * (1.0 + seed_slack);
     });
-    if (!is_worse) continue;
+    if (better == than.end()) continue;
+    const double ratio = sum / better->sums_ms[sample];
     for (std::uint32_t next = sample + 1; next < compose_sample_count; ++next)
-      candidate.sums_ms[next] = sum / (sample + 1) * (next + 1);
+      candidate.sums_ms[next] = ratio * better->sums_ms[next];
     return;
   }
 }

@@ -29,8 +29,8 @@ class order_prediction {
 
   /// All samples, whatever the budget says.
   void predict(order_candidate& candidate);
-  /// The seeds, each under the largest bound. Equal ones are predicted once; of one that is clearly
-  /// worse than another, the last samples are taken for the mean of the first.
+  /// The seeds, each under the largest bound. Equal ones are predicted once; one that is clearly
+  /// worse than another in its first samples is taken to be so in the others.
   std::vector<order_candidate> predict_seeds();
   /// True when the candidate was predicted on all samples. False as soon as the first ones say that
   /// it is clearly worse than the rival or the same, or the budget has ended. As shares of the
