@@ -190,11 +190,16 @@ TEST_CASE("a kv_pool that takes nothing is sent no more than its credit", "[kv_p
 
 TEST_CASE("a preempted request is asked for, and its blocks come back", "[kv_pool]") {
   scheduler_probe probe(true);
+  probe.enqueue(3, prompt_of(3, 3));
+  auto plan = probe.next_plan();
+  // Both begin in the same step: the question of the fourth comes behind what was told before.
   probe.enqueue(1, prompt_of(1, 9), 12);
   probe.answer(probe.next<find_blocks>(), {});
-  auto plan = probe.next_plan();
-  probe.enqueue(2, prompt_of(2, 10), 20);
+  probe.enqueue(2, prompt_of(2, 9), 20);
   probe.answer(probe.next<find_blocks>(), {});
+  probe.enqueue(4, prompt_of(4, 9));
+  probe.next<find_blocks>();
+  probe.cancel(4);
   // Eight blocks of four: the ninth is taken from the second request.
   while (plan->offloads.empty()) {
     probe.finish(*plan);

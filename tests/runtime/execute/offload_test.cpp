@@ -69,10 +69,12 @@ served serve(const std::shared_ptr<const loaded_model>& model, kernels::kv_dtype
   limits.block_count = 18;
   limits.model_fingerprint = model->fingerprint;
   limits.enable_offload = with_tier;
+  const auto options = options_for(*model, type, limits.block_count);
+  limits.initial_transfer =
+      transfer_profile_of(options.layout.block_bytes() * model->description.layer_count);
   scheduler_core core(limits);
   memory_kv_store store(std::size_t{256} << 20);
-  auto executor =
-      model_executor::create(model, options_for(*model, type, limits.block_count)).value();
+  auto executor = model_executor::create(model, options).value();
   served made;
   std::uint64_t id = 0;
   for (std::size_t round = 0; round < 3; ++round) {
