@@ -42,8 +42,9 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
     running.insert(*request);
     request->planned_at = now;
     --starts_left;
-    starts_since_aged = request->service() == lane::async ? 0 : starts_since_aged + 1;
+    if (request->service() != lane::async) ++starts_since_aged;
     if (request->started) continue;
+    if (request->service() == lane::async) starts_since_aged = 0;
     request->started = true;
     if (limits.enable_prefix_caching) {
       prefix_query_tokens += request->tokens_of(first).size();
@@ -54,10 +55,11 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
   }
 }
 
-/// The lane's next; now and then an async request that has waited for long takes realtime's turn.
+/// The lane's next; now and then the async request that has waited longest takes realtime's turn,
+/// whatever its place in a plan.
 request_state* scheduler_core::state::next_to_admit(lane service, monotonic_time now) const {
   if (service == lane::realtime && starts_since_aged >= troupe::limits::aged_start_stride) {
-    request_state* const aged = queues.front(lane::async);
+    request_state* const aged = queues.oldest(lane::async);
     const auto age_max = std::chrono::milliseconds{troupe::limits::async_aged_ms};
     if (aged != nullptr && now - aged->request.arrival > age_max) return aged;
   }

@@ -116,9 +116,11 @@ void scheduler_core::state::apply(const async_plan& plan, monotonic_time now) {
   }
 }
 
-/// Whether the plan that is followed wants fewer of the lane to run than there is room for.
+/// Whether the plan that is followed wants fewer of the lane to run than there is room for. Nobody
+/// who has waited for hold_max is held for that, however many plans there were.
 bool scheduler_core::state::is_held_back(const request_state& request, monotonic_time now) const {
   return request.service() == lane::async && now < async_held_until &&
+         now - request.request.arrival < limits.lanes[to_index(lane::async)].hold_max &&
          running.sequences_in(lane::async) != 0 &&
          running.sequences_in(lane::async) + request.unfinished_count > async_running_max;
 }

@@ -9,16 +9,24 @@ namespace troupe {
 void lane_queues::insert(request_state& request) {
   request.queued_work = request.expected;
   queues_[to_index(request.service())].insert(request);
+  by_age_[to_index(request.service())].emplace(age{request.request.arrival, request.order},
+                                               &request);
   work_[to_index(request.service())] += request.queued_work;
 }
 
 void lane_queues::erase(const request_state& request) {
   queues_[to_index(request.service())].erase(request);
+  by_age_[to_index(request.service())].erase(age{request.request.arrival, request.order});
   work_[to_index(request.service())] -= request.queued_work;
 }
 
 request_state* lane_queues::front(lane service) const {
   return queues_[to_index(service)].front();
+}
+
+request_state* lane_queues::oldest(lane service) const {
+  const auto& by_age = by_age_[to_index(service)];
+  return by_age.empty() ? nullptr : by_age.begin()->second;
 }
 
 std::uint32_t lane_queues::size(lane service) const {
@@ -54,7 +62,10 @@ bool lane_queues::contains(const request_state& request) const {
 }
 
 void lane_queues::check_integrity() const {
-  for (const fair_queue& each : queues_) each.check_integrity();
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    queues_[i].check_integrity();
+    TROUPE_CHECK(by_age_[i].size() == queues_[i].size());
+  }
 }
 
 }  // namespace troupe

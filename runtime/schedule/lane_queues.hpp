@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "runtime/schedule/fair_queue.hpp"
@@ -24,6 +26,8 @@ class lane_queues {
   [[nodiscard]] std::uint32_t size(lane service) const;
   [[nodiscard]] std::uint32_t size() const;
   [[nodiscard]] bool contains(const request_state& request) const;
+  /// The lane's request that arrived first; null when none waits.
+  [[nodiscard]] request_state* oldest(lane service) const;
   /// At most count_max of the lane's requests, in order.
   [[nodiscard]] std::vector<request_state*> first(lane service, std::size_t count_max) const {
     return queues_[to_index(service)].first(count_max);
@@ -39,7 +43,11 @@ class lane_queues {
   void check_integrity() const;
 
  private:
+  /// Arrival, and the order of enqueue() among equals.
+  using age = std::pair<monotonic_time, std::uint64_t>;
+
   std::array<fair_queue, lane_count> queues_;
+  std::array<std::map<age, request_state*>, lane_count> by_age_;
   std::array<expected_work, lane_count> work_{};
 };
 
