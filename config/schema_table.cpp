@@ -122,7 +122,7 @@ void add_engine(table& rows) {
       "step_ms_max", top<&server::step_ms_max>, 1, 60'000, "ms",
       "Predicted duration that a step is filled up to; twice that while its request is alone.");
   rows.number("vip_step_ms_max", top<&server::vip_step_ms_max>, 0, 60'000, "ms",
-              "The same while a VIP request waits or runs; 0: four fifths of lanes.vip.tpot_ms.");
+              "The same while a VIP request waits or runs; 0: five eighths of lanes.vip.tpot_ms.");
 }
 
 void add_compute(table& rows) {

@@ -9,7 +9,7 @@ namespace {
 /// A VIP gets a token each step: what its target leaves beyond the step is for prompts of other
 /// VIPs, and for predictions that were too low.
 std::uint32_t vip_step_ms_max(const server_config& config) {
-  constexpr double share_of_target = 0.8;
+  constexpr double share_of_target = 0.625;
   if (config.vip_step_ms_max != 0) return config.vip_step_ms_max;
   const std::uint32_t target = config.lanes[to_index(lane::vip)].tpot_ms;
   if (target == 0) return config.step_ms_max;

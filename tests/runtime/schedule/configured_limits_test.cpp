@@ -47,7 +47,7 @@ TEST_CASE("steps beside a VIP follow its target unless they are configured", "[s
   server_config config;
   config.step_ms_max = 100;
   config.lanes[vip_lane].tpot_ms = 40;
-  CHECK(configured_limits(config).vip_step_ms_max == 32);
+  CHECK(configured_limits(config).vip_step_ms_max == 25);
   config.lanes[vip_lane].tpot_ms = 1000;
   CHECK(configured_limits(config).vip_step_ms_max == 100);
   config.lanes[vip_lane].tpot_ms = 1;
