@@ -3,19 +3,30 @@
 requests at 90 % load are met or refused at once, and nobody starves at twice the capacity."""
 
 import argparse
+import json
 import tempfile
+import time
 from pathlib import Path
 
 import loads
 
+FULL_CLIENTS = 64
 EDGES = ("0.001", "0.01", "0.1")  # seconds, of lane_queue_time_seconds
 
 
 def capacity(arguments: argparse.Namespace, at: loads.Endpoints, folder: Path) -> float:
-    """Conversations a second of an engine that is always full."""
-    figures = loads.figures_of(loads.load(arguments, at, "async", "--num-prompts", str(arguments.requests // 2), "--max-concurrency", "64",
-                                          *loads.conversations(arguments)), folder / "capacity.json")
-    return figures["request_throughput"]
+    """Conversations a second of an engine that is always full: rows a second while it is, by the mean rows of a conversation."""
+    result = folder / "capacity.json"
+    command = [*loads.load(arguments, at, "async", "--num-prompts", str(max(FULL_CLIENTS, arguments.requests)), "--max-concurrency",
+                           str(FULL_CLIENTS), *loads.conversations(arguments)), "--result", str(result)]
+    with loads.in_background(command) as process:
+        loads.wait_for(at.http_port, lambda taken: taken.running >= FULL_CLIENTS // 2, "the load")
+        before, began = loads.sample(at.http_port), time.monotonic()
+        time.sleep(arguments.capacity_seconds)
+        rows_a_second = (loads.sample(at.http_port).tokens - before.tokens) / (time.monotonic() - began)
+        process.wait(timeout=loads.LOAD_SECONDS_MAX)
+    figures = json.loads(result.read_text())
+    return rows_a_second * figures["completed"] / (figures["total_input_tokens"] + figures["total_output_tokens"])
 
 
 def queued_within(at: loads.Endpoints, lane: str) -> tuple[dict[str, int], int]:
@@ -73,6 +84,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=300, help="conversations in each part")
     parser.add_argument("--deadline-ms", type=int, default=30_000)
     parser.add_argument("--capacity", type=float, help="conversations a second; measured first without it")
+    parser.add_argument("--capacity-seconds", type=float, default=10.0, help="that it is measured for")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
