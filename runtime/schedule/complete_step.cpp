@@ -10,6 +10,12 @@
 #include "runtime/schedule/scheduler_state.hpp"
 
 namespace troupe {
+namespace {
+
+/// Of a step in the mean of recent ones: a hundred steps are a few seconds.
+constexpr double decode_step_weight = 0.01;
+
+}  // namespace
 
 step_outcome scheduler_core::state::complete(const step_result& result) {
   TROUPE_CHECK(in_flight && *in_flight == result.id);
@@ -21,6 +27,11 @@ step_outcome scheduler_core::state::complete(const step_result& result) {
       result.offloaded.size() == offloads_in_flight,
       fmt::format("{} blocks for {} offloads", result.offloaded.size(), offloads_in_flight));
   cost.observe(shape_in_flight, result.compute_ms);
+  if (shape_in_flight.decode_sequences != 0) {
+    const double step_ms = result.total_ms();
+    decode_step_ms +=
+        (decode_step_ms == 0.0 ? 1.0 : decode_step_weight) * (step_ms - decode_step_ms);
+  }
   transfers.observe({offloads_in_flight, result.offload_ms}, {uploads_in_flight, result.upload_ms});
   for (std::size_t i = 0; i < sent.size(); ++i) complete_slice(sent[i], result.slices[i], outcome);
   sent.clear();

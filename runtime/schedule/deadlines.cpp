@@ -58,7 +58,8 @@ result<void> scheduler_core::state::check_deadline(const request_state& request)
     if (above < service) queues.append_work(above, nullptr, count_max, ahead);
   }
   queues.append_work(service, &request, count_max, ahead);
-  const double finish_ms = expected_finish_ms(cost, ahead, request.expected, limits.max_num_seqs);
+  const double finish_ms =
+      expected_finish_ms(cost, ahead, request.expected, limits.max_num_seqs, decode_step_ms);
   const double allowed_ms =
       std::chrono::duration<double, std::milli>(*request.request.deadline - request.request.arrival)
           .count();

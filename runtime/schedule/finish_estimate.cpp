@@ -27,7 +27,7 @@ double per_sequence(std::uint64_t tokens, std::uint32_t sequences) {
 }  // namespace
 
 double expected_finish_ms(const cost_model& cost, std::span<const expected_work> ahead,
-                          const expected_work& own, std::uint32_t seqs_max) {
+                          const expected_work& own, std::uint32_t seqs_max, double step_ms_seen) {
   expected_work all = own;
   double all_prefill_ms = 0.0;
   for (const expected_work& each : ahead) {
@@ -56,7 +56,9 @@ double expected_finish_ms(const cost_model& cost, std::span<const expected_work>
     return end;
   };
   for (const expected_work& each : ahead) seat(each);
-  return all_prefill_ms + prefill_ms(cost, own) + seat(own) * step_ms;
+  const double own_stretch_ms =
+      per_sequence(own.output_tokens, own.sequences) * std::max(0.0, step_ms_seen - step_ms);
+  return all_prefill_ms + prefill_ms(cost, own) + seat(own) * step_ms + own_stretch_ms;
 }
 
 }  // namespace troupe

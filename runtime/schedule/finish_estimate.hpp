@@ -33,8 +33,10 @@ struct expected_work {
 
 /// Milliseconds until `own` is done: `ahead` are the requests that run or go first, in order, and
 /// at most seqs_max sequences decode at once. Each takes the seat that comes free first; a token of
-/// every seat takes a step, stretched by the prefills meanwhile. A mean, not a bound.
+/// every seat takes a step, stretched by the prefills meanwhile. Its own tokens take at least
+/// step_ms_seen each, what steps take of late: prompts that are yet to come stretch them, too. A
+/// mean, not a bound.
 double expected_finish_ms(const cost_model& cost, std::span<const expected_work> ahead,
-                          const expected_work& own, std::uint32_t seqs_max);
+                          const expected_work& own, std::uint32_t seqs_max, double step_ms_seen);
 
 }  // namespace troupe

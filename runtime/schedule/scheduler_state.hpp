@@ -247,6 +247,7 @@ struct scheduler_core::state {
   monotonic_time async_held_until{};
   std::uint32_t starts_since_aged = 0;  ///< admissions since an aged async request's
 
+  double decode_step_ms = 0.0;  ///< recent mean of steps that decode; 0 before the first
   std::optional<step_id> in_flight;
   step_shape shape_in_flight;
   std::vector<sent_slice> sent;
