@@ -15,6 +15,7 @@ from curves import Panel, svg
 
 TTFT_MS, TPOT_MS = 200, 40  # the VIP lane's default targets
 PERCENTILES = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 99.9)
+FLOOD_REQUESTS = 20_000  # more than come while anything is measured
 WAITING_MIN = 32  # requests that wait once the flood has filled the engine
 # name, lane of the flood, lane of the important requests
 WAYS = (("lanes", "async", "vip"), ("one lane", "realtime", "realtime"))
@@ -22,7 +23,7 @@ WAYS = (("lanes", "async", "vip"), ("one lane", "realtime", "realtime"))
 
 @contextlib.contextmanager
 def flood(arguments: argparse.Namespace, at: loads.Endpoints, lane: str):
-    command = loads.load(arguments, at, lane, "--num-prompts", "100000", "--request-rate", str(arguments.flood_rate),
+    command = loads.load(arguments, at, lane, "--num-prompts", str(FLOOD_REQUESTS), "--request-rate", str(arguments.flood_rate),
                          *loads.conversations(arguments))
     with loads.in_background(command):
         loads.wait_for(at.http_port, lambda taken: taken.waiting >= WAITING_MIN, "the flood")
