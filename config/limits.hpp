@@ -86,6 +86,9 @@ inline constexpr std::uint32_t deadline_tick_ms_max = 1'000;
 
 // Scheduling (runtime/schedule).
 
+/// Of the blocks, the part that is kept back for the growth of what runs: a hundredth, and at least
+/// one a sequence.
+inline constexpr std::uint32_t growth_reserve_divisor = 100;
 /// How many times step_ms_max a step may take while its request is the only one. Cuts spare nobody
 /// then; but whoever comes meanwhile waits for the step to end, and they cost little (a prompt of
 /// 512 tokens in two steps: 5 %).

@@ -16,7 +16,6 @@ namespace troupe::bench {
 namespace {
 
 constexpr std::array case_sizes{24u, 96u, 384u};
-const compose_budget no_end = [](std::uint64_t) { return 0.0; };
 
 double median(std::vector<double> values) {
   std::ranges::sort(values);

@@ -10,8 +10,6 @@
 namespace troupe::bench {
 namespace {
 
-const compose_budget no_end = [](std::uint64_t) { return 0.0; };
-
 /// Of random orders' first samples: they differ more than neighbours do.
 constexpr double random_slack = 0.02;
 

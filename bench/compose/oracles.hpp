@@ -11,6 +11,8 @@
 
 namespace troupe::bench {
 
+inline const compose_budget no_end = [](std::uint64_t) { return 0.0; };
+
 /// Processor time of the calling thread in milliseconds.
 double thread_ms();
 /// So much of it, from now on.

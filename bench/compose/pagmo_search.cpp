@@ -11,8 +11,6 @@
 namespace troupe::bench {
 namespace {
 
-const compose_budget no_end = [](std::uint64_t) { return 0.0; };
-
 /// What the problems that pagmo copies have in common.
 struct shared_state {
   const batch_problem& problem;

@@ -1,15 +1,8 @@
 // matmul for AVX-512 with VNNI. Quantized tiles: 16 outputs are the 32-bit lanes of a register; a
 // group's weights are unpacked into 8 registers once and serve up to 16 rows, whose activations
 // come as 32-bit broadcasts. Everything has internal linkage (see packed_layout.hpp).
-#include <immintrin.h>
-
+#include "kernels/base/avx512_intrinsics.hpp"
 #include "kernels/matmul/packed_layout.hpp"
-
-// GCC 12's own header starts results from self-initialized "undefined" registers (GCC bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
 
 namespace troupe::kernels {
 

@@ -1,15 +1,8 @@
 // quantize_row for AVX-512 with VNNI.
-#include <immintrin.h>
-
 #include <cfloat>
 
+#include "kernels/base/avx512_intrinsics.hpp"
 #include "kernels/matmul/packed_layout.hpp"
-
-// GCC 12's own header starts results from self-initialized "undefined" registers (GCC bug 105593).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
 
 namespace troupe::kernels {
 

@@ -1,10 +1,5 @@
-#include <immintrin.h>
-
+#include "kernels/base/avx512_intrinsics.hpp"
 #include "kernels/philox/philox.hpp"
-
-// GCC 12's own header starts results from self-initialized "undefined" registers (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
 
 namespace troupe::kernels::detail {
 

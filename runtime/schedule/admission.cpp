@@ -10,12 +10,6 @@
 #include "runtime/schedule/scheduler_state.hpp"
 
 namespace troupe {
-namespace {
-
-/// Blocks kept back for the growth of what runs: a hundredth of the pool, at least one a sequence.
-constexpr std::uint32_t reserve_divisor = 100;
-
-}  // namespace
 
 void scheduler_core::state::admit(lane service, monotonic_time now,
                                   std::vector<request_started>& started) {
@@ -159,7 +153,7 @@ std::uint32_t scheduler_core::state::margin_of(lane lowest) const {
     committed += committed_blocks[to_index(each)];
   }
   if (active == 0) return 0;
-  return committed + std::max(active, pool.total() / reserve_divisor);
+  return committed + std::max(active, pool.total() / troupe::limits::growth_reserve_divisor);
 }
 
 /// Whether the blocks could be had if all but the first `kept_requests` running ones were

@@ -1,24 +1,20 @@
 #include "runtime/simulate/virtual_composer.hpp"
 
-#include <chrono>
-
-#include "config/limits.hpp"
-
 namespace troupe::simulate {
 
 void virtual_composer::step_begins(const scheduler_core& core, monotonic_time now) {
-  if (settings_.replays_max == 0 || found_ || now < next_at_) return;
+  if (settings_.replays_max == 0 || !pace_.is_due(now)) return;
   const auto view = core.async_view(now);
   if (!view) return;
-  next_at_ = now + std::chrono::milliseconds{limits::compose_interval_ms};
+  pace_.begin(now, view->waiting.size());
   found_at_ = now + settings_.time;
-  found_ = compose_batches(
-      *view, search_, [this](std::uint64_t replays) { return replays < settings_.replays_max; });
+  found_ = compose_batches(*view, search_, replay_budget(settings_.replays_max));
   ++search_.seed;
 }
 
 void virtual_composer::step_ends(scheduler_core& core, monotonic_time now) {
   if (!found_ || now < found_at_) return;
+  pace_.end(found_->search_gain());
   core.apply(*found_, found_at_);
   found_.reset();
 }

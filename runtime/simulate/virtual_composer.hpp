@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "runtime/schedule/compose/compose.hpp"
+#include "runtime/schedule/compose/compose_pace.hpp"
 #include "runtime/schedule/scheduler_core.hpp"
 
 namespace troupe::simulate {
@@ -18,6 +19,8 @@ class virtual_composer {
  public:
   explicit virtual_composer(const composer_settings& settings) : settings_(settings) {}
 
+  /// A request of the async lane was submitted.
+  void arrived() { pace_.arrived(); }
   /// A step was planned: begins a search where one is due and there is something to order.
   void step_begins(const scheduler_core& core, monotonic_time now);
   /// Hands over what was found by `now`.
@@ -26,8 +29,9 @@ class virtual_composer {
  private:
   composer_settings settings_;
   compose_options search_;
+  compose_pace pace_;
   std::optional<async_plan> found_;
-  monotonic_time found_at_{}, next_at_{};
+  monotonic_time found_at_{};
 };
 
 }  // namespace troupe::simulate

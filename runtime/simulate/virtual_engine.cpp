@@ -3,6 +3,8 @@
 #include <cmath>
 #include <utility>
 
+#include "config/limits.hpp"
+#include "runtime/memory/block_table.hpp"
 #include "runtime/schedule/deadline_timers.hpp"
 #include "runtime/simulate/made_prompts.hpp"
 #include "runtime/simulate/random_draws.hpp"
@@ -95,6 +97,7 @@ class virtual_engine::loop {
     if (given.allowed != monotonic_time{}) request.deadline = when + given.allowed;
     const auto deadline = request.deadline;
     if (is_queue_full(request.service)) return finish(place, virtual_end::refused, when);
+    if (request.service == lane::async) composer_.arrived();
     if (const auto taken = core_.enqueue(std::move(request)); !taken) {
       const bool is_late = taken.failure().code == errc::deadline_unmeetable;
       return finish(place, is_late ? virtual_end::unmeetable : virtual_end::refused, when);
@@ -114,9 +117,9 @@ class virtual_engine::loop {
     for (const request_started& each : planned.started)
       watch_.started(place_of(each.id), lane_of(place_of(each.id)), now_);
     composer_.step_begins(core_, now_);
-    const step_shape shape = account(planned.plan);
-    if (watch_.is_anyone_waiting()) watch_.planned(room_of(planned, shape));
-    const step_time time = options_.cost.time(shape, next_luck());
+    account(planned.plan);
+    if (watch_.is_anyone_waiting()) watch_.planned(room_of(planned));
+    const step_time time = options_.cost.time(planned.shape, next_luck());
     weigh(time);
     const monotonic_time duration = from_ms(time.total_ms);
     watch_.step_ended(duration);
@@ -142,32 +145,30 @@ class virtual_engine::loop {
     }
   }
 
-  [[nodiscard]] step_room room_of(const scheduler_core::planned& planned,
-                                  const step_shape& shape) const {
+  [[nodiscard]] step_room room_of(const scheduler_core::planned& planned) const {
     const scheduler_limits& limits = options_.limits;
     const scheduler_counts counts = core_.counts();
     const auto left = [](std::uint64_t all, std::uint64_t used) {
       return static_cast<std::uint32_t>(all - std::min(all, used));
     };
-    step_room room{.seats = left(limits.max_num_seqs, counts.running_sequences),
-                   .starts = left(limits.max_batch_size, planned.started.size()),
-                   .first_chunk_tokens = left(limits.max_num_batched_tokens, shape.tokens())};
+    step_room room{
+        .seats = left(limits.max_num_seqs, counts.running_sequences),
+        .starts = left(limits.max_batch_size, planned.started.size()),
+        .first_chunk_tokens = left(limits.max_num_batched_tokens, planned.shape.tokens())};
     if (planned.step_ms_max)
       room.first_chunk_tokens =
           std::min(room.first_chunk_tokens,
-                   core_.cost().prefill_tokens_within(*planned.step_ms_max, shape, 0));
-    // As the scheduler keeps them back: what prompts that have begun will take, and a hundredth.
-    constexpr std::uint32_t growth_divisor = 100;
+                   core_.cost().prefill_tokens_within(*planned.step_ms_max, planned.shape, 0));
+    // As the scheduler keeps them back: what prompts that have begun will take, and for growth.
     const std::uint64_t kept_back =
-        committed_blocks_ +
-        std::max(counts.running_sequences, counts.blocks_total / growth_divisor);
+        committed_blocks_ + std::max(counts.running_sequences,
+                                     counts.blocks_total / troupe::limits::growth_reserve_divisor);
     room.blocks = left(counts.blocks_free + counts.blocks_cached, kept_back);
     return room;
   }
 
   /// Reads what the plan holds, and makes its result.
-  step_shape account(const step_plan& plan) {
-    step_shape shape;
+  void account(const step_plan& plan) {
     step_rows_ = step_held_ = step_written_ = committed_blocks_ = 0;
     step_slices_ = plan.slices.size();
     kept_.result.id = plan.id;
@@ -175,7 +176,6 @@ class virtual_engine::loop {
     for (std::size_t i = 0; i < plan.slices.size(); ++i) {
       const step_slice& slice = plan.slices[i];
       const auto rows = static_cast<std::uint32_t>(slice.tokens.size());
-      shape.add(rows, slice.position_first, slice.sample ? 1u : 0u);
       const auto place = place_of(slice.sequence.request);
       kept_.result.slices[i].sampled.assign(slice.sample ? 1u : 0u, next_token(place));
       if (!slice.sample) committed_blocks_ += blocks_left(place, slice);
@@ -183,7 +183,6 @@ class virtual_engine::loop {
       step_held_ += slice.block_table.size();
       step_written_ += slice.position_first + rows;
     }
-    return shape;
   }
 
   [[nodiscard]] sampled_token next_token(std::size_t place) const {
@@ -196,8 +195,8 @@ class virtual_engine::loop {
 
   /// Of a prompt that goes on in the next step.
   [[nodiscard]] std::uint64_t blocks_left(std::size_t place, const step_slice& slice) const {
-    const std::uint32_t all = (requests_[place].prompt_tokens + options_.limits.block_tokens - 1) /
-                              options_.limits.block_tokens;
+    const std::uint32_t all =
+        blocks_for(requests_[place].prompt_tokens, options_.limits.block_tokens);
     return all - std::min<std::uint64_t>(all, slice.block_table.size());
   }
 

@@ -15,6 +15,13 @@ namespace troupe {
 /// the answer.
 using compose_budget = std::function<double(std::uint64_t replays)>;
 
+/// So many predictions, whatever the clocks say; 0: the seeds alone.
+inline compose_budget replay_budget(std::uint64_t most) {
+  return [most](std::uint64_t replays) {
+    return most == 0 ? 1.0 : static_cast<double>(replays) / static_cast<double>(most);
+  };
+}
+
 struct compose_options {
   std::uint64_t seed = 0;
   async_objective objective;

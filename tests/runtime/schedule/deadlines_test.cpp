@@ -14,13 +14,7 @@ namespace {
 scheduler_limits timed_limits() {
   auto limits = small_limits();
   limits.max_num_seqs = 4;
-  constexpr double nothing = 1e-9;
-  limits.initial_cost = {.step_ms = 1.0,
-                         .row_tile_ms = nothing,
-                         .row_ms = 1.0,
-                         .logit_row_ms = nothing,
-                         .decode_pair_us = nothing,
-                         .prefill_pair_us = nothing};
+  limits.initial_cost = row_costs(1.0, 1.0);
   return limits;
 }
 

@@ -21,6 +21,26 @@ inline scheduler_limits small_limits() {
   return limits;
 }
 
+/// So few blocks that some are evicted, with a lower tier below.
+inline scheduler_limits offload_limits() {
+  scheduler_limits limits = small_limits();
+  limits.block_count = 12;
+  limits.max_model_len = 40;
+  limits.enable_offload = true;
+  return limits;
+}
+
+/// Steps that cost what their rows do, and next to nothing else but step_ms.
+inline cost_profile row_costs(double row_ms, double step_ms = 1e-9) {
+  constexpr double nothing = 1e-9;
+  return {.step_ms = step_ms,
+          .row_tile_ms = nothing,
+          .row_ms = row_ms,
+          .logit_row_ms = nothing,
+          .decode_pair_us = nothing,
+          .prefill_pair_us = nothing};
+}
+
 /// A prompt of its own tokens: two prompts with different seeds share no prefix.
 inline std::vector<token_id> make_prompt(std::size_t count, unsigned seed) {
   std::vector<token_id> prompt;

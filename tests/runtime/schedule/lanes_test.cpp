@@ -21,13 +21,7 @@ scheduler_limits timed_limits() {
   limits.max_num_batched_tokens = 1024;
   limits.step_ms_max = 100;
   limits.vip_step_ms_max = 10;
-  constexpr double nothing = 1e-9;
-  limits.initial_cost = {.step_ms = nothing,
-                         .row_tile_ms = nothing,
-                         .row_ms = 0.99,
-                         .logit_row_ms = nothing,
-                         .decode_pair_us = nothing,
-                         .prefill_pair_us = nothing};
+  limits.initial_cost = row_costs(0.99);
   return limits;
 }
 

@@ -9,14 +9,6 @@ using namespace troupe::test;
 
 namespace {
 
-scheduler_limits offload_limits() {
-  scheduler_limits limits = small_limits();
-  limits.block_count = 12;
-  limits.max_model_len = 40;
-  limits.enable_offload = true;
-  return limits;
-}
-
 /// A scheduler whose device has computed and then evicted the prompt of request `id`, 20 tokens.
 struct after_eviction {
   explicit after_eviction(const scheduler_limits& limits) : scheduler(limits) {

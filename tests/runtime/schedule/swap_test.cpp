@@ -12,14 +12,6 @@ using namespace troupe::test;
 
 namespace {
 
-scheduler_limits swap_limits() {
-  scheduler_limits limits = small_limits();
-  limits.block_count = 12;
-  limits.max_model_len = 40;
-  limits.enable_offload = true;
-  return limits;
-}
-
 /// A scheduler and a tier that answers at once, with what the steps before offloaded.
 struct swapping_scheduler {
   explicit swapping_scheduler(const scheduler_limits& limits) : driven(limits) {}
@@ -69,7 +61,7 @@ struct swapping_scheduler {
 }  // namespace
 
 TEST_CASE("a preempted sequence comes back with its generated tokens", "[schedule][offload]") {
-  swapping_scheduler made(swap_limits());
+  swapping_scheduler made(offload_limits());
   // Nine blocks each, of twelve.
   made.driven.submit(1, {.prompt = 8, .max_tokens = 28});
   made.driven.submit(2, {.prompt = 8, .max_tokens = 28});
@@ -83,7 +75,7 @@ TEST_CASE("a preempted sequence comes back with its generated tokens", "[schedul
 }
 
 TEST_CASE("a slow tier is not used: the sequence is recomputed", "[schedule][offload]") {
-  auto limits = swap_limits();
+  auto limits = offload_limits();
   limits.initial_transfer = {.offload_block_ms = 100.0, .upload_block_ms = 100.0};
   swapping_scheduler made(limits);
   made.driven.submit(1, {.prompt = 8, .max_tokens = 28});
@@ -97,7 +89,7 @@ TEST_CASE("a slow tier is not used: the sequence is recomputed", "[schedule][off
 }
 
 TEST_CASE("a tier that turns out slow is used no more", "[schedule][offload]") {
-  swapping_scheduler made(swap_limits());
+  swapping_scheduler made(offload_limits());
   made.driven.engine.block_move_ms = 50.0;
   for (std::uint64_t id = 1; id < 12; ++id) made.driven.submit(id, {.prompt = 8, .max_tokens = 28});
   made.drain();
@@ -108,7 +100,7 @@ TEST_CASE("a tier that turns out slow is used no more", "[schedule][offload]") {
 }
 
 TEST_CASE("an offer that costs more than computing is left alone", "[schedule][offload]") {
-  auto limits = swap_limits();
+  auto limits = offload_limits();
   limits.initial_transfer = {.offload_block_ms = 1e-6, .upload_block_ms = 100.0};
   driven_scheduler driven(limits);
   const auto request = driven.make(1, {.prompt = 20, .max_tokens = 2});
@@ -125,7 +117,7 @@ TEST_CASE("an offer that costs more than computing is left alone", "[schedule][o
 }
 
 TEST_CASE("moving blocks takes a part of the step's duration at most", "[schedule][offload]") {
-  auto limits = swap_limits();
+  auto limits = offload_limits();
   limits.initial_transfer = {.offload_block_ms = 0.2, .upload_block_ms = 0.2};
   limits.step_ms_max = 2;
   limits.vip_step_ms_max = 2;
@@ -144,7 +136,7 @@ TEST_CASE("moving blocks takes a part of the step's duration at most", "[schedul
 }
 
 TEST_CASE("sequences of one request come back one by one", "[schedule][offload]") {
-  auto limits = swap_limits();
+  auto limits = offload_limits();
   limits.block_count = 14;
   swapping_scheduler made(limits);
   made.driven.submit(1, {.prompt = 9, .max_tokens = 26});
@@ -159,7 +151,7 @@ namespace {
 /// Request 1 decodes, request 2 was preempted by a VIP that took its blocks and is done.
 struct after_vip {
   static scheduler_limits limits() {
-    auto limits = swap_limits();
+    auto limits = offload_limits();
     limits.block_count = 24;
     limits.max_model_len = 80;
     return limits;
@@ -238,7 +230,7 @@ TEST_CASE("a long step is not waited for", "[schedule][offload]") {
 }
 
 TEST_CASE("who comes next keeps its cached blocks longest", "[schedule][offload]") {
-  auto limits = swap_limits();
+  auto limits = offload_limits();
   limits.block_count = 30;
   limits.max_model_len = 120;
   limits.max_num_seqs = 2;

@@ -17,12 +17,6 @@ using namespace troupe::bench;
 
 namespace {
 
-compose_budget replays_up_to(std::uint64_t most) {
-  return [most](std::uint64_t replays) {
-    return most == 0 ? 1.0 : static_cast<double>(replays) / static_cast<double>(most);
-  };
-}
-
 bool is_complete(const async_plan& plan, const async_batch_view& view) {
   std::set<request_id> ids;
   for (const async_waiting& each : view.waiting) ids.insert(each.id);
@@ -39,7 +33,7 @@ TEST_CASE("a plan is complete and never predicted worse than its seeds", "[compo
   CAPTURE(to_string(workload), size, budget);
   const batch_case made = make_batch_case(workload, size, size);
   const async_plan plan =
-      compose_batches(made.view, {.seed = 7, .objective = {}}, replays_up_to(budget));
+      compose_batches(made.view, {.seed = 7, .objective = {}}, replay_budget(budget));
   CHECK(is_complete(plan, made.view));
   CHECK(plan.running_max >= 1);
   CHECK(plan.running_max <= made.view.limits.sequences_max);
@@ -50,7 +44,7 @@ TEST_CASE("a plan is complete and never predicted worse than its seeds", "[compo
 TEST_CASE("the same seed makes the same plan, another one another", "[compose]") {
   const batch_case made = make_batch_case(batch_workload::prefix_deadlines, 48, 2);
   const auto plan = [&](std::uint64_t seed) {
-    return compose_batches(made.view, {.seed = seed, .objective = {}}, replays_up_to(1500));
+    return compose_batches(made.view, {.seed = seed, .objective = {}}, replay_budget(1500));
   };
   const async_plan first = plan(5);
   CHECK(plan(5).order == first.order);
@@ -61,7 +55,7 @@ TEST_CASE("the same seed makes the same plan, another one another", "[compose]")
 TEST_CASE("nothing waits: nothing to plan", "[compose]") {
   async_batch_view view;
   view.limits.sequences_max = 9;
-  const async_plan plan = compose_batches(view, {}, replays_up_to(100));
+  const async_plan plan = compose_batches(view, {}, replay_budget(100));
   CHECK(plan.order.empty());
   CHECK(plan.running_max == 9);
   CHECK(plan.improvement_ratio() == 0.0);
@@ -69,7 +63,7 @@ TEST_CASE("nothing waits: nothing to plan", "[compose]") {
 
 TEST_CASE("requests beyond the bound follow in their order", "[compose]") {
   batch_case made = make_batch_case(batch_workload::plain, 520, 1);
-  const async_plan plan = compose_batches(made.view, {}, replays_up_to(0));
+  const async_plan plan = compose_batches(made.view, {}, replay_budget(0));
   CHECK(is_complete(plan, made.view));
   for (std::uint32_t i = 512; i < 520; ++i) CHECK(plan.order[i] == static_cast<request_id>(i));
 }
@@ -77,7 +71,7 @@ TEST_CASE("requests beyond the bound follow in their order", "[compose]") {
 TEST_CASE("more important requests go first whatever it costs", "[compose]") {
   batch_case made = make_batch_case(batch_workload::mixed_deadlines, 40, 4);
   for (std::size_t i = 0; i < 40; ++i) made.view.waiting[i].priority = static_cast<int>(i % 3);
-  const async_plan plan = compose_batches(made.view, {}, replays_up_to(2000));
+  const async_plan plan = compose_batches(made.view, {}, replay_budget(2000));
   CHECK(is_complete(plan, made.view));
   CHECK(std::ranges::is_sorted(plan.order, {}, [&](request_id id) {
     return made.view.waiting[static_cast<std::size_t>(id)].priority;
@@ -86,10 +80,10 @@ TEST_CASE("more important requests go first whatever it costs", "[compose]") {
 
 TEST_CASE("the plan before is a seed", "[compose]") {
   batch_case made = make_batch_case(batch_workload::prefix_deadlines, 60, 6);
-  const async_plan long_search = compose_batches(made.view, {}, replays_up_to(5000));
+  const async_plan long_search = compose_batches(made.view, {}, replay_budget(5000));
   made.view.previous_order = long_search.order;
   made.view.previous_order.push_back(static_cast<request_id>(9999));  // has left
-  const async_plan next = compose_batches(made.view, {}, replays_up_to(0));
+  const async_plan next = compose_batches(made.view, {}, replay_budget(0));
   CHECK(next.objective_ms <= *std::ranges::min_element(next.seed_objective_ms));
   CHECK(next.objective_ms < 0.9 * next.seed_objective_ms[0]);
 }
@@ -102,7 +96,7 @@ TEST_CASE("plans of few requests are within 2 % of the best of all orders", "[co
     const batch_case made = make_batch_case(workload, 3 + i % 4, i);
     const batch_problem problem(made.view, {}, i);
     const double best_ms = search_all(problem).objective_ms();
-    const compose_budget budget = replays_up_to(2000);
+    const compose_budget budget = replay_budget(2000);
     order_prediction prediction(problem, budget);
     const order_candidate found =
         improve_by_genetic_search(problem, prediction, prediction.predict_seeds(), i);
@@ -117,7 +111,7 @@ TEST_CASE("plans are worth in virtual time what they promise", "[compose]") {
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     const batch_case made = make_batch_case(batch_workload::prefix_pool, 96, seed);
     const async_plan plan =
-        compose_batches(made.view, {.seed = seed, .objective = {}}, replays_up_to(1000));
+        compose_batches(made.view, {.seed = seed, .objective = {}}, replay_budget(1000));
     std::vector<request_id> fifo;
     for (const async_waiting& each : made.view.waiting) fifo.push_back(each.id);
     plan_ms += realize(made, plan.order, plan.running_max, {}).objective_ms;
