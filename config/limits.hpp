@@ -99,8 +99,16 @@ inline constexpr std::uint32_t vip_expected_ms = 5'000;
 /// and so many of them in one step.
 inline constexpr std::uint32_t held_ms_max = 1'000;
 inline constexpr std::uint32_t held_served_max = 4;
+/// A running request is late when its deadline leaves it less for each token than so many times
+/// what steps take of late, or what its last one took. So many of them are hurried at once, unless
+/// it would take steps of less than so many times what they take alone.
+inline constexpr double late_margin = 1.25;
+inline constexpr std::size_t late_hurried_max = 8;
+inline constexpr double late_step_times_min = 2.0;
 /// Waiting requests that are looked at one by one to say whether a deadline can be met.
 inline constexpr std::uint32_t deadline_scan_max = 1'024;
+/// Over how long the load of the lanes above is measured that a deadline has to reckon with.
+inline constexpr double lane_load_window_ms = 30'000.0;
 /// Between two plans of the composer.
 inline constexpr std::uint32_t compose_interval_ms = 1'000;
 /// So many intervals at most lie between two plans while searches find nothing better.

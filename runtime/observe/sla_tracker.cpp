@@ -5,10 +5,6 @@
 namespace troupe {
 namespace {
 
-double ms_between(monotonic_time from, monotonic_time to) {
-  return std::chrono::duration<double, std::milli>(to - from).count();
-}
-
 bool is_within(double ms, double target_ms) {
   return target_ms == 0.0 || ms <= target_ms;
 }
@@ -42,10 +38,10 @@ sla_verdict judge(const lane_config& promise, const request_facts& facts) {
   const monotonic_time first = facts.first_token.value_or(facts.end);
   const double stretch = std::max(1.0, static_cast<double>(facts.prompt_tokens) /
                                            static_cast<double>(promise.ttft_prompt_tokens));
-  const double ttft_ms = ms_between(facts.arrival, first);
+  const double ttft_ms = to_ms(first - facts.arrival);
   const double tpot_ms =
       facts.longest_output > 1
-          ? ms_between(first, facts.end) / static_cast<double>(facts.longest_output - 1)
+          ? to_ms(facts.end - first) / static_cast<double>(facts.longest_output - 1)
           : 0.0;
   const bool attains =
       is_within(ttft_ms, promise.ttft_ms * stretch) && is_within(tpot_ms, promise.tpot_ms);

@@ -49,15 +49,17 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
   }
 }
 
-/// The lane's next; now and then the async request that has waited longest takes realtime's turn,
-/// whatever its place in a plan.
+/// The lane's next. Whatever its place in a plan, the async request that has waited longest takes
+/// realtime's turn now and then, and goes first where the plan holds back the one in front.
 request_state* scheduler_core::state::next_to_admit(lane service, monotonic_time now) const {
   if (service == lane::realtime && starts_since_aged >= troupe::limits::aged_start_stride) {
     request_state* const aged = queues.oldest(lane::async);
     const auto age_max = std::chrono::milliseconds{troupe::limits::async_aged_ms};
     if (aged != nullptr && now - aged->request.arrival > age_max) return aged;
   }
-  return queues.front(service);
+  request_state* const front = queues.front(service);
+  if (front == nullptr || !is_held_back(*front, now)) return front;
+  return queues.oldest(service);
 }
 
 /// True when the request's sequences fit into max_num_seqs, perhaps after preempting lower lanes.

@@ -1,7 +1,6 @@
 // The async lane and the composer of its batches: what the composer is told, and how its plan is
 // followed. The search itself is runtime/schedule/compose.
 #include <algorithm>
-#include <chrono>
 
 #include "config/limits.hpp"
 #include "runtime/schedule/scheduler_state.hpp"
@@ -9,14 +8,10 @@
 namespace troupe {
 namespace {
 
-double milliseconds(monotonic_time time) {
-  return std::chrono::duration<double, std::milli>(time).count();
-}
-
 std::optional<double> due_in_ms(const request_state& request, monotonic_time now) {
   const auto due = request.request.ordered_by();
   if (!due) return std::nullopt;
-  return milliseconds(*due - now);
+  return to_ms(*due - now);
 }
 
 std::span<const token_id> longest_output(const request_state& request) {
@@ -54,7 +49,7 @@ std::optional<async_batch_view> scheduler_core::state::async_view(monotonic_time
                             .priority = asked.priority,
                             .preempted = !request->key.fresh,
                             .uses_all = asked.params->stopping.ignore_eos,
-                            .waited_ms = milliseconds(now - asked.arrival),
+                            .waited_ms = to_ms(now - asked.arrival),
                             .due_in_ms = due_in_ms(*request, now),
                             .cached_blocks = 0});
     if (!limits.enable_prefix_caching) continue;

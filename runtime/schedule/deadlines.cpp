@@ -1,5 +1,6 @@
 // What is expected of requests: how long their outputs will be, and whether one that has a deadline
-// would be done by then. Said at once, before anything is spent on it.
+// would be done by then. Said at once, before anything is spent on it; and what was taken is
+// hurried when it gets late.
 #include <algorithm>
 #include <chrono>
 
@@ -9,13 +10,20 @@
 #include "runtime/schedule/scheduler_state.hpp"
 
 namespace troupe {
+namespace {
+
+/// Of outputs: what a request is hurried for, so that it is not too late when it is a long one.
+constexpr double long_output = 0.9;
+
+}  // namespace
 
 std::uint32_t scheduler_core::state::output_max(const request_state& request) const {
   return std::min(request.request.params->stopping.max_tokens,
                   limits.max_model_len - request.prompt_count());
 }
 
-expected_work scheduler_core::state::expected_work_of(const request_state& request) const {
+expected_work scheduler_core::state::expected_work_of(const request_state& request,
+                                                      double quantile) const {
   const stopping_params& stopping = request.request.params->stopping;
   const std::uint32_t longest = output_max(request);
   expected_work work;
@@ -28,7 +36,7 @@ expected_work scheduler_core::state::expected_work_of(const request_state& reque
         stopping.ignore_eos
             ? longest
             : std::max(std::min(stopping.min_tokens, longest),
-                       lengths[to_index(request.service())].draw(0.5, made, longest));
+                       lengths[to_index(request.service())].draw(quantile, made, longest));
     work.output_tokens += expected - std::min(made, expected);
   }
   return work;
@@ -58,16 +66,57 @@ result<void> scheduler_core::state::check_deadline(const request_state& request)
     if (above < service) queues.append_work(above, nullptr, count_max, ahead);
   }
   queues.append_work(service, &request, count_max, ahead);
-  const double finish_ms =
-      expected_finish_ms(cost, ahead, request.expected, limits.max_num_seqs, decode_step_ms);
-  const double allowed_ms =
-      std::chrono::duration<double, std::milli>(*request.request.deadline - request.request.arrival)
-          .count();
+  // What lanes above leave, and at least this lane's turns as the oldest.
+  const double share = std::max(1.0 - loads.above(service, request.request.arrival),
+                                1.0 / troupe::limits::aged_start_stride);
+  const double finish_ms = expected_finish_ms(cost,
+                                              {.ahead = ahead,
+                                               .seqs_max = limits.max_num_seqs,
+                                               .step_ms_seen = decode_step_ms,
+                                               .share = share},
+                                              request.expected);
+  const double allowed_ms = to_ms(*request.request.deadline - request.request.arrival);
   if (finish_ms <= allowed_ms) return {};
   return error{errc::deadline_unmeetable,
                fmt::format("the request is expected to finish after {:.0f} ms, but its deadline is "
                            "{:.0f} ms after its arrival: allow more time, or lower max_tokens",
                            finish_ms, allowed_ms)};
+}
+
+double scheduler_core::state::token_ms_allowed(const request_state& request, monotonic_time now,
+                                               double quantile) const {
+  const expected_work left = expected_work_of(request, quantile);
+  // One step more than it needs: in some it is left out.
+  const double steps = 1.0 + static_cast<double>(left.output_tokens) / left.sequences;
+  return to_ms(*request.request.deadline - now) / steps;
+}
+
+void scheduler_core::state::hurry_late(monotonic_time now) {
+  struct late_request {
+    request_state* request;
+    double token_ms;
+  };
+  std::vector<late_request> late;
+  step_shape alone;
+  alone.add(1, 0, 1);
+  const double token_ms_min = troupe::limits::late_step_times_min * cost.predict_ms(alone);
+  for (std::size_t i = 0; i < running.size(); ++i) {
+    request_state& request = running[i];
+    request.hurried = false;
+    if (!request.request.deadline || request.missing_tokens() != 0) continue;
+    const double token_ms = token_ms_allowed(request, now, long_output);
+    const double gap_ms = std::max(decode_step_ms, to_ms(now - request.planned_at));
+    if (token_ms < troupe::limits::late_margin * gap_ms &&
+        token_ms_allowed(request, now, 0.5) >= token_ms_min)
+      late.push_back({&request, std::max(token_ms, token_ms_min)});
+  }
+  const std::size_t count = std::min(late.size(), troupe::limits::late_hurried_max);
+  std::ranges::partial_sort(late, late.begin() + static_cast<std::ptrdiff_t>(count), {},
+                            &late_request::token_ms);
+  for (std::size_t i = 0; i < count; ++i) {
+    late[i].request->hurried = true;
+    if (step_ms_max) step_ms_max = std::min(*step_ms_max, late[i].token_ms);
+  }
 }
 
 void scheduler_core::state::observe_output(const request_state& request,

@@ -24,41 +24,50 @@ double per_sequence(std::uint64_t tokens, std::uint32_t sequences) {
   return sequences == 0 ? 0.0 : static_cast<double>(tokens) / sequences;
 }
 
+/// Of a step that gives a token to every seat, with sequences in the middle of their output.
+double decode_ms(const cost_model& cost, const expected_work& work, std::uint32_t seats) {
+  const double context = per_sequence(work.prefill_tokens, work.sequences) +
+                         per_sequence(work.output_tokens, work.sequences) / 2;
+  return cost.predict_ms({.decode_sequences = seats,
+                          .decode_pairs = static_cast<std::uint64_t>(seats * (context + 1.0)),
+                          .logit_rows = seats});
+}
+
 }  // namespace
 
-double expected_finish_ms(const cost_model& cost, std::span<const expected_work> ahead,
-                          const expected_work& own, std::uint32_t seqs_max, double step_ms_seen) {
+double expected_finish_ms(const cost_model& cost, const engine_outlook& outlook,
+                          const expected_work& own) {
   expected_work all = own;
-  double all_prefill_ms = 0.0;
-  for (const expected_work& each : ahead) {
+  double wait_ms = 0.0;
+  for (const expected_work& each : outlook.ahead) {
     all += each;
-    all_prefill_ms += prefill_ms(cost, each);
+    wait_ms += prefill_ms(cost, each);
   }
-  const std::uint32_t seats = std::min(seqs_max, std::max(all.sequences, 1u));
-  // A sequence in the middle of its output.
-  const double context = per_sequence(all.prefill_tokens, all.sequences) +
-                         per_sequence(all.output_tokens, all.sequences) / 2;
-  const double step_ms =
-      cost.predict_ms({.decode_sequences = seats,
-                       .decode_pairs = static_cast<std::uint64_t>(seats * (context + 1.0)),
-                       .logit_rows = seats});
+  const std::uint32_t seats = std::min(outlook.seqs_max, std::max(all.sequences, 1u));
+  const double step_ms = decode_ms(cost, all, seats);
 
   // Steps until each seat is free.
   std::priority_queue<double, std::vector<double>, std::greater<>> free_at;
   for (std::uint32_t i = 0; i < seats; ++i) free_at.push(0.0);
+  /// The step in which the last of the request's sequences begins.
   const auto seat = [&](const expected_work& work) {
-    double end = 0.0;
+    double begin = 0.0;
     for (std::uint32_t i = 0; i < std::min(work.sequences, seats); ++i) {
-      end = free_at.top() + per_sequence(work.output_tokens, work.sequences);
+      begin = free_at.top();
       free_at.pop();
-      free_at.push(end);
+      free_at.push(begin + per_sequence(work.output_tokens, work.sequences));
     }
-    return end;
+    return begin;
   };
-  for (const expected_work& each : ahead) seat(each);
-  const double own_stretch_ms =
-      per_sequence(own.output_tokens, own.sequences) * std::max(0.0, step_ms_seen - step_ms);
-  return all_prefill_ms + prefill_ms(cost, own) + seat(own) * step_ms + own_stretch_ms;
+  for (const expected_work& each : outlook.ahead) seat(each);
+  wait_ms += seat(own) * step_ms;
+  return wait_ms / outlook.share + prefill_ms(cost, own) +
+         per_sequence(own.output_tokens, own.sequences) * std::max(step_ms, outlook.step_ms_seen);
+}
+
+double engine_ms(const cost_model& cost, const expected_work& own, std::uint32_t seqs_max) {
+  return prefill_ms(cost, own) +
+         static_cast<double>(own.output_tokens) * decode_ms(cost, own, seqs_max) / seqs_max;
 }
 
 }  // namespace troupe

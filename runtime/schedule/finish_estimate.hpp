@@ -31,12 +31,21 @@ struct expected_work {
   bool operator==(const expected_work&) const = default;
 };
 
-/// Milliseconds until `own` is done: `ahead` are the requests that run or go first, in order, and
-/// at most seqs_max sequences decode at once. Each takes the seat that comes free first; a token of
+/// What a request finds when it comes.
+struct engine_outlook {
+  std::span<const expected_work> ahead;  ///< requests that run or go first, in order
+  std::uint32_t seqs_max = 1;            ///< that decode at once
+  double step_ms_seen = 0.0;             ///< of late
+  double share = 1.0;  ///< of the engine's time, that lanes above leave while it waits; above 0
+};
+
+/// Milliseconds until `own` is done. Each request takes the seat that comes free first; a token of
 /// every seat takes a step, stretched by the prefills meanwhile. Its own tokens take at least
-/// step_ms_seen each, what steps take of late: prompts that are yet to come stretch them, too. A
-/// mean, not a bound.
-double expected_finish_ms(const cost_model& cost, std::span<const expected_work> ahead,
-                          const expected_work& own, std::uint32_t seqs_max, double step_ms_seen);
+/// step_ms_seen each: prompts that are yet to come stretch them, too. A mean, not a bound.
+double expected_finish_ms(const cost_model& cost, const engine_outlook& outlook,
+                          const expected_work& own);
+
+/// Milliseconds that the request takes an engine which decodes seqs_max sequences at once.
+double engine_ms(const cost_model& cost, const expected_work& own, std::uint32_t seqs_max);
 
 }  // namespace troupe

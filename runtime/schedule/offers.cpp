@@ -58,8 +58,8 @@ std::vector<sequence_id> scheduler_core::state::prepare_returns(monotonic_time n
 bool scheduler_core::state::waits_for_blocks(const sequence_state& sequence,
                                              monotonic_time now) const {
   if (sequence.lost.is_answered || drafted.tokens() == 0) return false;
-  const std::chrono::duration<double, std::milli> waited = now - *sequence.lost.asked_at;
-  return waited.count() + cost.predict_ms(drafted) <= troupe::limits::kv_fetch_ms_max;
+  const double waited_ms = to_ms(now - *sequence.lost.asked_at);
+  return waited_ms + cost.predict_ms(drafted) <= troupe::limits::kv_fetch_ms_max;
 }
 
 bool scheduler_core::state::offer_blocks(request_state& request, sequence_state& sequence,

@@ -2,8 +2,9 @@
 // requests that wait. The most important lane that has work decodes whole; the lanes below have
 // what is left of the step's predicted duration: realtime takes turns at it, async runs in order,
 // and whoever is left out keeps its blocks. While a VIP's prompt is computed, async stands still.
-// Nobody stands still for longer than limits::held_ms_max. While VIPs hold more than their own
-// share, realtime decodes within its share of the step, whatever else is in it.
+// Nobody stands still for longer than limits::held_ms_max, and who is late for its deadline does
+// not at all (deadlines.cpp). While VIPs hold more than their own share, realtime decodes within
+// its share of the step, whatever else is in it.
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -20,6 +21,7 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   tokens_left = limits.max_num_batched_tokens;
   const bool has_vip = is_vip_expected(now);
   step_ms_max = duration_limit_ms(has_vip);
+  hurry_late(now);
   starts_left = limits.max_batch_size;
   uploads_left = limits.max_uploads_per_step;
   transfer_ms_left = transfer_ms_max();
@@ -121,13 +123,13 @@ void scheduler_core::state::plan_decodes_of(request_state& request, decode_room&
     if (sequence.phase != sequence_phase::decode || sequence.draft) continue;
     const bool fits = room.whole || (!room.paused && !room.is_full &&
                                      fits_decode(sequence.table.position_count(), room.ms_max));
-    if (!fits && !(overdue && room.overdue_left != 0)) {
+    if (!fits && !request.hurried && !(overdue && room.overdue_left != 0)) {
       room.is_full = true;
       ++held_sequences;
       if (request.service() == lane::realtime && !next_turn) next_turn = request.rank;
       continue;
     }
-    if (!fits) --room.overdue_left;
+    if (!fits && !request.hurried) --room.overdue_left;
     schedule(request, sequence, 1);
     request.planned_at = now;
   }

@@ -70,6 +70,7 @@ struct request_state {
   bool prompt_shared = false;      ///< sequence 0 computes the prompt for all
   bool running = false;            ///< else it waits, unless ended
   bool started = false;            ///< left the queue at least once
+  bool hurried = false;            ///< late for its deadline: its decodes are in every step
   bool ended = false;              ///< no longer known to anybody; kept for the step in flight
   std::uint32_t prompt_rows_scored = 0;  ///< rows whose prompt logprobs were delivered
 

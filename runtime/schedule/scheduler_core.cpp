@@ -93,6 +93,9 @@ result<void> scheduler_core::enqueue(schedule_request request) {
     self.queues.erase(*owned);
     return std::move(timely).failure();
   }
+  self.loads.observe(owned->service(),
+                     engine_ms(self.cost, owned->expected, self.limits.max_num_seqs),
+                     owned->request.arrival);
   const request_id id = owned->id();
   self.requests.emplace(id, std::move(owned));
   return {};

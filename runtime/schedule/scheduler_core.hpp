@@ -33,6 +33,10 @@ namespace troupe {
 
 using monotonic_time = std::chrono::nanoseconds;  ///< since an arbitrary start; handed in
 
+inline double to_ms(monotonic_time time) {
+  return std::chrono::duration<double, std::milli>(time).count();
+}
+
 enum class finish_reason : std::uint8_t { stop, length, abort, error };
 
 constexpr std::string_view to_string(finish_reason reason) noexcept {

@@ -23,6 +23,7 @@
 #include "runtime/memory/prefix_cache.hpp"
 #include "runtime/schedule/compose/output_lengths.hpp"
 #include "runtime/schedule/cost_model.hpp"
+#include "runtime/schedule/lane_loads.hpp"
 #include "runtime/schedule/lane_queues.hpp"
 #include "runtime/schedule/request_state.hpp"
 #include "runtime/schedule/running_requests.hpp"
@@ -179,10 +180,19 @@ struct scheduler_core::state {
 
   // deadlines.cpp
   [[nodiscard]] std::uint32_t output_max(const request_state& request) const;  ///< tokens
-  [[nodiscard]] expected_work expected_work_of(const request_state& request) const;
+  /// Its outputs as long as this quantile of those that went on for as long.
+  [[nodiscard]] expected_work expected_work_of(const request_state& request,
+                                               double quantile = 0.5) const;
   [[nodiscard]] expected_work work_left(const request_state& request) const;
   /// Of a waiting request. Error: deadline_unmeetable, with the estimate.
   [[nodiscard]] result<void> check_deadline(const request_state& request) const;
+  /// Milliseconds that each token of a running request may take for it to be done by its deadline,
+  /// if its outputs are as long as this quantile of those that went on for as long.
+  [[nodiscard]] double token_ms_allowed(const request_state& request, monotonic_time now,
+                                        double quantile) const;
+  /// Finds the running requests that are late for their deadlines, unless it is too late for them:
+  /// they decode in every step, which takes no longer than they can wait.
+  void hurry_late(monotonic_time now);
   void observe_output(const request_state& request, const sequence_state& sequence);
 
   // scheduler_core.cpp
@@ -254,6 +264,7 @@ struct scheduler_core::state {
   std::uint32_t offloads_in_flight = 0, uploads_in_flight = 0;
 
   std::array<output_lengths, lane_count> lengths{};  ///< of what ended
+  lane_loads loads;                                  ///< of what was taken
 
   std::uint64_t next_step = 1;
   std::uint64_t next_order = 0;

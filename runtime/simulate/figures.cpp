@@ -1,16 +1,11 @@
 #include "runtime/simulate/figures.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
 namespace troupe::simulate {
 namespace {
-
-double ms_of(monotonic_time time) {
-  return std::chrono::duration<double, std::milli>(time).count();
-}
 
 double share(double part, double whole) {
   return whole > 0.0 ? part / whole : 0.0;
@@ -38,8 +33,8 @@ class lane_sums {
     if (outcome.end != virtual_end::completed) return;
     figures_.prompt_tokens += request.prompt_tokens;
     figures_.output_tokens += request.output_tokens;
-    const double ttft = ms_of(outcome.first_token - outcome.submitted);
-    const double e2e = ms_of(outcome.finished - outcome.submitted);
+    const double ttft = to_ms(outcome.first_token - outcome.submitted);
+    const double e2e = to_ms(outcome.finished - outcome.submitted);
     const double tpot =
         request.output_tokens > 1 ? (e2e - ttft) / (request.output_tokens - 1) : 0.0;
     ttft_.push_back(ttft);
@@ -77,8 +72,8 @@ class lane_sums {
       case virtual_end::refused:
       case virtual_end::none: ++figures_.refused; return;
     }
-    wait_.push_back(ms_of(outcome.started.value_or(outcome.finished) - outcome.submitted));
-    figures_.held_ms_max = std::max(figures_.held_ms_max, ms_of(outcome.held));
+    wait_.push_back(to_ms(outcome.started.value_or(outcome.finished) - outcome.submitted));
+    figures_.held_ms_max = std::max(figures_.held_ms_max, to_ms(outcome.held));
   }
 
   static bool keep(double ms, const std::optional<double>& bound) { return !bound || ms <= *bound; }
@@ -153,12 +148,12 @@ run_figures summarize(std::span<const virtual_request> requests, const virtual_r
   all.finish();
   for (lane_sums& each : by_lane) each.finish();
   for (const lane each : all_lanes) {
-    const double by_ms = ms_of(made.overtaken_by_max[to_index(each)]);
+    const double by_ms = to_ms(made.overtaken_by_max[to_index(each)]);
     figures.lanes[to_index(each)].overtaken_by_ms_max = by_ms;
     figures.all.overtaken_by_ms_max = std::max(figures.all.overtaken_by_ms_max, by_ms);
   }
   if (!requests.empty())
-    figures.duration_s = ms_of(made.end - made.outcomes.front().submitted) / 1e3;
+    figures.duration_s = to_ms(made.end - made.outcomes.front().submitted) / 1e3;
   set_costs(figures, usd_per_hour);
   set_machine(figures, made.counts);
   return figures;

@@ -147,6 +147,23 @@ TEST_CASE("a plan may keep requests waiting for a while, not longer", "[schedule
   driven.drain();
 }
 
+TEST_CASE("who has waited for as long as a plan may hold goes before those that it holds",
+          "[schedule][async]") {
+  driven_scheduler driven(crowded_limits());
+  for (std::uint64_t id = 1; id <= 6; ++id)
+    driven.submit(id, {.max_tokens = 40, .service = lane::async});
+  driven.step();
+  driven.core.cancel(request_id{1});
+  driven.truth.at(request_id{1}).cancelled = true;
+  driven.now += 80ms;
+  driven.submit(7, {.max_tokens = 40, .service = lane::async});
+  driven.core.apply(plan_of({7, 6, 5}, 2), driven.now);
+  REQUIRE(driven.step().started.empty());
+  driven.now += 30ms;
+  REQUIRE(ids_of(driven.step().started) == id_list{5});
+  driven.drain();
+}
+
 TEST_CASE("a request that plans put last again and again goes first in the end",
           "[schedule][async]") {
   driven_scheduler driven(crowded_limits());

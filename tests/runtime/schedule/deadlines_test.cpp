@@ -136,3 +136,52 @@ TEST_CASE("outputs that end early make later estimates shorter", "[schedule][lan
   }
   REQUIRE(estimate_fits());
 }
+
+TEST_CASE("a running request that is late for its deadline stands still no more",
+          "[schedule][lanes]") {
+  auto limits = timed_limits();
+  limits.max_num_seqs = 16;
+  limits.step_ms_max = limits.vip_step_ms_max = 6;
+  driven_scheduler driven(limits);
+  warm_up(driven);
+  driven.submit(2, {.prompt = 1, .max_tokens = 200, .service = lane::async});
+  auto hasty = due_in(driven, 3, {.prompt = 1, .max_tokens = 40, .service = lane::async}, 400ms);
+  const monotonic_time deadline = *hasty.deadline;
+  driven.submit(std::move(hasty));
+  while (driven.core.counts().waiting[to_index(lane::async)] != 0) step(driven);
+  // Their decodes fill the step: async stands still, for a second.
+  for (std::uint64_t id = 4; id < 9; ++id) driven.submit(id, {.prompt = 1, .max_tokens = 200});
+  while (driven.core.has(request_id{3})) {
+    step(driven);
+    REQUIRE(driven.now <= deadline);
+  }
+}
+
+TEST_CASE("a deadline is judged by what lanes above have asked for of late", "[schedule][lanes]") {
+  driven_scheduler driven(timed_limits());
+  warm_up(driven);
+  const auto is_taken = [&](lane service) {
+    auto request = due_in(driven, 999, {.prompt = 8, .max_tokens = 20, .service = service}, 400ms);
+    const bool taken = driven.core.enqueue(std::move(request)).has_value();
+    if (taken) driven.core.cancel(request_id{999});
+    return taken;
+  };
+  const auto fill = [&](std::uint64_t first, lane service) {
+    for (std::uint64_t id = first; id < first + 8; ++id)
+      driven.submit(id, {.prompt = 8, .max_tokens = 20, .service = service});
+  };
+  fill(10, lane::async);
+  step(driven);
+  REQUIRE(is_taken(lane::async));
+  while (driven.core.has_work()) step(driven);
+  // Realtime takes seven eighths of the time and is done each time.
+  for (std::uint64_t id = 100; id < 250; ++id) {
+    driven.submit(id, {.prompt = 16, .max_tokens = 16});
+    while (driven.core.has_work()) step(driven);
+    driven.now += 5ms;
+  }
+  fill(300, lane::async);
+  step(driven);
+  REQUIRE(!is_taken(lane::async));
+  REQUIRE(is_taken(lane::realtime));
+}
