@@ -23,20 +23,20 @@ std::uint32_t scheduler_core::state::output_max(const request_state& request) co
 }
 
 expected_work scheduler_core::state::expected_work_of(const request_state& request,
-                                                      double quantile) const {
+                                                      std::optional<double> quantile) const {
   const stopping_params& stopping = request.request.params->stopping;
   const std::uint32_t longest = output_max(request);
+  const output_lengths& seen = lengths[to_index(request.service())];
   expected_work work;
   work.prefill_tokens = request.prompt_count();
   work.sequences = request.unfinished_count;
   for (const sequence_state& sequence : request.sequences) {
     if (sequence.finished) continue;
     const auto made = static_cast<std::uint32_t>(sequence.output.size());
+    const std::uint32_t usual =
+        quantile ? seen.draw(*quantile, made, longest) : seen.mean(made, longest);
     const std::uint32_t expected =
-        stopping.ignore_eos
-            ? longest
-            : std::max(std::min(stopping.min_tokens, longest),
-                       lengths[to_index(request.service())].draw(quantile, made, longest));
+        stopping.ignore_eos ? longest : std::max(std::min(stopping.min_tokens, longest), usual);
     work.output_tokens += expected - std::min(made, expected);
   }
   return work;
@@ -84,7 +84,7 @@ result<void> scheduler_core::state::check_deadline(const request_state& request)
 }
 
 double scheduler_core::state::token_ms_allowed(const request_state& request, monotonic_time now,
-                                               double quantile) const {
+                                               std::optional<double> quantile) const {
   const expected_work left = expected_work_of(request, quantile);
   // One step more than it needs: in some it is left out.
   const double steps = 1.0 + static_cast<double>(left.output_tokens) / left.sequences;
@@ -107,7 +107,7 @@ void scheduler_core::state::hurry_late(monotonic_time now) {
     const double token_ms = token_ms_allowed(request, now, long_output);
     const double gap_ms = std::max(decode_step_ms, to_ms(now - request.planned_at));
     if (token_ms < troupe::limits::late_margin * gap_ms &&
-        token_ms_allowed(request, now, 0.5) >= token_ms_min)
+        token_ms_allowed(request, now, std::nullopt) >= token_ms_min)
       late.push_back({&request, std::max(token_ms, token_ms_min)});
   }
   const std::size_t count = std::min(late.size(), troupe::limits::late_hurried_max);

@@ -180,16 +180,16 @@ struct scheduler_core::state {
 
   // deadlines.cpp
   [[nodiscard]] std::uint32_t output_max(const request_state& request) const;  ///< tokens
-  /// Its outputs as long as this quantile of those that went on for as long.
+  /// Its outputs as long as the mean, or as this quantile, of those that went on for as long.
   [[nodiscard]] expected_work expected_work_of(const request_state& request,
-                                               double quantile = 0.5) const;
+                                               std::optional<double> quantile = {}) const;
   [[nodiscard]] expected_work work_left(const request_state& request) const;
   /// Of a waiting request. Error: deadline_unmeetable, with the estimate.
   [[nodiscard]] result<void> check_deadline(const request_state& request) const;
   /// Milliseconds that each token of a running request may take for it to be done by its deadline,
-  /// if its outputs are as long as this quantile of those that went on for as long.
+  /// with outputs as expected_work_of() says.
   [[nodiscard]] double token_ms_allowed(const request_state& request, monotonic_time now,
-                                        double quantile) const;
+                                        std::optional<double> quantile) const;
   /// Finds the running requests that are late for their deadlines, unless it is too late for them:
   /// they decode in every step, which takes no longer than they can wait.
   void hurry_late(monotonic_time now);

@@ -37,9 +37,21 @@ class output_lengths {
       }
       left -= weight;
     }
-    const auto tokens = static_cast<std::uint32_t>(std::ceil(ratio * max_tokens));
-    const std::uint32_t most = std::max(1u, max_tokens);
-    return std::clamp(tokens, std::min(most, produced_tokens + 1u), most);
+    return length_of(ratio, produced_tokens, max_tokens);
+  }
+
+  /// Their mean, with the bounds of draw().
+  [[nodiscard]] std::uint32_t mean(std::uint32_t produced_tokens, std::uint32_t max_tokens) const {
+    const double produced =
+        max_tokens == 0 ? 0.0 : static_cast<double>(produced_tokens) / max_tokens;
+    double sum = 0.0, weight_sum = 0.0;
+    for (std::size_t i = 0; i < bin_count; ++i) {
+      const double low = std::max(produced, edge(i));
+      const double weight = weights_[i] * std::max(0.0, edge(i + 1) - low);
+      sum += weight * (low + edge(i + 1)) / 2.0;
+      weight_sum += weight;
+    }
+    return length_of(weight_sum > 0.0 ? sum / weight_sum : 1.0, produced_tokens, max_tokens);
   }
 
  private:
@@ -47,6 +59,12 @@ class output_lengths {
   /// The last 100 requests count.
   static constexpr double keep = 0.99;
 
+  static std::uint32_t length_of(double ratio, std::uint32_t produced_tokens,
+                                 std::uint32_t max_tokens) {
+    const auto tokens = static_cast<std::uint32_t>(std::ceil(ratio * max_tokens));
+    const std::uint32_t most = std::max(1u, max_tokens);
+    return std::clamp(tokens, std::min(most, produced_tokens + 1u), most);
+  }
   static double edge(std::size_t i) { return static_cast<double>(i) / bin_count; }
   [[nodiscard]] double weight_beyond(double ratio) const {
     double sum = 0.0;

@@ -14,6 +14,9 @@ TEST_CASE("nothing known: any share of max_tokens", "[compose]") {
   CHECK(lengths.draw(0.5, 600, 1000) == 800);
   CHECK(lengths.draw(0.5, 1000, 1000) == 1000);
   CHECK(lengths.draw(0.5, 0, 0) == 1);
+  CHECK(lengths.mean(0, 1000) == 500);
+  CHECK(lengths.mean(600, 1000) == 800);
+  CHECK(lengths.mean(1000, 1000) == 1000);
 }
 
 TEST_CASE("draws follow what was observed", "[compose]") {
@@ -22,6 +25,8 @@ TEST_CASE("draws follow what was observed", "[compose]") {
   CHECK(lengths.draw(0.25, 0, 1000) < 130);
   CHECK(lengths.draw(0.75, 0, 1000) > 930);
   CHECK(lengths.draw(0.05, 200, 1000) > 900);  // it did not end early
+  CHECK(lengths.mean(0, 1000) == Approx(550).margin(30));
+  CHECK(lengths.mean(200, 1000) > 900);
   std::uint32_t before = 0;
   for (double quantile = 0.01; quantile < 1.0; quantile += 0.01) {
     const std::uint32_t drawn = lengths.draw(quantile, 0, 1000);
