@@ -107,6 +107,9 @@ inline constexpr std::size_t late_hurried_max = 8;
 inline constexpr double late_step_times_min = 2.0;
 /// Waiting requests that are looked at one by one to say whether a deadline can be met.
 inline constexpr std::uint32_t deadline_scan_max = 1'024;
+/// What asks for no time, and is promised none, is ordered as if it were due so long after its
+/// arrival.
+inline constexpr double undue_ms = 60'000.0;
 /// Over how long the load of the lanes above is measured that a deadline has to reckon with.
 inline constexpr double lane_load_window_ms = 30'000.0;
 /// Between two plans of the composer.

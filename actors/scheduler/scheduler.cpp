@@ -109,7 +109,7 @@ class scheduler_state {
   bool queue(schedule_request scheduled) {
     const request_id id = scheduled.id;
     if (scheduled.service == lane::async) pace_.arrived();
-    auto queued = core_.enqueue(std::move(scheduled));
+    auto queued = core_.enqueue(std::move(scheduled), options_.now());
     if (!queued) self_->send(options_.router, enqueue_refused{id, std::move(queued).failure()});
     return queued.has_value();
   }

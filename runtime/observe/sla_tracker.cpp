@@ -36,15 +36,14 @@ sla_verdict judge_failure(errc code) {
 sla_verdict judge(const lane_config& promise, const request_facts& facts) {
   if (facts.failure) return judge_failure(*facts.failure);
   const monotonic_time first = facts.first_token.value_or(facts.end);
-  const double stretch = std::max(1.0, static_cast<double>(facts.prompt_tokens) /
-                                           static_cast<double>(promise.ttft_prompt_tokens));
+  const first_token_target target{static_cast<double>(promise.ttft_ms), promise.ttft_prompt_tokens};
   const double ttft_ms = to_ms(first - facts.arrival);
   const double tpot_ms =
       facts.longest_output > 1
           ? to_ms(facts.end - first) / static_cast<double>(facts.longest_output - 1)
           : 0.0;
   const bool attains =
-      is_within(ttft_ms, promise.ttft_ms * stretch) && is_within(tpot_ms, promise.tpot_ms);
+      is_within(ttft_ms, target.ms_for(facts.prompt_tokens)) && is_within(tpot_ms, promise.tpot_ms);
   return attains ? sla_verdict::attained : sla_verdict::missed;
 }
 

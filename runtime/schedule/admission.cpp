@@ -1,8 +1,9 @@
 // Starting what waits: seats (max_num_seqs), starts (max_batch_size), tokens of the step, and
 // blocks. A request that has to wait holds back everything behind it, in its lane and in the lanes
 // below, so that large requests are not starved by small ones; only what lanes below are sure of
-// they still get, if the one that waits is beyond its own reserve. Whom it may displace for its
-// seats and its blocks stands in reserves.cpp.
+// they still get, if the one that waits is beyond its own reserve, and what realtime is sure of if
+// an async one waits in its stead. Whom it may displace for its seats and its blocks stands in
+// reserves.cpp.
 #include <algorithm>
 #include <utility>
 
@@ -12,50 +13,71 @@
 namespace troupe {
 
 void scheduler_core::state::admit(lane service, monotonic_time now,
-                                  std::vector<request_started>& started) {
+                                  std::vector<request_started>& started,
+                                  const request_state* before) {
   while (admitted != admission::closed) {
     request_state* const request = next_to_admit(service, now);
     if (request == nullptr || is_held_back(*request, now)) return;
-    if (admitted == admission::reserves && !is_within_reserve(*request)) return;
-    sequence_state& first = request->sequences[request->first_schedulable()];
-    std::optional<std::uint32_t> hit_tokens;
-    if (may_start(request->service()) && starts_left != 0 && !waits_for_blocks(first, now) &&
-        make_seats(*request))
-      hit_tokens = start_sequence(*request, first);
-    if (!hit_tokens) {
-      const bool is_first = admitted == admission::open;
-      admitted = is_first && leaves_reserves(*request) ? admission::reserves : admission::closed;
-      return;
+    if (before != nullptr && !is_due_before(*request, *before)) return;
+    const bool may_enter = admitted == admission::open || is_within_reserve(*request);
+    const bool is_in_its_stead = request->service() != service;
+    if (may_enter && start(*request, now, started)) {
+      if (is_in_its_stead) starts_since_aged = 0;
+      continue;
     }
-    charge_admission(*request);
-    queues.erase(*request);
-    if (request->service() == lane::async) {
-      ++async_admitted;
-      if (!request->started) request->rank.turn = async_admitted;
+    if (is_in_its_stead) {
+      // Who waits in realtime's stead does not take what that lane is sure of.
+      aged_waits = true;
+      admitted = admission::reserves;
+      continue;
     }
-    running.insert(*request);
-    request->planned_at = now;
-    --starts_left;
-    if (request->service() != lane::async) ++starts_since_aged;
-    if (request->started) continue;
-    if (request->service() == lane::async) starts_since_aged = 0;
-    request->started = true;
-    if (limits.enable_prefix_caching) {
-      prefix_query_tokens += request->tokens_of(first).size();
-      prefix_hit_tokens += *hit_tokens;
-    }
-    started.push_back({request->id(), now - request->request.arrival,
-                       std::min(*hit_tokens, request->prompt_count())});
+    if (!may_enter) return;
+    const bool is_first = admitted == admission::open;
+    admitted = is_first && leaves_reserves(*request) ? admission::reserves : admission::closed;
   }
+}
+
+bool scheduler_core::state::start(request_state& request, monotonic_time now,
+                                  std::vector<request_started>& started) {
+  sequence_state& first = request.sequences[request.first_schedulable()];
+  if (!may_start(request.service()) || starts_left == 0 || waits_for_blocks(first, now) ||
+      !make_seats(request))
+    return false;
+  const std::optional<std::uint32_t> hit_tokens = start_sequence(request, first);
+  if (!hit_tokens) return false;
+  charge_admission(request);
+  queues.erase(request);
+  if (request.service() == lane::async) {
+    ++async_admitted;
+    if (!request.started) {
+      request.rank.turn = async_admitted;
+      starts_since_aged = 0;
+    }
+  } else {
+    ++starts_since_aged;
+  }
+  running.insert(request);
+  for (sequence_state& each : request.sequences) each.planned_at = now;
+  --starts_left;
+  if (std::exchange(request.started, true)) return true;
+  if (limits.enable_prefix_caching) {
+    prefix_query_tokens += request.tokens_of(first).size();
+    prefix_hit_tokens += *hit_tokens;
+  }
+  started.push_back(
+      {request.id(), now - request.request.arrival, std::min(*hit_tokens, request.prompt_count())});
+  return true;
 }
 
 /// The lane's next. Whatever its place in a plan, the async request that has waited longest takes
 /// realtime's turn now and then, and goes first where the plan holds back the one in front.
 request_state* scheduler_core::state::next_to_admit(lane service, monotonic_time now) const {
-  if (service == lane::realtime && starts_since_aged >= troupe::limits::aged_start_stride) {
+  if (service == lane::realtime && !aged_waits &&
+      starts_since_aged >= troupe::limits::aged_start_stride) {
     request_state* const aged = queues.oldest(lane::async);
     const auto age_max = std::chrono::milliseconds{troupe::limits::async_aged_ms};
-    if (aged != nullptr && now - aged->request.arrival > age_max) return aged;
+    if (aged != nullptr && now - aged->request.arrival > age_max && !is_held_back(*aged, now))
+      return aged;
   }
   request_state* const front = queues.front(service);
   if (front == nullptr || !is_held_back(*front, now)) return front;

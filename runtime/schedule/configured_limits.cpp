@@ -33,7 +33,9 @@ scheduler_limits configured_limits(const server_config& config) {
     const lane_config& from = config.lanes[i];
     made.lanes[i] = {.reserved_fraction = from.reserved_fraction,
                      .cost_window = std::chrono::milliseconds{from.max_wait_ms},
-                     .hold_max = std::chrono::milliseconds{from.max_delay_ms}};
+                     .hold_max = std::chrono::milliseconds{from.max_delay_ms},
+                     .first_token = {.ms = static_cast<double>(from.ttft_ms),
+                                     .prompt_tokens = from.ttft_prompt_tokens}};
   }
   made.enable_prefix_caching = config.enable_prefix_caching;
   made.enable_chunked_prefill = config.enable_chunked_prefill;

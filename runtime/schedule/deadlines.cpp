@@ -49,7 +49,7 @@ expected_work scheduler_core::state::work_left(const request_state& request) con
   return left;
 }
 
-result<void> scheduler_core::state::check_deadline(const request_state& request) const {
+result<void> scheduler_core::state::check_deadline(const request_state& request, monotonic_time now) const {
   // Who was promised to go on after a restart is not refused, and nothing is, before steps were
   // measured.
   const bool is_resumed = std::ranges::any_of(
@@ -67,9 +67,10 @@ result<void> scheduler_core::state::check_deadline(const request_state& request)
   }
   queues.append_work(service, &request, count_max, ahead);
   // What lanes above leave, and at least this lane's turns as the oldest.
-  const double share = std::max(1.0 - loads.above(service, request.request.arrival),
+  const double share = std::max(1.0 - loads.above(service, now),
                                 1.0 / troupe::limits::aged_start_stride);
-  const double finish_ms = expected_finish_ms(cost,
+  const double finish_ms = to_ms(now - request.request.arrival) +
+                           expected_finish_ms(cost,
                                               {.ahead = ahead,
                                                .seqs_max = limits.max_num_seqs,
                                                .step_ms_seen = decode_step_ms,
@@ -105,7 +106,11 @@ void scheduler_core::state::hurry_late(monotonic_time now) {
     request.hurried = false;
     if (!request.request.deadline || request.missing_tokens() != 0) continue;
     const double token_ms = token_ms_allowed(request, now, long_output);
-    const double gap_ms = std::max(decode_step_ms, to_ms(now - request.planned_at));
+    double gap_ms = decode_step_ms;
+    for (const sequence_state& each : request.sequences) {
+      if (each.phase == sequence_phase::decode)
+        gap_ms = std::max(gap_ms, to_ms(now - each.planned_at));
+    }
     if (token_ms < troupe::limits::late_margin * gap_ms &&
         token_ms_allowed(request, now, std::nullopt) >= token_ms_min)
       late.push_back({&request, std::max(token_ms, token_ms_min)});

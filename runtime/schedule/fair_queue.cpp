@@ -16,8 +16,10 @@ void fair_queue::insert(request_state& request) {
     return;
   }
   tenant& who = tenant_of(request.request.tenant_index);
-  if (who.waiting.empty())
+  if (who.waiting.empty()) {
+    if (who.at.first < floor()) who.stay = next_stay_++;
     move(who, {std::max(who.at.first, floor()), next_since_++}, resting_, active_);
+  }
   TROUPE_CHECK(who.waiting.emplace(request.key, &request).second);
 }
 
@@ -36,14 +38,23 @@ void fair_queue::erase(const request_state& request) {
   forget();
 }
 
-void fair_queue::charge(const request_state& request, std::int64_t tokens) {
-  const std::uint32_t index = request.request.tenant_index;
-  // Of a tenant that was forgotten nothing is known that could be taken back.
-  if (tokens < 0 && !tenants_.contains(index)) return;
-  tenant& who = tenant_of(index);
-  const double served = static_cast<double>(tokens) / request.request.tenant_share;
+std::uint64_t fair_queue::charge(const request_state& request, std::uint64_t tokens) {
+  tenant& who = tenant_of(request.request.tenant_index);
+  const std::uint64_t stay = who.stay;
+  add(who, static_cast<double>(tokens), request.request.tenant_share);
+  return stay;
+}
+
+void fair_queue::refund(const request_state& request, std::uint64_t tokens) {
+  const auto found = tenants_.find(request.request.tenant_index);
+  if (found == tenants_.end() || found->second.stay != request.charge_stay) return;
+  add(found->second, -static_cast<double>(tokens), request.request.tenant_share);
+}
+
+/// May forget the tenant.
+void fair_queue::add(tenant& who, double tokens, double share) {
   turns& its = who.waiting.empty() ? resting_ : active_;
-  move(who, {who.at.first + served, who.at.second}, its, its);
+  move(who, {who.at.first + tokens / share, who.at.second}, its, its);
   forget();
 }
 
@@ -94,6 +105,7 @@ fair_queue::tenant& fair_queue::tenant_of(std::uint32_t index) {
   tenant& who = found->second;
   if (is_new) {
     who.index = index;
+    who.stay = next_stay_++;
     who.at = {floor(), next_since_++};
     resting_.emplace(who.at, &who);
   }

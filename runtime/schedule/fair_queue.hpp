@@ -24,8 +24,12 @@ class fair_queue {
   /// The request waits under its key, which stays the same until it is erased.
   void insert(request_state& request);
   void erase(const request_state& request);
-  /// Its tenant was served so many tokens more, or fewer than were charged before.
-  void charge(const request_state& request, std::int64_t tokens);
+  /// Its tenant was served so many tokens more. Returns its stay, which ends when it comes back
+  /// from a rest behind the others and begins again beside them.
+  std::uint64_t charge(const request_state& request, std::uint64_t tokens);
+  /// Its tenant was served so many tokens fewer than were charged for the request. What was charged
+  /// in an earlier stay does not come back: that it lay behind was forgiven already.
+  void refund(const request_state& request, std::uint64_t tokens);
 
   /// Null when none waits.
   [[nodiscard]] request_state* front() const;
@@ -45,12 +49,14 @@ class fair_queue {
   using turn = std::pair<double, std::uint64_t>;
   struct tenant {
     std::uint32_t index = 0;
+    std::uint64_t stay = 0;
     turn at;
     ordered waiting;
   };
   using turns = std::map<turn, tenant*>;
 
   tenant& tenant_of(std::uint32_t index);
+  void add(tenant& who, double tokens, double share);
   /// Moves the tenant from one of the two maps to the other, or within one.
   static void move(tenant& who, turn at, turns& from, turns& to);
   /// What a tenant is lifted to when it begins to wait.
@@ -63,7 +69,7 @@ class fair_queue {
   turns active_;                                       ///< tenants that wait
   turns resting_;                                      ///< tenants that do not, above the floor
   double last_served_ = 0.0;                           ///< of the tenant that was the last to wait
-  std::uint64_t next_since_ = 0;
+  std::uint64_t next_since_ = 0, next_stay_ = 0;
   std::uint32_t size_ = 0;
 };
 

@@ -1,6 +1,7 @@
 // The three classes of service (design, section 3).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -33,5 +34,16 @@ constexpr std::optional<lane> parse_lane(std::string_view text) noexcept {
 constexpr std::size_t to_index(lane value) noexcept {
   return static_cast<std::size_t>(value);
 }
+
+/// When a lane promises the first token.
+struct first_token_target {
+  double ms = 0.0;                    ///< from the arrival; 0: none
+  std::uint32_t prompt_tokens = 512;  ///< up to which it holds; longer prompts take longer
+
+  /// In proportion for longer prompts.
+  [[nodiscard]] double ms_for(std::uint64_t tokens) const {
+    return ms * std::max(1.0, static_cast<double>(tokens) / prompt_tokens);
+  }
+};
 
 }  // namespace troupe

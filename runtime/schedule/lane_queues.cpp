@@ -39,8 +39,12 @@ std::uint32_t lane_queues::size() const {
   return sum;
 }
 
-void lane_queues::charge(const request_state& request, std::int64_t tokens) {
-  queues_[to_index(request.service())].charge(request, tokens);
+std::uint64_t lane_queues::charge(const request_state& request, std::uint64_t tokens) {
+  return queues_[to_index(request.service())].charge(request, tokens);
+}
+
+void lane_queues::refund(const request_state& request, std::uint64_t tokens) {
+  queues_[to_index(request.service())].refund(request, tokens);
 }
 
 void lane_queues::append_work(lane service, const request_state* end, std::size_t count_max,

@@ -32,8 +32,10 @@ class lane_queues {
   [[nodiscard]] std::vector<request_state*> first(lane service, std::size_t count_max) const {
     return queues_[to_index(service)].first(count_max);
   }
-  /// Tokens that the request's tenant was served in its lane; below 0: fewer than were charged.
-  void charge(const request_state& request, std::int64_t tokens);
+  /// Tokens that the request's tenant was served in its lane (fair_queue::charge()), and those that
+  /// were charged but not used.
+  std::uint64_t charge(const request_state& request, std::uint64_t tokens);
+  void refund(const request_state& request, std::uint64_t tokens);
   /// All that waits in the lane.
   [[nodiscard]] const expected_work& work(lane service) const { return work_[to_index(service)]; }
   /// Appends the work of the lane's first requests, up to a waiting one if it is given, one by one;

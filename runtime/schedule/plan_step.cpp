@@ -27,7 +27,7 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   transfer_ms_left = transfer_ms_max();
   loser.reset();
   held_sequences = 0;
-  vip_prompt_planned = false;
+  vip_prompt_planned = aged_waits = false;
   admitted = admission::open;
 
   planned made;
@@ -41,7 +41,7 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
     tokens_kept = service == lane::vip ? tokens_kept_for_realtime() : 0;
     // A VIP's prompt is in this step: async pauses.
     if (service == lane::async && vip_prompt_planned) break;
-    continue_prefills(service, now);
+    continue_prompts(service, now, made.started);
     admit(service, now, made.started);
     if (service == lane::vip) vip_prompt_planned = drafted.prefill_tokens != 0;
   }
@@ -98,41 +98,53 @@ void scheduler_core::state::plan_decodes(lane service, bool is_top, monotonic_ti
   room.paused = service == lane::async && vip_prompt_planned;
   const std::size_t first = running.first_of(service);
   std::size_t start = first;
-  if (service == lane::realtime && next_turn)
-    start = std::clamp(running.lower_bound(*next_turn), first, running.end_of(service));
+  std::uint32_t sequence_first = 0;
+  if (service == lane::realtime && next_turn) {
+    start = std::clamp(running.lower_bound(next_turn->rank), first, running.end_of(service));
+    if (start != running.end_of(service) && running[start].rank == next_turn->rank)
+      sequence_first = next_turn->sequence;
+  }
   next_turn = service == lane::realtime ? std::nullopt : next_turn;
   // Preemption removes only requests at or behind the one being planned, so that an index stays
   // valid; where it was this one, its successor has moved to its place.
   const auto plan_range = [&](std::size_t from, std::size_t end) {
     for (std::size_t i = from; i < std::min(end, running.end_of(service));) {
       request_state& request = running[i];
-      plan_decodes_of(request, room, now);
+      for (sequence_state& sequence : request.sequences) {
+        if (i != start || sequence.index >= sequence_first)
+          plan_decode_of(request, sequence, room, now);
+      }
       if (running.holds(i, request)) ++i;
     }
   };
   plan_range(start, running.size());
   plan_range(first, start);
+  // The turn comes round to the sequences before the one that it began with.
+  if (sequence_first == 0 || start >= running.end_of(service)) return;
+  request_state& request = running[start];
+  for (std::uint32_t i = 0; i < std::min<std::size_t>(sequence_first, request.sequences.size());
+       ++i)
+    plan_decode_of(request, request.sequences[i], room, now);
 }
 
-void scheduler_core::state::plan_decodes_of(request_state& request, decode_room& room,
-                                            monotonic_time now) {
-  const bool overdue =
-      now - request.planned_at > std::chrono::milliseconds{troupe::limits::held_ms_max};
-  for (sequence_state& sequence : request.sequences) {
-    if (!request.running || tokens_left == 0) return;
-    if (sequence.phase != sequence_phase::decode || sequence.draft) continue;
-    const bool fits = room.whole || (!room.paused && !room.is_full &&
-                                     fits_decode(sequence.table.position_count(), room.ms_max));
-    if (!fits && !request.hurried && !(overdue && room.overdue_left != 0)) {
-      room.is_full = true;
-      ++held_sequences;
-      if (request.service() == lane::realtime && !next_turn) next_turn = request.rank;
-      continue;
-    }
-    if (!fits && !request.hurried) --room.overdue_left;
-    schedule(request, sequence, 1);
-    request.planned_at = now;
+void scheduler_core::state::plan_decode_of(request_state& request, sequence_state& sequence,
+                                           decode_room& room, monotonic_time now) {
+  if (!request.running || tokens_left == 0) return;
+  if (sequence.phase != sequence_phase::decode || sequence.draft) return;
+  const bool fits = room.whole || (!room.paused && !room.is_full &&
+                                   fits_decode(sequence.table.position_count(), room.ms_max));
+  const bool is_overdue =
+      now - sequence.planned_at > std::chrono::milliseconds{troupe::limits::held_ms_max};
+  if (!fits && !request.hurried && !(is_overdue && room.overdue_left != 0)) {
+    room.is_full = true;
+    ++held_sequences;
+    if (request.service() == lane::realtime && !next_turn)
+      next_turn = turn{request.rank, sequence.index};
+    return;
   }
+  if (!fits && !request.hurried) --room.overdue_left;
+  schedule(request, sequence, 1);
+  sequence.planned_at = now;
 }
 
 bool scheduler_core::state::fits_decode(std::uint32_t position, double ms_max) const {
@@ -142,27 +154,39 @@ bool scheduler_core::state::fits_decode(std::uint32_t position, double ms_max) c
   return cost.predict_ms(with) <= ms_max;
 }
 
-void scheduler_core::state::continue_prefills(lane service, monotonic_time now) {
-  for (std::size_t i = running.first_of(service); i < running.end_of(service);) {
-    request_state& request = running[i];
-    bool has_prefill = false;
-    for (sequence_state& sequence : request.sequences) {
-      if (!request.running) break;
-      if (sequence.phase == sequence_phase::prefill && !sequence.draft) {
-        const std::uint32_t first = sequence.table.position_count();
-        const std::uint32_t chunk = chunk_for(first, request.tokens_of(sequence).size() - first);
-        if (chunk == 0) admitted = admission::closed;
-        if (chunk != 0) schedule(request, sequence, chunk);
-      } else if (sequence.phase == sequence_phase::idle && request.is_schedulable(sequence)) {
-        // With the prefix cache, siblings wait for the one in prefill: they will find its blocks.
-        if (has_prefill && limits.enable_prefix_caching) continue;
-        if (!may_start(service) || waits_for_blocks(sequence, now) ||
-            !start_sequence(request, sequence))
-          admitted = admission::closed;
-      }
-      has_prefill = has_prefill || sequence.phase == sequence_phase::prefill;
+void scheduler_core::state::continue_prompts(lane service, monotonic_time now,
+                                             std::vector<request_started>& started) {
+  std::vector<request_state*> begun;
+  for (std::size_t i = running.first_of(service); i < running.end_of(service); ++i) {
+    if (running[i].has_prompt_work()) begun.push_back(&running[i]);
+  }
+  if (service == lane::vip) {
+    std::ranges::stable_sort(
+        begun, [](const auto* left, const auto* right) { return is_due_before(*left, *right); });
+  }
+  for (request_state* request : begun) {
+    if (service == lane::vip) admit(service, now, started, request);
+    if (request->running) continue_prompts_of(*request, now);
+  }
+}
+
+void scheduler_core::state::continue_prompts_of(request_state& request, monotonic_time now) {
+  bool has_prefill = false;
+  for (sequence_state& sequence : request.sequences) {
+    if (!request.running) return;
+    if (sequence.phase == sequence_phase::prefill && !sequence.draft) {
+      const std::uint32_t first = sequence.table.position_count();
+      const std::uint32_t chunk = chunk_for(first, request.tokens_of(sequence).size() - first);
+      if (chunk == 0) admitted = admission::closed;
+      if (chunk != 0) schedule(request, sequence, chunk);
+    } else if (sequence.phase == sequence_phase::idle && request.is_schedulable(sequence)) {
+      // With the prefix cache, siblings wait for the one in prefill: they will find its blocks.
+      if (has_prefill && limits.enable_prefix_caching) continue;
+      if (!may_start(request.service()) || waits_for_blocks(sequence, now) ||
+          !start_sequence(request, sequence))
+        admitted = admission::closed;
     }
-    if (running.holds(i, request)) ++i;
+    has_prefill = has_prefill || sequence.phase == sequence_phase::prefill;
   }
 }
 

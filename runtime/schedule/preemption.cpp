@@ -62,7 +62,7 @@ void scheduler_core::state::preempt_request(request_state& request) {
   }
   running.erase(request);
   request.key = admission_key_of(request.request, request.order, true,
-                                 limits.lanes[to_index(request.service())].cost_window);
+                                 limits.lanes[to_index(request.service())]);
   request.key.place = request.rank.turn;
   queues.insert(request);
 }

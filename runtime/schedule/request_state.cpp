@@ -77,8 +77,7 @@ result<request_state> make_request_state(schedule_request request, const schedul
   TROUPE_TRY_VOID(check_resumed(request, limits));
   request_state state;
   state.order = order;
-  state.key =
-      admission_key_of(request, order, false, limits.lanes[to_index(request.service)].cost_window);
+  state.key = admission_key_of(request, order, false, limits.lanes[to_index(request.service)]);
   state.rank = running_rank_of(request, order);
   state.prompt_shared = true;
   for (std::uint32_t i = 0; i < request.params->n; ++i) {

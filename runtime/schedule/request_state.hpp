@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "runtime/memory/block_table.hpp"
@@ -40,7 +41,8 @@ struct sequence_state {
   sequence_phase phase = sequence_phase::idle;
   bool finished =
       false;  ///< ended for its reader; its blocks may live until the step in flight is done
-  bool in_flight = false;  ///< the step in flight names its blocks
+  bool in_flight = false;       ///< the step in flight names its blocks
+  monotonic_time planned_at{};  ///< when it was last in a plan to decode, or its request admitted
   std::vector<token_id> output;
   block_table table;
   std::uint32_t computed_count = 0;   ///< positions whose K and V completed steps have written
@@ -61,8 +63,8 @@ struct request_state {
   expected_work expected;            ///< of all its sequences, when it was enqueued
   expected_work queued_work;         ///< what it counts for while it waits
   std::uint64_t charged_tokens = 0;  ///< to its tenant, since it was first admitted
+  std::uint64_t charge_stay = 0;     ///< of fair_queue::charge(), the last one
   std::uint64_t made_tokens = 0;     ///< output since it was enqueued
-  monotonic_time planned_at{};       ///< when it was last admitted or a decode of it was in a plan
   std::vector<sequence_state> sequences;
   std::uint32_t unfinished_count =
       0;  ///< each one takes a place of max_num_seqs while the request runs
@@ -94,6 +96,13 @@ struct request_state {
     TROUPE_CHECK(first != sequences.end());
     return first->index;
   }
+  /// Whether a prefill of it has begun and is not done, or one is to begin.
+  [[nodiscard]] bool has_prompt_work() const {
+    return std::ranges::any_of(sequences, [this](const sequence_state& each) {
+      return each.phase == sequence_phase::prefill ||
+             (each.phase == sequence_phase::idle && is_schedulable(each));
+    });
+  }
   /// Positions that its prefills have not taken yet.
   [[nodiscard]] std::uint32_t missing_tokens() const {
     std::uint32_t missing = 0;
@@ -114,6 +123,11 @@ struct request_state {
            prompt_rows_scored + 1 < prompt_count();
   }
 };
+
+/// Whose first token is due sooner, of one lane.
+inline bool is_due_before(const request_state& left, const request_state& right) {
+  return std::pair(left.key.priority, left.key.due) < std::pair(right.key.priority, right.key.due);
+}
 
 /// The request as it enters the queue. Errors: invalid_argument, with the numbers, for one that
 /// breaks the limits or can never fit into the block pool.

@@ -4,14 +4,24 @@
 // is lent while nothing of it waits; lanes above that borrowed it give it back as their requests
 // end.
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/schedule/scheduler_state.hpp"
 
 namespace troupe {
 
 std::uint32_t scheduler_core::state::reserve_of(lane service, resource what) const {
-  const std::uint32_t all = what == resource::blocks ? pool.total() : limits.max_num_seqs;
-  return static_cast<std::uint32_t>(limits.lanes[to_index(service)].reserved_fraction * all);
+  // Rounded up: with few sequences a share is one of them at least, as long as there are any.
+  std::uint32_t left = what == resource::blocks ? pool.total() : limits.max_num_seqs;
+  const double all = left;
+  for (const lane each : all_lanes) {
+    const auto own =
+        static_cast<std::uint32_t>(std::ceil(limits.lanes[to_index(each)].reserved_fraction * all));
+    const std::uint32_t reserve = std::min(own, left);
+    if (each == service) return reserve;
+    left -= reserve;
+  }
+  return 0;
 }
 
 std::uint32_t scheduler_core::state::held_by(lane service, resource what) {

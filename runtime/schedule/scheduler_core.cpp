@@ -72,7 +72,7 @@ scheduler_core::scheduler_core(scheduler_limits limits)
 scheduler_core::~scheduler_core() = default;
 scheduler_core::scheduler_core(scheduler_core&&) noexcept = default;
 
-result<void> scheduler_core::enqueue(schedule_request request) {
+result<void> scheduler_core::enqueue(schedule_request request, monotonic_time now) {
   state& self = *state_;
   if (self.requests.contains(request.id)) {
     return error{errc::already_exists, fmt::format("request {} is known already",
@@ -89,13 +89,13 @@ result<void> scheduler_core::enqueue(schedule_request request) {
   made.expected = self.expected_work_of(made);
   auto owned = std::make_unique<request_state>(std::move(made));
   self.queues.insert(*owned);
-  if (auto timely = self.check_deadline(*owned); !timely) {
+  if (auto timely = self.check_deadline(*owned, now); !timely) {
     self.queues.erase(*owned);
     return std::move(timely).failure();
   }
   self.loads.observe(owned->service(),
                      engine_ms(self.cost, owned->expected, self.limits.max_num_seqs),
-                     owned->request.arrival);
+                     now);
   const request_id id = owned->id();
   self.requests.emplace(id, std::move(owned));
   return {};

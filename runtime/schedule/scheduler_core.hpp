@@ -59,6 +59,7 @@ struct lane_rules {
   monotonic_time cost_window{};
   /// How long a composed plan may keep requests waiting although the engine has room.
   monotonic_time hold_max{};
+  first_token_target first_token;
 };
 
 struct scheduler_limits {
@@ -184,7 +185,7 @@ class scheduler_core {
 
   /// Errors: overloaded (queue full), invalid_argument (can never fit: says the numbers),
   /// already_exists, deadline_unmeetable (with the estimate).
-  result<void> enqueue(schedule_request request);
+  result<void> enqueue(schedule_request request, monotonic_time now);
 
   /// Blocks of the sequence's tokens that the lower tier has, by ascending place, verified by their
   /// keys; an empty answer, too, ends the question of planned::wanted. When the sequence starts,

@@ -69,11 +69,15 @@ struct scheduler_core::state {
     bool is_full = false;
   };
   void plan_decodes(lane service, bool is_top, monotonic_time now);
-  void plan_decodes_of(request_state& request, decode_room& room, monotonic_time now);
+  void plan_decode_of(request_state& request, sequence_state& sequence, decode_room& room,
+                      monotonic_time now);
   [[nodiscard]] bool fits_decode(std::uint32_t position, double ms_max) const;
   [[nodiscard]] double share_kept_for_realtime();
   [[nodiscard]] std::uint32_t tokens_kept_for_realtime() const;
-  void continue_prefills(lane service, monotonic_time now);
+  /// Of the lane's prompts that have begun. Of VIPs the one whose first token is due soonest comes
+  /// first, those that wait among them: a long prompt does not stand in the way of a short one.
+  void continue_prompts(lane service, monotonic_time now, std::vector<request_started>& started);
+  void continue_prompts_of(request_state& request, monotonic_time now);
   /// Takes the sequence's next `count` tokens into the plan, preempting where blocks lack. False
   /// when the sequence itself was preempted.
   bool schedule(request_state& request, sequence_state& sequence, std::uint32_t count);
@@ -87,7 +91,11 @@ struct scheduler_core::state {
                                                 const sequence_state& sequence) const;
 
   // admission.cpp
-  void admit(lane service, monotonic_time now, std::vector<request_started>& started);
+  /// What of the lane may start; only what goes `before` a request, if one is given.
+  void admit(lane service, monotonic_time now, std::vector<request_started>& started,
+             const request_state* before = nullptr);
+  /// False where it has to wait.
+  bool start(request_state& request, monotonic_time now, std::vector<request_started>& started);
   [[nodiscard]] request_state* next_to_admit(lane service, monotonic_time now) const;
   /// False where what was just taken from a request would be handed to its like.
   [[nodiscard]] bool may_start(lane service) const { return !loser || service < *loser; }
@@ -185,7 +193,7 @@ struct scheduler_core::state {
                                                std::optional<double> quantile = {}) const;
   [[nodiscard]] expected_work work_left(const request_state& request) const;
   /// Of a waiting request. Error: deadline_unmeetable, with the estimate.
-  [[nodiscard]] result<void> check_deadline(const request_state& request) const;
+  [[nodiscard]] result<void> check_deadline(const request_state& request, monotonic_time now) const;
   /// Milliseconds that each token of a running request may take for it to be done by its deadline,
   /// with outputs as expected_work_of() says.
   [[nodiscard]] double token_ms_allowed(const request_state& request, monotonic_time now,
@@ -235,6 +243,7 @@ struct scheduler_core::state {
   double transfer_ms_left = 0.0;  ///< predicted, of both ways
   std::optional<lane> loser;      ///< the most important lane that was preempted in this plan
   bool vip_prompt_planned = false;
+  bool aged_waits = false;  ///< the async request that takes realtime's turn found no room
   std::uint32_t held_sequences = 0;
   /// Who may still start once a request had to wait: nothing behind it overtakes it, but for what
   /// lanes below are sure of, where it would take that too.
@@ -249,8 +258,12 @@ struct scheduler_core::state {
   };
   std::vector<returning> lost;  ///< in no order; empty without a lower tier
 
-  std::optional<monotonic_time> vip_seen;        ///< when a VIP last waited or ran
-  std::optional<running_rank> next_turn;         ///< the first realtime request that was left out
+  std::optional<monotonic_time> vip_seen;  ///< when a VIP last waited or ran
+  struct turn {
+    running_rank rank;
+    std::uint32_t sequence = 0;
+  };
+  std::optional<turn> next_turn;                 ///< the first of realtime's that was left out
   std::uint64_t async_admitted = 0;              ///< since start
   std::vector<request_id> composed_order;        ///< of the plan that is followed
   std::uint32_t async_running_max = UINT32_MAX;  ///< sequences, until async_held_until

@@ -98,7 +98,7 @@ class virtual_engine::loop {
     const auto deadline = request.deadline;
     if (is_queue_full(request.service)) return finish(place, virtual_end::refused, when);
     if (request.service == lane::async) composer_.arrived();
-    if (const auto taken = core_.enqueue(std::move(request)); !taken) {
+    if (const auto taken = core_.enqueue(std::move(request), when); !taken) {
       const bool is_late = taken.failure().code == errc::deadline_unmeetable;
       return finish(place, is_late ? virtual_end::unmeetable : virtual_end::refused, when);
     }

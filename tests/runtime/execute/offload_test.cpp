@@ -80,7 +80,7 @@ served serve(const std::shared_ptr<const loaded_model>& model, kernels::kv_dtype
   for (std::size_t round = 0; round < 3; ++round) {
     for (unsigned conversation = 0; conversation < 4; ++conversation) {
       const auto request = make_request(*model, ++id, conversation, 150 + 20 * round);
-      core.enqueue(request).value();
+      core.enqueue(request, {}).value();
       if (with_tier) {
         core.offer_blocks({request.id, 0},
                           store.find(block_keys_of(limits.model_fingerprint, 0,

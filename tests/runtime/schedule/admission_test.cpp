@@ -160,7 +160,7 @@ TEST_CASE("enqueue refuses with the numbers", "[schedule]") {
   limits.max_num_queued_reqs = 2;
   driven_scheduler driven(limits);
   const auto refuse = [&](request_shape shape) {
-    return driven.core.enqueue(driven.make(9, shape)).failure();
+    return driven.core.enqueue(driven.make(9, shape), driven.now).failure();
   };
   const auto never_fits = refuse({.prompt = 30, .max_tokens = 12});
   REQUIRE(never_fits.code == errc::invalid_argument);
@@ -174,16 +174,17 @@ TEST_CASE("enqueue refuses with the numbers", "[schedule]") {
   REQUIRE(refuse({.n = 17}).code == errc::invalid_argument);
   auto resumed = driven.make(9, {.max_tokens = 2, .n = 2});
   resumed.resumed.resize(1);
-  REQUIRE(driven.core.enqueue(resumed).failure().code == errc::invalid_argument);
+  REQUIRE(driven.core.enqueue(resumed, driven.now).failure().code == errc::invalid_argument);
   resumed.resumed.resize(2);
   resumed.resumed[1].output = {token_id{1}, token_id{2}};
-  REQUIRE(driven.core.enqueue(resumed).failure().code == errc::invalid_argument);
+  REQUIRE(driven.core.enqueue(resumed, driven.now).failure().code == errc::invalid_argument);
   resumed.resumed[0].finished = resumed.resumed[1].finished = true;
-  REQUIRE(driven.core.enqueue(resumed).failure().code == errc::invalid_argument);
+  REQUIRE(driven.core.enqueue(resumed, driven.now).failure().code == errc::invalid_argument);
 
   driven.submit(
       1, {.prompt = 30, .max_tokens = 11});  // exactly all blocks: the last token is never written
-  REQUIRE(driven.core.enqueue(driven.make(1, {})).failure().code == errc::already_exists);
+  REQUIRE(driven.core.enqueue(driven.make(1, {}), driven.now).failure().code ==
+          errc::already_exists);
   driven.submit(2, {});
   REQUIRE(refuse({}).code == errc::overloaded);
   driven.drain();

@@ -51,7 +51,8 @@ TEST_CASE("an unmeetable deadline is refused with the estimate", "[schedule][lan
   warm_up(driven);
   // Alone: 20 rows and a step, then 10 steps of 2 ms.
   const auto refused =
-      driven.core.enqueue(due_in(driven, 2, {.prompt = 20, .max_tokens = 10}, 35ms)).failure();
+      driven.core.enqueue(due_in(driven, 2, {.prompt = 20, .max_tokens = 10}, 35ms), driven.now)
+          .failure();
   REQUIRE(refused.code == errc::deadline_unmeetable);
   REQUIRE(refused.message ==
           "the request is expected to finish after 41 ms, but its deadline is 35 ms after its "
@@ -78,7 +79,7 @@ TEST_CASE("a deadline is judged by the turn of its tenant", "[schedule][lanes][s
     auto request = of_tenant(id, tenant);
     request.deadline = request.arrival + 200ms;
     request.priority = 1;  // the last of its tenant
-    return driven.core.enqueue(std::move(request)).has_value();
+    return driven.core.enqueue(std::move(request), driven.now).has_value();
   };
   REQUIRE_FALSE(is_taken(100, 1));
   REQUIRE(is_taken(101, 2));
@@ -90,7 +91,7 @@ TEST_CASE("what waits or runs before it counts, what comes after it does not",
   warm_up(driven);
   const auto is_taken = [&](lane service, monotonic_time allowed) {
     auto request = due_in(driven, 99, {.prompt = 8, .max_tokens = 8, .service = service}, allowed);
-    const bool taken = driven.core.enqueue(std::move(request)).has_value();
+    const bool taken = driven.core.enqueue(std::move(request), driven.now).has_value();
     if (taken) driven.core.cancel(request_id{99});
     return taken;
   };
@@ -118,7 +119,7 @@ TEST_CASE("outputs that end early make later estimates shorter", "[schedule][lan
     auto params = *request.params;
     params.stopping.ignore_eos = false;
     request.params = std::make_shared<const generation_params>(params);
-    const bool taken = driven.core.enqueue(std::move(request)).has_value();
+    const bool taken = driven.core.enqueue(std::move(request), driven.now).has_value();
     if (taken) driven.core.cancel(request_id{99});
     return taken;
   };
@@ -162,7 +163,7 @@ TEST_CASE("a deadline is judged by what lanes above have asked for of late", "[s
   warm_up(driven);
   const auto is_taken = [&](lane service) {
     auto request = due_in(driven, 999, {.prompt = 8, .max_tokens = 20, .service = service}, 400ms);
-    const bool taken = driven.core.enqueue(std::move(request)).has_value();
+    const bool taken = driven.core.enqueue(std::move(request), driven.now).has_value();
     if (taken) driven.core.cancel(request_id{999});
     return taken;
   };
@@ -184,4 +185,14 @@ TEST_CASE("a deadline is judged by what lanes above have asked for of late", "[s
   step(driven);
   REQUIRE(!is_taken(lane::async));
   REQUIRE(is_taken(lane::realtime));
+}
+
+TEST_CASE("time on the way counts against a deadline", "[schedule][lanes]") {
+  driven_scheduler driven(timed_limits());
+  warm_up(driven);
+  auto request = due_in(driven, 2, {.prompt = 8, .max_tokens = 8}, 60ms);
+  REQUIRE(driven.core.enqueue(request, driven.now + 50ms).failure().message ==
+          "the request is expected to finish after 75 ms, but its deadline is 60 ms after its "
+          "arrival: allow more time, or lower max_tokens");
+  REQUIRE(driven.core.enqueue(request, driven.now).has_value());
 }

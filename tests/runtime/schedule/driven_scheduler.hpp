@@ -79,7 +79,7 @@ class driven_scheduler {
   }
   void submit(schedule_request request) {
     auto expected = expect(request, limits);
-    core.enqueue(std::move(request)).value();
+    core.enqueue(std::move(request), now).value();
     core.check_integrity();
     truth.insert_or_assign(expected.request.id, std::move(expected));
   }

@@ -34,8 +34,8 @@ std::unique_ptr<request_state> make(std::uint32_t index, std::uint64_t order,
   return made;
 }
 
-void admit(fair_queue& queue, const request_state& request) {
-  queue.charge(request, static_cast<std::int64_t>(request.queued_work.tokens()));
+void admit(fair_queue& queue, request_state& request) {
+  request.charge_stay = queue.charge(request, request.queued_work.tokens());
   queue.erase(request);
 }
 
@@ -53,8 +53,10 @@ class naive_queue {
     const std::uint32_t index = request.request.tenant_index;
     const bool begins = request.key.fresh && !waits(index);
     if (begins) {
-      known_.try_emplace(index, counter{floor(), 0});
-      known_[index] = {std::max(known_[index].served, floor()), next_since_++};
+      known_.try_emplace(index, counter{floor(), 0, next_stay_++});
+      counter& its = known_[index];
+      if (its.served < floor()) its.stay = next_stay_++;
+      its = {std::max(its.served, floor()), next_since_++, its.stay};
     }
     waiting_.push_back(&request);
   }
@@ -65,13 +67,17 @@ class naive_queue {
     if (!waits(index)) last_served_ = known_.at(index).served;
     forget();
   }
-  void charge(const request_state& request, double tokens) {
+  void charge(const request_state& request, std::uint64_t tokens) {
     const std::uint32_t index = request.request.tenant_index;
-    if (!known_.contains(index)) {
-      if (tokens < 0) return;
-      known_[index] = {floor(), next_since_++};
-    }
-    known_[index].served += tokens / request.request.tenant_share;
+    if (!known_.contains(index)) known_[index] = {floor(), next_since_++, next_stay_++};
+    stays_[&request] = known_[index].stay;
+    known_[index].served += static_cast<double>(tokens) / request.request.tenant_share;
+    forget();
+  }
+  void refund(const request_state& request, std::uint64_t tokens) {
+    const auto found = known_.find(request.request.tenant_index);
+    if (found == known_.end() || found->second.stay != stays_.at(&request)) return;
+    found->second.served -= static_cast<double>(tokens) / request.request.tenant_share;
     forget();
   }
   request_state* front() const {
@@ -100,7 +106,7 @@ class naive_queue {
  private:
   struct counter {
     double served = 0.0;
-    std::uint64_t since = 0;
+    std::uint64_t since = 0, stay = 0;
   };
 
   bool waits(std::uint32_t index) const {
@@ -124,6 +130,8 @@ class naive_queue {
 
   std::vector<request_state*> waiting_;
   std::map<std::uint32_t, counter> known_;
+  std::map<const request_state*, std::uint64_t> stays_;
+  std::uint64_t next_stay_ = 0;
   double last_served_ = 0.0;
   std::uint64_t next_since_ = 0;
 };
@@ -152,11 +160,10 @@ TEST_CASE("the order is that of a naive virtual token counter", "[schedule][shar
       const auto found =
           std::ranges::find(waiting, queue.front(), &std::unique_ptr<request_state>::get);
       REQUIRE(found != waiting.end());
-      if ((*found)->key.fresh)
-        naive.charge(**found, static_cast<double>((*found)->queued_work.tokens()));
+      if ((*found)->key.fresh) naive.charge(**found, (*found)->queued_work.tokens());
       naive.erase(**found);
       (*found)->key.fresh ? admit(queue, **found) : queue.erase(**found);
-      admitted.push_back(std::move(*found));
+      if ((*found)->key.fresh) admitted.push_back(std::move(*found));
       waiting.erase(found);
     } else if (operation == 6 && !waiting.empty()) {
       std::swap(waiting[random() % waiting.size()], waiting.back());
@@ -165,10 +172,15 @@ TEST_CASE("the order is that of a naive virtual token counter", "[schedule][shar
       REQUIRE(!queue.contains(*waiting.back()));
       waiting.pop_back();
     } else if (operation == 7 && !admitted.empty()) {
-      const request_state& corrected = *admitted[random() % admitted.size()];
-      const auto tokens = static_cast<std::int64_t>(random() % 40) - 20;
-      queue.charge(corrected, tokens);
-      naive.charge(corrected, static_cast<double>(tokens));
+      request_state& corrected = *admitted[random() % admitted.size()];
+      const std::uint64_t tokens = random() % 20;
+      if (random() % 2 == 0) {
+        corrected.charge_stay = queue.charge(corrected, tokens);
+        naive.charge(corrected, tokens);
+      } else {
+        queue.refund(corrected, tokens);
+        naive.refund(corrected, tokens);
+      }
     }
     queue.check_integrity();
     REQUIRE(queue.size() == waiting.size());
@@ -179,6 +191,28 @@ TEST_CASE("the order is that of a naive virtual token counter", "[schedule][shar
     const std::span expected(order.data(), std::min(count, order.size()));
     REQUIRE(std::ranges::equal(queue.first(count), expected));
   }
+}
+
+TEST_CASE("what was charged before a rest is no credit after it", "[schedule][shares]") {
+  fair_queue queue;
+  auto early = make(1, 0, 1'000, 1.0);
+  queue.insert(*early);
+  admit(queue, *early);
+  std::vector<std::unique_ptr<request_state>> waiting;
+  for (std::uint64_t i = 1; i <= 100; ++i) {  // the other one is served more meanwhile
+    auto request = make(2, i, 20, 1.0);
+    queue.insert(*request);
+    if (i < 100) admit(queue, *request);
+    waiting.push_back(std::move(request));
+  }
+  for (std::uint64_t i = 101; i <= 103; ++i) {
+    waiting.push_back(make(static_cast<std::uint32_t>(i % 2 + 1), i, 20, 1.0));
+    queue.insert(*waiting.back());
+  }
+  const auto before = tenants_of(queue);
+  queue.refund(*early, 900);
+  CHECK(tenants_of(queue) == before);
+  CHECK(std::ranges::count(before, 1u) == 1);
 }
 
 TEST_CASE("turns follow shares and tokens", "[schedule][shares]") {

@@ -25,7 +25,7 @@ TEST_CASE("lane_queues agrees with a sorted list", "[schedule]") {
                       .priority = static_cast<std::int32_t>(random() % 3),
                       .due_window = static_cast<std::int64_t>(random() % 2),
                       .window_cost = random() % 3,
-                      .deadline = monotonic_time(random() % 5),
+                      .due = monotonic_time(random() % 5),
                       .arrival = monotonic_time(random() % 5),
                       .cost = random() % 5,
                       .order = step};

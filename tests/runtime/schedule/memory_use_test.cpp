@@ -81,7 +81,7 @@ usage measure_usage(std::uint32_t block_count) {
   for (const auto& each : sample_conversations().conversations) {
     const auto& prompt = each.messages[0];
     if (prompt.size() + each.messages[1].size() > limits.max_model_len) continue;
-    core.enqueue(make_request(id++, prompt, each.messages[1].size())).value();
+    core.enqueue(make_request(id++, prompt, each.messages[1].size()), {}).value();
   }
   usage sum;
   while (core.has_work()) {
@@ -142,7 +142,7 @@ reuse replay(std::uint32_t block_count, std::size_t concurrent) {
     total.reusable += computed_before;
     ++total.turns;
     open[static_cast<request_id>(next_id)] = {conversation, turn, computed_before};
-    core.enqueue(make_request(next_id++, std::move(prompt), reply)).value();
+    core.enqueue(make_request(next_id++, std::move(prompt), reply), {}).value();
     return true;
   };
   const auto send_next = [&] {

@@ -34,7 +34,7 @@ timing measure(std::uint32_t queued, std::uint32_t output_tokens, int steps) {
     request.service = all_lanes[id % 3];
     request.params = shared;
     request.prompt = std::make_shared<const std::vector<token_id>>(make_prompt(1000, id));
-    core.enqueue(std::move(request)).value();
+    core.enqueue(std::move(request), {}).value();
   }
   timing median;
   std::vector<double> plan_us, complete_us;

@@ -181,7 +181,7 @@ class random_round {
         (tokens + limits_.block_tokens - 1) / limits_.block_tokens <= limits_.block_count &&
         request.params->n <= limits_.max_num_seqs;
     const bool is_full = waiting >= limits_.max_num_queued_reqs;
-    const auto taken = core_.enqueue(request);
+    const auto taken = core_.enqueue(request, now_);
     ++totals_.operations;
     REQUIRE(taken.has_value() == (fits && !is_full));
     core_.check_integrity();
@@ -190,7 +190,7 @@ class random_round {
       ++totals_.refused;
       return;
     }
-    REQUIRE(core_.enqueue(request).failure().code == errc::already_exists);
+    REQUIRE(core_.enqueue(request, now_).failure().code == errc::already_exists);
     if (!request.resumed.empty()) ++totals_.resumed;
     truth_.emplace(request.id, expect(request, limits_));
     if (below(3) != 0) offer({request.id, 0});

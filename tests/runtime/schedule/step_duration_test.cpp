@@ -57,8 +57,8 @@ std::vector<double> run_steps(std::optional<lane> beside) {
   limits.step_ms_max = ms_max;
   limits.vip_step_ms_max = vip_ms_max;
   scheduler_core core(limits);
-  if (beside) core.enqueue(request_of(1, *beside, 10, 5000)).value();
-  core.enqueue(request_of(2, lane::realtime, 8000, 4)).value();
+  if (beside) core.enqueue(request_of(1, *beside, 10, 5000), {}).value();
+  core.enqueue(request_of(2, lane::realtime, 8000, 4), {}).value();
   std::vector<double> durations;
   while (core.has(request_id{2})) {
     const auto planned = core.plan({});
@@ -95,7 +95,7 @@ TEST_CASE("several prompts share what a step may take", "[schedule]") {
   limits.vip_step_ms_max = vip_ms_max;
   scheduler_core core(limits);
   for (std::uint64_t id = 1; id <= 40; ++id)
-    core.enqueue(request_of(id, lane::async, 60 + 20 * id, 30)).value();
+    core.enqueue(request_of(id, lane::async, 60 + 20 * id, 30), {}).value();
   double longest_ms = 0.0;
   for (int step = 0; core.has_work(); ++step) {
     REQUIRE(step < 1'000);

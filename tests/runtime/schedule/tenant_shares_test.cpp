@@ -165,6 +165,6 @@ TEST_CASE("between tenants shares decide, within one the composer's plan does",
 
 TEST_CASE("a share is above nothing", "[schedule][shares]") {
   driven_scheduler driven(small_limits());
-  const auto refused = driven.core.enqueue(of_tenant(driven, 1, {}, 1, 0.0));
+  const auto refused = driven.core.enqueue(of_tenant(driven, 1, {}, 1, 0.0), driven.now);
   REQUIRE(refused.failure().code == errc::invalid_argument);
 }

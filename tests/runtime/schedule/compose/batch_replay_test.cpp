@@ -81,7 +81,7 @@ struct core_on_virtual_time {
     request.priority = priority;
     request.prompt = of.view.waiting[index].prompt;
     request.params = std::make_shared<const generation_params>(params);
-    core.enqueue(std::move(request)).value();
+    core.enqueue(std::move(request), {}).value();
   }
   void step() {
     const auto planned = core.plan(now);
