@@ -84,24 +84,36 @@ void print_decoder(const compose_bench_options& options) {
 
 void print_searches(const compose_bench_options& options) {
   const auto searches = all_searches();
-  fmt::print("median gain over the best seed, %, {} cases each, {} ms each\n{:<17}{:>9}",
-             options.seeds, options.budget_ms, "workload", "requests");
-  for (const named_search& each : searches) fmt::print("{:>21}", each.name);
+  fmt::print(
+      "median gain over the best seed, {} cases each, {} ms each; behind other searches' the "
+      "median "
+      "of how much less ours is predicted to cost, and cases won/tied/lost\n{:<17}{:>9}",
+      options.seeds, options.budget_ms, "workload", "requests");
+  for (const named_search& each : searches)
+    fmt::print("{:>{}}", each.name, &each == searches.data() ? 11 : 33);
   fmt::print("\n");
   for (const batch_workload workload : all_batch_workloads) {
     for (const std::uint32_t size : case_sizes) {
-      std::vector<std::vector<double>> gains(searches.size());
+      std::vector<std::vector<double>> gains(searches.size()), leads(searches.size());
+      std::vector<score> scores(searches.size());
       for (std::uint64_t seed = 1; seed <= options.seeds; ++seed) {
         const batch_case made = make_batch_case(workload, size, seed);
         const batch_problem problem(made.view, {}, seed);
         const double base_ms = best_seed_ms(problem);
+        double ours_ms = 0.0;
         for (std::size_t i = 0; i < searches.size(); ++i) {
-          const auto found = searches[i].search({problem, options.budget_ms, seed});
-          gains[i].push_back(100.0 * (1.0 - found.objective_ms() / base_ms));
+          const double found_ms =
+              searches[i].search({problem, options.budget_ms, seed}).objective_ms();
+          if (i == 0) ours_ms = found_ms;
+          gains[i].push_back(100.0 * (1.0 - found_ms / base_ms));
+          leads[i].push_back(100.0 * (1.0 - ours_ms / found_ms));
+          scores[i].add(ours_ms, found_ms);
         }
       }
-      fmt::print("{:<17}{:>9}", to_string(workload), size);
-      for (const auto& each : gains) fmt::print("{:>13.2f} ({:>5.2f})", median(each), mean(each));
+      fmt::print("{:<17}{:>9}{:>9.2f} %", to_string(workload), size, median(gains[0]));
+      for (std::size_t i = 1; i < searches.size(); ++i)
+        fmt::print("{:>11.2f} %{:>+8.2f} %{:>10}", median(gains[i]), median(leads[i]),
+                   fmt::format("{}/{}/{}", scores[i].wins, scores[i].ties, scores[i].losses));
       fmt::print("\n");
       std::fflush(stdout);
     }

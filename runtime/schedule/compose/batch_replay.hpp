@@ -34,6 +34,19 @@ class batch_replay {
   /// the output lengths, below compose_sample_count.
   replay_outcome run(std::span<const std::uint32_t> order, std::uint32_t running_max,
                      std::uint32_t sample);
+
+  // The same in parts: start(), any number of advance(), finish(). What was copied between two of
+  // them goes on from there.
+  void start(std::span<const std::uint32_t> order, std::uint32_t running_max, std::uint32_t sample);
+  /// Until at least so many requests of the order were admitted, or all have ended.
+  void advance(std::size_t taken);
+  /// Another order, of which the first taken() + 1 requests are the same: of those behind, nothing
+  /// has been looked at yet.
+  void continue_with(std::span<const std::uint32_t> order);
+  replay_outcome finish();
+  /// Requests of the order that were admitted.
+  [[nodiscard]] std::size_t taken() const { return next_; }
+
   /// How long after its deadline each request of the last run ended; negative: before it.
   [[nodiscard]] std::span<const float> lateness_ms() const { return lateness_ms_; }
 
@@ -50,7 +63,6 @@ class batch_replay {
     auto operator<=>(const ending&) const = default;
   };
 
-  void start(std::span<const std::uint32_t> order, std::uint32_t running_max, std::uint32_t sample);
   void place_running();
   void step();
 
@@ -88,8 +100,8 @@ class batch_replay {
   [[nodiscard]] double tiles_ms(std::uint64_t rows) const;
   [[nodiscard]] double decodes_ms() const;
 
-  const batch_problem& problem_;
-  const async_limits& limits_;
+  const batch_problem* problem_;
+  const async_limits* limits_;
   replay_blocks blocks_;
 
   // Of each request.

@@ -27,15 +27,32 @@ constexpr double twin_ms = 1e-6;
 constexpr std::uint32_t stale_children_max = 400, kick_moves_max = 6;
 /// A problem with one answer must not search for ever.
 constexpr std::uint32_t vain_restarts_max = 50, vain_moves_max = 1000;
+/// Random orders that are tried before anything else, and as soon as one of them was the best: so
+/// many more in vain.
+constexpr std::uint32_t shuffles_min = 6, shuffles_more = 40;
+/// Where the budget is at most so many replays for each request, orders are compared on so many
+/// samples until a share of it is spent: a wrong turn costs less than few orders.
+struct few_samples {
+  double replays_max = 0.0;
+  std::uint32_t count = 0;
+};
+constexpr std::array few_sample_counts{few_samples{3.0, 2}, few_samples{50.0, 4}};
+constexpr double few_samples_share = 0.7;
 /// Share of the budget after which the best order is annealed, and the temperatures, as shares of
 /// its objective.
-constexpr double genetic_share = 0.5, hottest = 0.002, coldest = 1e-4;
+constexpr double genetic_share = 0.35, hottest = 0.002, coldest = 1e-4;
 
 class population {
  public:
   explicit population(std::vector<order_candidate> members) : members_(std::move(members)) {
     std::ranges::sort(members_, {}, &order_candidate::objective_ms);
     if (members_.size() > population_max) members_.resize(population_max);
+  }
+
+  /// Fewer than before.
+  void use_samples(std::uint32_t count) {
+    for (order_candidate& each : members_) each.sample_count = count;
+    std::ranges::sort(members_, {}, &order_candidate::objective_ms);
   }
 
   [[nodiscard]] const order_candidate& best() const { return members_.front(); }
@@ -72,16 +89,14 @@ class search {
   order_candidate run() {
     try_bounds();
     champion_ = members_.best();
-    std::uint32_t restarts = 0;
-    const auto may_breed = [&] { return prediction_.spent() < genetic_share; };
-    while (!choice_.is_empty() && restarts < vain_restarts_max && may_breed()) {
-      const double before_ms = champion_.objective_ms();
-      for (std::uint32_t stale = 0; stale < stale_children_max && may_breed();)
-        stale = breed() ? 0 : stale + 1;
-      restarts = champion_.objective_ms() < before_ms ? 0 : restarts + 1;
-      if (may_breed()) restart();
+    if (choice_.is_empty()) return champion_;
+    const std::uint32_t count = affordable_samples();
+    if (count == compose_sample_count) {
+      evolve();
+    } else if (!run_on_few(count)) {
+      return champion_;
     }
-    if (!choice_.is_empty()) anneal();
+    anneal(1.0);
     return champion_;
   }
 
@@ -89,7 +104,8 @@ class search {
   /// The best seed under other bounds.
   void try_bounds() {
     const double most = problem_.limits.sequences_max;
-    for (const double share : bound_shares) try_bound(share * most);
+    for (const double share : bound_shares)
+      if (!try_bound(share * most)) break;
     for (const double share : bound_steps) {
       const double at = members_.best().running_max;
       try_bound(at - std::ceil(share * most));
@@ -97,17 +113,55 @@ class search {
     }
   }
 
-  void try_bound(double bound) {
+  /// False where it is clearly worse.
+  bool try_bound(double bound) {
     child_ = members_.best();
     child_.running_max = static_cast<std::uint32_t>(
         std::clamp<double>(bound, problem_.width_max, problem_.limits.sequences_max));
-    if (child_.running_max == members_.best().running_max) return;
-    if (prediction_.race(child_, members_.best(), slack_bound)) members_.insert(child_);
+    if (child_.running_max == members_.best().running_max) return true;
+    if (!prediction_.race(child_, members_.best(), slack_bound)) return false;
+    members_.insert(child_);
+    return true;
+  }
+
+  [[nodiscard]] std::uint32_t affordable_samples() const {
+    const double replays = static_cast<double>(prediction_.replays()) / prediction_.spent();
+    for (const few_samples& each : few_sample_counts)
+      if (replays <= each.replays_max * problem_.waiting_count) return each.count;
+    return compose_sample_count;
+  }
+
+  /// False where the budget ended before the champion could be predicted on all samples.
+  bool run_on_few(std::uint32_t count) {
+    const order_candidate certain = champion_;
+    prediction_.use_samples(count);
+    members_.use_samples(count);
+    champion_ = members_.best();
+    evolve();
+    anneal(few_samples_share);
+    const bool has_ended = prediction_.has_ended();
+    prediction_.use_samples(compose_sample_count);
+    if (!has_ended) prediction_.predict(champion_);
+    if (has_ended || certain.objective_ms() < champion_.objective_ms()) champion_ = certain;
+    return !has_ended;
+  }
+
+  void evolve() {
+    const auto may_breed = [&] { return prediction_.spent() < genetic_share; };
+    std::uint32_t shuffles = moves_.is_of_use(order_move::shuffle) ? shuffles_min : 0;
+    while (shuffles-- != 0 && may_breed())
+      if (breed(order_move::shuffle)) shuffles = shuffles_more;
+    for (std::uint32_t restarts = 0; restarts < vain_restarts_max && may_breed();) {
+      const double before_ms = champion_.objective_ms();
+      for (std::uint32_t stale = 0; stale < stale_children_max && may_breed();)
+        stale = breed(choice_.choose(random_, true)) ? 0 : stale + 1;
+      restarts = champion_.objective_ms() < before_ms ? 0 : restarts + 1;
+      if (may_breed()) restart();
+    }
   }
 
   /// One child; true when it is the best of its population.
-  bool breed() {
-    const order_move move = choice_.choose(random_, true);
+  bool breed(order_move move) {
     const std::uint64_t replays = prediction_.replays();
     const double best_ms = members_.best().objective_ms();
     const order_candidate* rival = &members_.middle();
@@ -118,6 +172,7 @@ class search {
     } else if (random_.uniform() < local_share) {
       rival = &members_.best();
       slack = slack_near;
+      prediction_.expect_like(*rival);
       child_ = members_.best();
       if (!moves_.mutate(move, child_, random_)) return false;
     } else {
@@ -126,7 +181,7 @@ class search {
     }
     if (prediction_.race(child_, *rival, slack)) members_.insert(child_);
     const double gain = 1.0 - members_.best().objective_ms() / best_ms;
-    choice_.learn(gain, prediction_.replays() - replays);
+    choice_.learn(move, gain, prediction_.replays() - replays);
     if (members_.best().objective_ms() < champion_.objective_ms()) champion_ = members_.best();
     return gain > 0.0;
   }
@@ -139,14 +194,14 @@ class search {
     members_ = population({child_});
   }
 
-  /// Move by move from the champion; a worse order is taken the less often the less budget is left
-  /// (Kirkpatrick, Gelatt, Vecchi, 1983). How much worse is drawn first, so that bad ones lose
-  /// their race early.
-  void anneal() {
+  /// Until this share of the budget is spent. Move by move from the champion; a worse order is
+  /// taken the less often the less budget is left (Kirkpatrick, Gelatt, Vecchi, 1983). How much
+  /// worse is drawn first, so that bad ones lose their race early.
+  void anneal(double end) {
     order_candidate now = champion_;
     const double begun = prediction_.spent();
-    for (std::uint32_t vain = 0; vain < vain_moves_max && !prediction_.has_ended();) {
-      const double done = (prediction_.spent() - begun) / (1.0 - begun);
+    for (std::uint32_t vain = 0; vain < vain_moves_max && prediction_.spent() < end;) {
+      const double done = (prediction_.spent() - begun) / (end - begun);
       const double worse =
           -hottest * std::pow(coldest / hottest, done) * std::log(random_.uniform());
       child_ = now;
@@ -154,9 +209,10 @@ class search {
       vain = moves_.mutate(move, child_, random_) ? 0 : vain + 1;
       if (vain != 0) continue;
       const std::uint64_t replays = prediction_.replays();
+      prediction_.expect_like(now);
       const bool is_raced = prediction_.race(child_, now, slack_near, worse);
       const double gain = is_raced ? 1.0 - child_.objective_ms() / now.objective_ms() : -worse;
-      choice_.learn(std::max(0.0, gain), prediction_.replays() - replays);
+      choice_.learn(move, std::max(0.0, gain), prediction_.replays() - replays);
       if (!is_raced || gain < -worse) continue;
       std::swap(now, child_);
       if (now.objective_ms() < champion_.objective_ms()) champion_ = now;

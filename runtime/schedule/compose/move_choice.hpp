@@ -24,15 +24,16 @@ class move_choice {
     double sum = 0.0;
     for (std::size_t i = 0; i < count; ++i) sum += odds(records_[i]);
     double left = random.uniform() * sum;
-    chosen_ = 0;
-    while (chosen_ + 1 < count && (left -= odds(records_[chosen_])) >= 0.0) ++chosen_;
-    return records_[chosen_].kind.move;
+    std::size_t chosen = 0;
+    while (chosen + 1 < count && (left -= odds(records_[chosen])) >= 0.0) ++chosen;
+    return records_[chosen].kind.move;
   }
-  /// What the move that was chosen last has brought: a share of the objective.
-  void learn(double gain, std::uint64_t replays) {
-    record& last = records_[chosen_];
-    last.gain = keep * last.gain + gain;
-    last.replays = keep * last.replays + static_cast<double>(replays);
+  /// What a move, one of those that are of use, has brought: a share of the objective.
+  void learn(order_move move, double gain, std::uint64_t replays) {
+    record& of =
+        *std::ranges::find(records_, move, [](const record& each) { return each.kind.move; });
+    of.gain = keep * of.gain + gain;
+    of.replays = keep * of.replays + static_cast<double>(replays);
     gain_ = keep * gain_ + gain;
     replays_ = keep * replays_ + static_cast<double>(replays);
   }
@@ -46,7 +47,7 @@ class move_choice {
   /// How much of what was learned is left after the next move.
   static constexpr double keep = 0.98;
   /// Replays for which a move is believed to gain as much as all together.
-  static constexpr double trust = 16.0;
+  static constexpr double trust = 6.0;
   static constexpr double share_min = 0.3;
 
   [[nodiscard]] double odds(const record& of) const {
@@ -56,7 +57,7 @@ class move_choice {
   }
 
   std::vector<record> records_;
-  std::size_t mutation_count_ = 0, chosen_ = 0;
+  std::size_t mutation_count_ = 0;
   double gain_ = 0.0, replays_ = 0.0;
 };
 

@@ -8,7 +8,7 @@ namespace troupe {
 namespace {
 
 /// How much worse the first samples of a seed are than another's where the others are not replayed.
-constexpr double seed_slack = 0.05;
+constexpr double seed_slack = 0.02;
 
 }  // namespace
 
@@ -17,12 +17,13 @@ void order_prediction::replay(order_candidate& candidate, std::uint32_t sample) 
   candidate.sums_ms[sample] =
       before + replay_.run(candidate.order, candidate.running_max, sample).objective_ms;
   ++replays_;
-  if (sample + 1 == compose_sample_count || candidate.lateness_ms.empty())
+  if (sample + 1 == sample_count_ || candidate.lateness_ms.empty())
     candidate.lateness_ms.assign(replay_.lateness_ms().begin(), replay_.lateness_ms().end());
 }
 
 void order_prediction::predict(order_candidate& candidate) {
-  for (std::uint32_t sample = 0; sample < compose_sample_count; ++sample) replay(candidate, sample);
+  for (std::uint32_t sample = 0; sample < sample_count_; ++sample) replay(candidate, sample);
+  candidate.sample_count = sample_count_;
 }
 
 void order_prediction::predict_unless_worse(order_candidate& candidate,
@@ -49,18 +50,20 @@ std::vector<order_candidate> order_prediction::predict_seeds() {
     if (twin == seeds.end()) predict_unless_worse(seed, seeds);
     seeds.push_back(twin == seeds.end() ? std::move(seed) : order_candidate(*twin));
   }
+  spent_ = budget_(replays_);
   return seeds;
 }
 
 bool order_prediction::race(order_candidate& candidate, const order_candidate& rival, double slack,
                             double worse) {
-  for (std::uint32_t sample = 0; sample < compose_sample_count; ++sample) {
+  for (std::uint32_t sample = 0; sample < sample_count_; ++sample) {
     spent_ = budget_(replays_);
     if (has_ended()) return false;
     replay(candidate, sample);
     const double sum = candidate.sums_ms[sample], rival_sum = rival.sums_ms[sample];
     if (sum > rival_sum * (1.0 + worse + slack / (sample + 1)) || sum == rival_sum) return false;
   }
+  candidate.sample_count = sample_count_;
   return true;
 }
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/schedule/compose/batch_replay.hpp"
 #include "runtime/schedule/compose/compose.hpp"
+#include "runtime/schedule/compose/prefix_replay.hpp"
 
 namespace troupe {
 
@@ -18,8 +18,10 @@ struct order_candidate {
   std::uint32_t running_max = 1;
   std::array<double, compose_sample_count> sums_ms{};  ///< of the objective, over samples 0 .. i
   std::vector<float> lateness_ms;  ///< of each request in the last sample; may be of a parent
+  std::uint32_t sample_count =
+      compose_sample_count;  ///< of the first ones, on which it is compared
 
-  [[nodiscard]] double objective_ms() const { return sums_ms.back() / compose_sample_count; }
+  [[nodiscard]] double objective_ms() const { return sums_ms[sample_count - 1] / sample_count; }
 };
 
 class order_prediction {
@@ -27,15 +29,19 @@ class order_prediction {
   order_prediction(const batch_problem& problem, compose_budget budget)
       : problem_(problem), replay_(problem), budget_(std::move(budget)) {}
 
-  /// All samples, whatever the budget says.
+  /// Predictions of orders that begin like this one take less time from now on.
+  void expect_like(const order_candidate& base) { replay_.set_base(base.order, base.running_max); }
+  /// How many samples predictions are made on from now on; all at first.
+  void use_samples(std::uint32_t count) { sample_count_ = count; }
+  /// All samples in use, whatever the budget says.
   void predict(order_candidate& candidate);
   /// The seeds, each under the largest bound. Equal ones are predicted once; one that is clearly
   /// worse than another in its first samples is taken to be so in the others.
   std::vector<order_candidate> predict_seeds();
-  /// True when the candidate was predicted on all samples. False as soon as the first ones say that
-  /// it is clearly worse than the rival or the same, or the budget has ended. As shares of the
-  /// rival's, worse: how much worse it may be; slack: how much more the first sample may, and the
-  /// sums of more samples less.
+  /// True when the candidate was predicted on all samples in use. False as soon as the first ones
+  /// say that it is clearly worse than the rival or the same, or the budget has ended. As shares of
+  /// the rival's, worse: how much worse it may be; slack: how much more the first sample may, and
+  /// the sums of more samples less.
   bool race(order_candidate& candidate, const order_candidate& rival, double slack,
             double worse = 0.0);
 
@@ -49,9 +55,10 @@ class order_prediction {
   void predict_unless_worse(order_candidate& candidate, const std::vector<order_candidate>& than);
 
   const batch_problem& problem_;
-  batch_replay replay_;
+  prefix_replay replay_;
   compose_budget budget_;
   std::uint64_t replays_ = 0;
+  std::uint32_t sample_count_ = compose_sample_count;
   double spent_ = 0.0;
 };
 

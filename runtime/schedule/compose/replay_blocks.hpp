@@ -55,7 +55,7 @@ class replay_blocks {
     std::uint32_t run = 0, stamp = 0;
   };
 
-  const batch_problem& problem_;
+  const batch_problem* problem_;
   std::uint32_t node_count_ = 0;
   std::uint32_t free_ = 0, cached_ = 0;
   std::vector<std::uint32_t> resident_;    ///< leading blocks of each run

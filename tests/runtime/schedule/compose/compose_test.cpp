@@ -52,6 +52,29 @@ TEST_CASE("the same seed makes the same plan, another one another", "[compose]")
   CHECK(plan(6).order != first.order);
 }
 
+TEST_CASE("what a plan promises is predicted on all samples, however few replays there were",
+          "[compose]") {
+  const std::uint32_t size = GENERATE(60u, 300u);
+  const std::uint64_t budget = GENERATE(50u, 150u, 600u, 2500u);
+  CAPTURE(size, budget);
+  const batch_case made = make_batch_case(batch_workload::prefix_deadlines, size, 8);
+  const async_plan plan =
+      compose_batches(made.view, {.seed = 3, .objective = {}}, replay_budget(budget));
+  const batch_problem problem(made.view, {}, 3);
+  order_candidate planned{{}, plan.running_max, {}, {}};
+  for (const request_id id : plan.order) planned.order.push_back(static_cast<std::uint32_t>(id));
+  order_prediction prediction(problem, no_end);
+  prediction.predict(planned);
+  CHECK(planned.objective_ms() == Approx(plan.objective_ms).epsilon(1e-12));
+  CHECK(plan.objective_ms <= *std::ranges::min_element(plan.seed_objective_ms));
+}
+
+TEST_CASE("of one request there is only a bound to choose", "[compose]") {
+  const batch_case made = make_batch_case(batch_workload::plain, 1, 1);
+  const async_plan plan = compose_batches(made.view, {}, replay_budget(500));
+  CHECK(is_complete(plan, made.view));
+}
+
 TEST_CASE("nothing waits: nothing to plan", "[compose]") {
   async_batch_view view;
   view.limits.sequences_max = 9;
