@@ -208,8 +208,9 @@ bool batch_replay::try_admit(std::uint32_t request) {
 
 /// As scheduler_core's: what prefills that have begun still take, and a reserve for growth.
 std::uint32_t batch_replay::margin() const {
-  constexpr std::uint32_t reserve_divisor = 100;
-  return active_ == 0 ? 0 : committed_ + std::max(active_, limits_->block_count / reserve_divisor);
+  return active_ == 0 ? 0
+                      : committed_ + std::max(active_, limits_->block_count /
+                                                           troupe::limits::growth_reserve_divisor);
 }
 
 std::uint32_t batch_replay::chunk_for(std::uint32_t position, std::uint32_t missing) const {
