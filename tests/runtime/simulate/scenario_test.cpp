@@ -131,7 +131,7 @@ TEST_CASE("mistakes are answered with the line and what was meant", "[simulate]"
   CHECK(message_of(replaced(small, "max_model_len: 1000}",
                             "max_model_len: 1000, lanes: {vip: {reserved_fraction: 0.8}}}"))
             .find("reserve more than 0.9") != std::string::npos);
-  CHECK(message_of(replaced(small, "- name: old", "- name: old\n    one_lane: fast"))
+  CHECK(message_of(replaced(small, "- name: here", "- name: here\n    one_lane: fast"))
             .find("one of vip, realtime, async") != std::string::npos);
   CHECK(message_of(replaced(small, "fitted: {step_ms: 2, row_ms: 0.1}", "card: h200"))
             .find("h100_sxm5, a800_nvlink") != std::string::npos);
