@@ -79,6 +79,7 @@ TEST_CASE("a scenario is run each of its ways, and reported three times", "[simu
   CHECK(implied[0].usd_per_hour.value() == Approx(3.6));
   CHECK(implied[0].tokens_per_s.value() ==
         Approx(10.0 * (report.prompt_tokens_mean + report.output_tokens_mean)));
+  CHECK(implied[0].computed_tokens_per_s.value() == Approx(implied[0].tokens_per_s.value()));
   CHECK_FALSE(implied[0].peak_percent.has_value());  // a fitted machine has no data sheet
   // Ours: the price is that of the machine, whatever the load.
   CHECK(implied[1].usd_per_hour.value() == Approx(3.6));
