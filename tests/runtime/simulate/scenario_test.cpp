@@ -180,6 +180,17 @@ TEST_CASE("damaged scenarios never end the process", "[simulate]") {
   }
 }
 
+TEST_CASE("the page's scenario is read, and runs on a few requests", "[simulate]") {
+  std::ifstream stream(std::string(TROUPE_SOURCE_DIR) + "/docs/simulate.md");
+  const std::string page{std::istreambuf_iterator<char>(stream), {}};
+  const std::string_view opening = "```yaml\n";
+  const std::size_t start = page.find(opening) + opening.size();
+  const std::size_t length = page.find("```", start) - start;
+  auto what = parse_scenario(page.substr(start, length), "docs/simulate.md").value();
+  what.load.request_count = 300;
+  for (const auto& each : run(what).ways) CHECK(each.figures.all.count() == 300);
+}
+
 TEST_CASE("the scenarios that are shipped are read, and run on a few requests", "[simulate]") {
   std::size_t count = 0;
   for (const auto& file :
