@@ -77,8 +77,23 @@ result<std::vector<simulate::token_lengths>> sharegpt_lengths(const simulate::sc
   return lengths;
 }
 
+/// Flags that would do nothing with this scenario.
+result<void> check_flags(const simulate::scenario& what, const simulate_flags& flags) {
+  const auto refuse = [](std::string_view flag, std::string_view why) -> result<void> {
+    return error{errc::invalid_argument, fmt::format("{} does nothing here: {}", flag, why)};
+  };
+  if (!flags.dataset_file.empty() && what.lengths == simulate::length_source::drawn)
+    return refuse("--dataset-path", "the scenario draws its lengths");
+  if (!flags.model_file.empty() && what.lengths != simulate::length_source::sharegpt)
+    return refuse("--model", "only texts of ShareGPT need a tokenizer");
+  if (flags.request_count && what.lengths == simulate::length_source::trace)
+    return refuse("--requests", "all requests of the trace are served");
+  return {};
+}
+
 result<simulate::scenario_data> read_data(const simulate::scenario& what,
                                           const simulate_flags& flags) {
+  TROUPE_TRY_VOID(check_flags(what, flags));
   simulate::scenario_data data;
   std::string file = flags.dataset_file;
   if (file.empty() && !what.file.empty())
@@ -120,7 +135,8 @@ void add_simulate(CLI::App& parser, chosen_command& chosen) {
   auto flags = std::make_shared<simulate_flags>();
   command->add_option("scenario", flags->scenario_file, "the YAML file (docs/simulate.md)")
       ->required();
-  command->add_option("--seed", flags->seed, "instead of the scenario's");
+  command->add_option("--seed", flags->seed, "instead of the scenario's")
+      ->check(CLI::Range(std::uint32_t{0}, UINT32_MAX));
   command->add_option("--requests", flags->request_count, "instead of the scenario's")
       ->check(CLI::Range(1u, limits::simulated_request_count_max));
   command->add_option("--json", flags->json_file, "write the figures here");

@@ -352,6 +352,10 @@ inline constexpr std::uint32_t bench_server_silence_ms_max = 10'000;
 
 /// Requests of one run. Each takes about 100 bytes.
 inline constexpr std::uint32_t simulated_request_count_max = 20'000'000;
+/// Virtual time of one run: three years, far from the end of nanoseconds in 64 bits.
+inline constexpr double simulated_seconds_max = 1e8;
+/// A single time of a scenario, as a target, a deadline or a pause: a day.
+inline constexpr double simulated_wait_ms_max = 24.0 * 3600e3;
 /// Policies and machines of one scenario that are run side by side.
 inline constexpr std::size_t scenario_way_count_max = 16;
 /// A scenario file.

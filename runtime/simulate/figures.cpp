@@ -21,29 +21,39 @@ double quantile(const std::vector<double>& ascending, double percent) {
 /// Gathers one lane's requests, then makes its figures.
 class lane_sums {
  public:
-  explicit lane_sums(lane_figures& figures) : figures_(figures) {}
+  /// `is_streamed`: requests have a TPOT.
+  lane_sums(lane_figures& figures, bool is_streamed)
+      : figures_(figures), is_streamed_(is_streamed) {}
 
   void add(const virtual_request& request, const virtual_outcome& outcome,
            const lane_targets& targets) {
-    has_targets_ = has_targets_ || targets.any();
-    has_[0] = has_[0] || targets.ttft_ms;
-    has_[1] = has_[1] || targets.tpot_ms;
-    has_[2] = has_[2] || targets.e2e_ms;
+    const std::array<const std::optional<double>*, 3> bounds{
+        &targets.ttft_ms, is_streamed_ ? &targets.tpot_ms : &no_bound, &targets.e2e_ms};
+    bool is_bound = false;
+    for (std::size_t i = 0; i < bounds.size(); ++i) {
+      bound_[i] += *bounds[i] ? 1u : 0u;
+      is_bound = is_bound || *bounds[i];
+    }
+    bound_any_ += is_bound ? 1u : 0u;
     add_end(request, outcome);
     if (outcome.end != virtual_end::completed) return;
     figures_.prompt_tokens += request.prompt_tokens;
     figures_.output_tokens += request.output_tokens;
     const double ttft = to_ms(outcome.first_token - outcome.submitted);
     const double e2e = to_ms(outcome.finished - outcome.submitted);
-    const double tpot =
-        request.output_tokens > 1 ? (e2e - ttft) / (request.output_tokens - 1) : 0.0;
+    const bool has_tpot = is_streamed_ && request.output_tokens > 1;
+    const double tpot = has_tpot ? (e2e - ttft) / (request.output_tokens - 1) : 0.0;
     ttft_.push_back(ttft);
     e2e_.push_back(e2e);
-    if (request.output_tokens > 1) tpot_.push_back(tpot);
-    const bool keeps[] = {keep(ttft, targets.ttft_ms), keep(tpot, targets.tpot_ms),
-                          keep(e2e, targets.e2e_ms)};
-    for (std::size_t i = 0; i < kept_.size(); ++i) kept_[i] += keeps[i] ? 1u : 0u;
-    kept_all_ += keeps[0] && keeps[1] && keeps[2] ? 1u : 0u;
+    if (has_tpot) tpot_.push_back(tpot);
+    const double times[] = {ttft, tpot, e2e};
+    bool keeps_all = true;
+    for (std::size_t i = 0; i < bounds.size(); ++i) {
+      const bool keeps = *bounds[i] && times[i] <= **bounds[i];
+      kept_[i] += keeps ? 1u : 0u;
+      keeps_all = keeps_all && (keeps || !*bounds[i]);
+    }
+    kept_all_ += is_bound && keeps_all ? 1u : 0u;
   }
 
   void finish() {
@@ -52,12 +62,10 @@ class lane_sums {
     figures_.e2e = describe(e2e_);
     figures_.wait = describe(wait_);
     if (!wait_.empty()) figures_.oldest_wait_ms = wait_.back();
-    const auto all = static_cast<double>(figures_.count());
-    const auto part = [all](std::uint64_t kept) { return share(static_cast<double>(kept), all); };
-    if (has_[0]) figures_.ttft_kept = part(kept_[0]);
-    if (has_[1]) figures_.tpot_kept = part(kept_[1]);
-    if (has_[2]) figures_.e2e_kept = part(kept_[2]);
-    if (has_targets_) figures_.all_kept = part(kept_all_);
+    figures_.ttft_kept = part(kept_[0], bound_[0]);
+    figures_.tpot_kept = part(kept_[1], bound_[1]);
+    figures_.e2e_kept = part(kept_[2], bound_[2]);
+    figures_.all_kept = part(kept_all_, bound_any_);
   }
 
  private:
@@ -76,14 +84,19 @@ class lane_sums {
     figures_.held_ms_max = std::max(figures_.held_ms_max, to_ms(outcome.held));
   }
 
-  static bool keep(double ms, const std::optional<double>& bound) { return !bound || ms <= *bound; }
+  static std::optional<double> part(std::uint64_t kept, std::uint64_t bound) {
+    if (bound == 0) return std::nullopt;
+    return static_cast<double>(kept) / static_cast<double>(bound);
+  }
+
+  static constexpr std::optional<double> no_bound{};
 
   lane_figures& figures_;
   std::vector<double> ttft_, tpot_, e2e_, wait_;
-  std::array<std::uint64_t, 3> kept_{};
-  std::array<bool, 3> has_{};
-  std::uint64_t kept_all_ = 0;
-  bool has_targets_ = false;
+  /// Requests with a bound of TTFT, TPOT, E2E, and of them those that kept it.
+  std::array<std::uint64_t, 3> bound_{}, kept_{};
+  std::uint64_t bound_any_ = 0, kept_all_ = 0;
+  bool is_streamed_;
 };
 
 void set_costs(run_figures& figures, double usd_per_hour) {
@@ -137,9 +150,10 @@ run_figures summarize(std::span<const virtual_request> requests, const virtual_r
                       const std::array<lane_targets, lane_count>& targets, double usd_per_hour) {
   run_figures figures;
   TROUPE_CHECK(requests.size() == made.outcomes.size());
-  lane_sums all(figures.all);
-  std::array<lane_sums, lane_count> by_lane{
-      lane_sums(figures.lanes[0]), lane_sums(figures.lanes[1]), lane_sums(figures.lanes[2])};
+  lane_sums all(figures.all, made.is_streamed);
+  std::array<lane_sums, lane_count> by_lane{lane_sums(figures.lanes[0], made.is_streamed),
+                                            lane_sums(figures.lanes[1], made.is_streamed),
+                                            lane_sums(figures.lanes[2], made.is_streamed)};
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const std::size_t place = to_index(requests[i].service);
     all.add(requests[i], made.outcomes[i], targets[place]);

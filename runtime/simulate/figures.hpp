@@ -11,10 +11,12 @@
 
 namespace troupe::simulate {
 
-/// Milliseconds; all 0 where there was nothing.
+/// Milliseconds.
 struct time_distribution {
   double mean = 0.0, p50 = 0.0, p90 = 0.0, p95 = 0.0, p99 = 0.0;
-  std::vector<double> percents;  ///< quantiles 0, 1, ..., 100 percent, for plots
+  std::vector<double> percents;  ///< quantiles 0, 1, ..., 100 percent; empty: nothing was measured
+
+  [[nodiscard]] bool is_empty() const { return percents.empty(); }
 };
 /// Values in any order; they are sorted. Quantiles are interpolated linearly between neighbours.
 time_distribution describe(std::vector<double>& values_ms);
@@ -30,12 +32,15 @@ struct lane_figures {
   /// Of those with a deadline: ended before it, refused because of it, ended by it.
   std::uint64_t deadlines_met = 0, deadlines_refused = 0, deadlines_missed = 0;
   std::uint64_t prompt_tokens = 0, output_tokens = 0;  ///< of the completed
-  time_distribution ttft, tpot, e2e;
+  time_distribution ttft, e2e;
+  time_distribution tpot;  ///< of answers of several tokens that come in pieces
   time_distribution wait;  ///< from submission to the first step, or to the end where none came
   double oldest_wait_ms = 0.0;
   double held_ms_max = 0.0;          ///< of one request's wait, while the engine had room for it
   double overtaken_by_ms_max = 0.0;  ///< how much later the latest came that went first
-  /// Shares of all requests of the lane, refused ones included, that kept each bound and all.
+  /// Shares of the requests whose lane has a bound, refused ones included, that kept each and all.
+  /// Nothing: there is no bound, or the way has no TPOT that could keep it. An answer of one token
+  /// keeps any bound of TPOT.
   std::optional<double> ttft_kept, tpot_kept, e2e_kept, all_kept;
 
   [[nodiscard]] std::uint64_t count() const {

@@ -35,7 +35,10 @@ struct implied_figures {
   std::optional<double> requests_in_flight;  ///< Little's law: throughput times latency
   std::optional<double> usd_per_hour;        ///< cost of a request times throughput
   std::optional<double> tokens_per_s;        ///< with this scenario's lengths
-  std::optional<double> peak_percent;        ///< those tokens, of the hardware's peak
+  /// Without the prompt tokens that the prefix cache gave, with padding and what was computed
+  /// again: by the claims of the same publication, or as simulated.
+  std::optional<double> computed_tokens_per_s;
+  std::optional<double> peak_percent;  ///< the computed tokens, of the hardware's peak
 };
 /// For each way that has published figures: theirs, then ours.
 std::vector<implied_figures> implied_rows(const scenario& what, const simulation_report& report);

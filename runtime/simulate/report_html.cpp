@@ -106,24 +106,31 @@ class page {
     text_ +=
         "<h2>What the figures imply</h2><div class=\"scroll\"><table><thead><tr><th>way</th><th "
         "class=\"w\">figures</th><th>requests in flight</th><th>$ per hour</th><th>tokens per "
-        "second</th><th>% of peak</th></tr></thead>";
+        "second</th><th>computed</th><th>% of peak</th></tr></thead>";
     for (const implied_figures& each : implied_rows(what_, report_))
       text_ +=
-          fmt::format("<tr><td>{}</td><td class=\"w\">{}</td>{}{}{}{}</tr>", escaped(each.way),
+          fmt::format("<tr><td>{}</td><td class=\"w\">{}</td>{}{}{}{}{}</tr>", escaped(each.way),
                       each.is_published ? "published" : "simulated", cell(each.requests_in_flight),
-                      cell(each.usd_per_hour), cell(each.tokens_per_s), cell(each.peak_percent));
+                      cell(each.usd_per_hour), cell(each.tokens_per_s),
+                      cell(each.computed_tokens_per_s), cell(each.peak_percent));
     text_ +=
         "</table></div><p class=\"dim\">Requests in flight: throughput times latency (Little's "
         "law). $ per hour: cost of a request times requests an hour. Tokens per second: "
-        "throughput times this scenario's mean length; of what the hardware can compute at most "
-        "by its data sheet, two operations a parameter and token.</p>";
+        "throughput times this scenario's mean length; computed: without the prompt tokens that "
+        "the prefix cache gave, with padding, by the same source. % of peak: of what the hardware "
+        "can compute at "
+        "most by its data sheet, two operations a parameter and token.</p>";
   }
 
   void add_times(std::string_view name, const lane_figures& (*of)(const way_report&, std::size_t),
                  std::size_t which, time_distribution lane_figures::*times) {
     const auto line = [&](std::string_view quantile, double time_distribution::*value) {
       row(fmt::format("{} {} (ms)", name, quantile),
-          [&](const way_report& each) { return of(each, which).*times.*value; });
+          [&](const way_report& each) -> std::optional<double> {
+            const time_distribution& of_lane = of(each, which).*times;
+            if (of_lane.is_empty()) return std::nullopt;
+            return of_lane.*value;
+          });
     };
     line("p50", &time_distribution::p50);
     line("p90", &time_distribution::p90);

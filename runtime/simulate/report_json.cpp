@@ -8,11 +8,12 @@ namespace {
 using json = nlohmann::ordered_json;
 
 json times_json(const time_distribution& times) {
-  return {{"mean", times.mean},
-          {"p50", times.p50},
-          {"p90", times.p90},
-          {"p95", times.p95},
-          {"p99", times.p99}};
+  const auto value = [&](double ms) { return times.is_empty() ? json(nullptr) : json(ms); };
+  return {{"mean", value(times.mean)},
+          {"p50", value(times.p50)},
+          {"p90", value(times.p90)},
+          {"p95", value(times.p95)},
+          {"p99", value(times.p99)}};
 }
 
 json share_json(const std::optional<double>& value) {
@@ -57,6 +58,7 @@ json implied_json(const implied_figures& row) {
           {"requests_in_flight", share_json(row.requests_in_flight)},
           {"usd_per_hour", share_json(row.usd_per_hour)},
           {"tokens_per_s", share_json(row.tokens_per_s)},
+          {"computed_tokens_per_s", share_json(row.computed_tokens_per_s)},
           {"peak_percent", share_json(row.peak_percent)}};
 }
 

@@ -41,8 +41,9 @@ void add_times(table& to, const std::string& name, time_distribution lane_figure
     return (service ? figures.lanes[to_index(*service)] : figures.all).*times;
   };
   const auto line = [&](std::string_view what, double time_distribution::*value) {
-    to.row(fmt::format("{} {} (ms)", name, what),
-           [&](const way_report& each) { return fmt::format("{:.2f}", of(each).*value); });
+    to.row(fmt::format("{} {} (ms)", name, what), [&](const way_report& each) {
+      return of(each).is_empty() ? "-" : fmt::format("{:.2f}", of(each).*value);
+    });
   };
   line("mean", &time_distribution::mean);
   line("p50", &time_distribution::p50);
@@ -161,13 +162,15 @@ std::string published_text(const scenario& what, const simulation_report& report
     text += fmt::format("{:<16}{:<36}{:>14}{:>14.2f}{:>10}\n", each.way, each.figure,
                         cell(each.simulated), each.published, cell(each.ratio())) +
             wrapped(each.why);
-  text += fmt::format("\n{:<16}{:<12}{:>20}{:>14}{:>18}{:>16}\n", "way", "implied by",
-                      "requests in flight", "$ per hour", "tokens per second", "% of peak");
+  text +=
+      fmt::format("\n{:<16}{:<12}{:>20}{:>14}{:>18}{:>12}{:>12}\n", "way", "implied by",
+                  "requests in flight", "$ per hour", "tokens per second", "computed", "% of peak");
   for (const implied_figures& each : implied_rows(what, report))
     text +=
-        fmt::format("{:<16}{:<12}{:>20}{:>14}{:>18}{:>16}\n", each.way,
+        fmt::format("{:<16}{:<12}{:>20}{:>14}{:>18}{:>12}{:>12}\n", each.way,
                     each.is_published ? "published" : "simulated", cell(each.requests_in_flight),
-                    cell(each.usd_per_hour), cell(each.tokens_per_s), cell(each.peak_percent));
+                    cell(each.usd_per_hour), cell(each.tokens_per_s),
+                    cell(each.computed_tokens_per_s), cell(each.peak_percent));
   return text;
 }
 

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "config/set_value.hpp"
 #include "runtime/messages/nearest_name.hpp"
 
 namespace troupe::simulate {
@@ -99,9 +100,24 @@ section_reader& section_reader::integer(std::string_view key, std::uint32_t& tar
   return *this;
 }
 
-section_reader& section_reader::flag(std::string_view key, bool& target) {
-  static constexpr std::string_view words[] = {"false", "true"};
-  if (const auto place = choose(key, words)) target = *place == 1;
+section_reader& section_reader::configured(std::string_view key, const config_key& rule,
+                                           server_config& target) {
+  const bool has_both = !rule.alias.empty() && has(key) && has(rule.alias);
+  for (const std::string_view name : {key, std::string_view(rule.alias)}) {
+    if (name.empty()) continue;
+    const auto text = scalar(name);
+    if (!text) continue;
+    const auto set =
+        set_field(rule.field(target), rule, path_of(name), std::span(&*text, std::size_t{1}));
+    if (!set) refuse_at(map_[std::string(name)], set.failure().message);
+    if (has_both) refuse(fmt::format("{} and {} are the same key", key, rule.alias));
+  }
+  return *this;
+}
+
+section_reader& section_reader::refuse_key(std::string_view key, std::string_view why) {
+  if (const auto node = take(key))
+    refuse_at(*node, fmt::format("{} does nothing here: {}", path_of(key), why));
   return *this;
 }
 

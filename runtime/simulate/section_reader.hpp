@@ -12,6 +12,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include "config/schema.hpp"
 #include "kernels/base/result.hpp"
 
 namespace troupe::simulate {
@@ -26,9 +27,13 @@ class section_reader {
                          double most);
   section_reader& integer(std::string_view key, std::uint32_t& target, std::uint32_t least,
                           std::uint32_t most);
-  section_reader& flag(std::string_view key, bool& target);
   section_reader& text(std::string_view key, std::string& target);
   section_reader& texts(std::string_view key, std::vector<std::string>& target);
+  /// A key of the server's configuration, under the name that it has here or under its other one:
+  /// by the server's own rules.
+  section_reader& configured(std::string_view key, const config_key& rule, server_config& target);
+  /// A key that would do nothing where it stands.
+  section_reader& refuse_key(std::string_view key, std::string_view why);
   /// The place of the value among the choices.
   template <class Choice>
   section_reader& choice(std::string_view key, Choice& target,

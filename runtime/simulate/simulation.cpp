@@ -123,6 +123,11 @@ result<way_report> run_way(const scenario& what, const way& how,
   moment_sample sample;
   TROUPE_TRY(const auto made, serve(what, how, on, requests,
                                     [&](const virtual_moment& moment) { sample.add(moment); }));
+  if (made.is_unfinished)
+    return error{errc::invalid_argument,
+                 fmt::format("serving takes more than {} s of virtual time: make steps and pauses "
+                             "shorter, or requests fewer",
+                             limits::simulated_seconds_max)};
   return way_report{.figures = summarize(requests, made, what.targets, on.usd_per_hour),
                     .moments = sample.take(),
                     .usd_per_hour = on.usd_per_hour,
@@ -131,8 +136,23 @@ result<way_report> run_way(const scenario& what, const way& how,
                     .peak_tokens_per_s = on.peak_tokens_per_s};
 }
 
-std::vector<virtual_request> requests_of(const scenario& what, const scenario_data& data) {
-  if (what.lengths == length_source::trace) return data.trace;
+result<void> check_rate(const workload_description& load) {
+  const double seconds = load.request_count / load.arrivals.rate_per_s;
+  if (seconds <= limits::simulated_seconds_max) return {};
+  return error{errc::invalid_argument,
+               fmt::format("{} requests at {} a second arrive over {} s, of which {} are simulated "
+                           "at most: raise arrivals.rate_per_s",
+                           load.request_count, load.arrivals.rate_per_s, seconds,
+                           limits::simulated_seconds_max)};
+}
+
+result<std::vector<virtual_request>> requests_of(const scenario& what, const scenario_data& data) {
+  if (what.lengths == length_source::trace) {
+    auto requests = data.trace;
+    set_deadlines(requests, what.load.lane_allowed, what.seed);
+    return requests;
+  }
+  TROUPE_TRY_VOID(check_rate(what.load));
   auto requests = make_workload(what.load, data.lengths, what.seed);
   TROUPE_CHECK(data.arrivals_s.empty() || data.arrivals_s.size() == requests.size());
   for (std::size_t i = 0; i < data.arrivals_s.size(); ++i)
@@ -148,7 +168,7 @@ result<simulation_report> simulate(const scenario& what, const scenario_data& da
     return error{errc::invalid_argument, "the scenario takes its lengths from a ShareGPT file"};
   if (what.lengths == length_source::trace && data.trace.empty())
     return error{errc::invalid_argument, "the scenario takes its load from a trace file"};
-  const std::vector<virtual_request> requests = requests_of(what, data);
+  TROUPE_TRY(const std::vector<virtual_request> requests, requests_of(what, data));
   simulation_report report;
   report.request_count = requests.size();
   for (const virtual_request& each : requests) {

@@ -13,7 +13,7 @@ namespace troupe::simulate {
 struct scenario_data {
   std::vector<token_lengths> lengths;  ///< of sharegpt
   std::vector<double> arrivals_s;      ///< one for each request; empty: draw them
-  std::vector<virtual_request> trace;  ///< of trace; then the load's own figures do not count
+  std::vector<virtual_request> trace;  ///< of trace; of the load only deadlines count then
 };
 
 struct way_report {

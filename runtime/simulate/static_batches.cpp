@@ -21,7 +21,8 @@ class batch_loop {
   }
 
   virtual_result run() {
-    for (;;) {
+    made_.is_streamed = false;
+    while (!made_.is_unfinished) {
       submit_due();
       const auto next = arrivals_.next_time();
       if (waiting_.empty()) {
@@ -32,6 +33,7 @@ class batch_loop {
       } else {
         now_ = next ? std::min(*next, patience_end()) : patience_end();
       }
+      made_.is_unfinished = now_ > virtual_time_max;
     }
     return std::move(made_);
   }

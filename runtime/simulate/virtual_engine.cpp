@@ -38,7 +38,7 @@ class virtual_engine::loop {
   virtual_result run() {
     pass_time(now_);
     if (options_.plan) core_.apply(*options_.plan, now_);
-    for (;;) {
+    while (!made_.is_unfinished) {
       pass_time(now_);
       if (core_.has_work()) {
         step();
@@ -47,6 +47,7 @@ class virtual_engine::loop {
       } else {
         break;
       }
+      made_.is_unfinished = now_ > virtual_time_max;
     }
     take_counts();
     return std::move(made_);

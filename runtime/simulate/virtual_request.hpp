@@ -1,6 +1,7 @@
 // What goes into a simulated engine and what comes out, whichever policy it has.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -9,13 +10,16 @@
 #include <optional>
 #include <vector>
 
+#include "config/limits.hpp"
 #include "runtime/schedule/scheduler_core.hpp"
 
 namespace troupe::simulate {
 
+/// As long as a run may be, where it is more: the run ends there, before nanoseconds do.
 inline monotonic_time from_ms(double ms) {
-  return monotonic_time(std::llround(ms * 1e6));
+  return monotonic_time(std::llround(std::min(ms, limits::simulated_seconds_max * 1e3) * 1e6));
 }
+inline const monotonic_time virtual_time_max = from_ms(limits::simulated_seconds_max * 1e3);
 
 struct virtual_request {
   monotonic_time arrival{};  ///< ascending in a workload
@@ -89,7 +93,9 @@ struct virtual_result {
   /// them came after it.
   std::array<monotonic_time, lane_count> overtaken_by_max{};
   virtual_counts counts;
-  monotonic_time end{};  ///< when the last request ended
+  monotonic_time end{};        ///< when the last request ended
+  bool is_unfinished = false;  ///< stopped at virtual_time_max
+  bool is_streamed = true;     ///< false: replies come whole, so that there is no TPOT
 };
 
 }  // namespace troupe::simulate

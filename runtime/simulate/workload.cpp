@@ -56,8 +56,8 @@ class trace_parser {
     while (const auto line = next_line()) {
       if (line->empty()) continue;
       if (requests.size() == limits::simulated_request_count_max)
-        return error{errc::unsupported, fmt::format("{}: more than {} requests", name_,
-                                                    limits::simulated_request_count_max)};
+        return error{errc::invalid_argument, fmt::format("{}: more than {} requests", name_,
+                                                         limits::simulated_request_count_max)};
       TROUPE_TRY(auto request, parse_line(*line));
       if (!requests.empty() && request.arrival < requests.back().arrival)
         return refuse("arrivals must ascend");
@@ -79,7 +79,7 @@ class trace_parser {
   }
 
   [[nodiscard]] error refuse(std::string_view what) const {
-    return {errc::corrupt, fmt::format("{}:{}: {}", name_, line_, what)};
+    return {errc::invalid_argument, fmt::format("{}:{}: {}", name_, line_, what)};
   }
 
   static std::string_view take_cell(std::string_view& line) {
@@ -102,9 +102,9 @@ class trace_parser {
   }
 
   result<virtual_request> parse_line(std::string_view line) const {
-    constexpr double seconds_max = 1e8;  // three years: far from the end of nanoseconds in 64 bits
     virtual_request request;
-    TROUPE_TRY(const double seconds, number(take_cell(line), "arrival_s", 0.0, seconds_max));
+    TROUPE_TRY(const double seconds,
+               number(take_cell(line), "arrival_s", 0.0, limits::simulated_seconds_max));
     request.arrival = monotonic_time(std::llround(seconds * 1e9));
     TROUPE_TRY(request.prompt_tokens,
                number(take_cell(line), "prompt_tokens", 1u, limits::model_len_max));
@@ -129,8 +129,7 @@ std::vector<virtual_request> make_workload(const workload_description& descripti
   std::vector<virtual_request> requests(description.request_count);
   set_arrivals(requests, description.arrivals, seed);
   random_draws prompts(seed, draw_stream::prompts), outputs(seed, draw_stream::outputs),
-      lanes(seed, draw_stream::lanes), prefixes(seed, draw_stream::prefixes),
-      deadlines(seed, draw_stream::deadlines);
+      lanes(seed, draw_stream::lanes), prefixes(seed, draw_stream::prefixes);
   const shared_prefixes& shared = description.prefixes;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     virtual_request& each = requests[i];
@@ -139,15 +138,22 @@ std::vector<virtual_request> make_workload(const workload_description& descripti
     each.output_tokens =
         given.empty() ? draw_length(description.output, outputs) : given[i % given.size()].output;
     each.service = draw_lane(description.lane_share, lanes);
-    const allowed_time& allowed = description.lane_allowed[to_index(each.service)];
-    const double part = deadlines.uniform();
-    each.allowed = from_ms(std::lerp(allowed.ms_min, allowed.ms_max, part));
     if (shared.groups == 0 || prefixes.uniform() >= shared.share) continue;
     each.prefix = prefixes.below(shared.groups);
     each.prefix_tokens = shared.tokens;
     each.prompt_tokens = std::max(each.prompt_tokens, shared.tokens + 1);
   }
+  set_deadlines(requests, description.lane_allowed, seed);
   return requests;
+}
+
+void set_deadlines(std::vector<virtual_request>& requests,
+                   const std::array<allowed_time, lane_count>& lane_allowed, std::uint64_t seed) {
+  random_draws random(seed, draw_stream::deadlines);
+  for (virtual_request& each : requests) {
+    const allowed_time& allowed = lane_allowed[to_index(each.service)];
+    each.allowed = from_ms(std::lerp(allowed.ms_min, allowed.ms_max, random.uniform()));
+  }
 }
 
 result<std::vector<virtual_request>> parse_trace(std::string_view text, std::string_view name) {

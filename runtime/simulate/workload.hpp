@@ -59,8 +59,12 @@ std::vector<virtual_request> make_workload(const workload_description& descripti
                                            const std::vector<token_lengths>& given,
                                            std::uint64_t seed);
 
+/// From what their lanes allow.
+void set_deadlines(std::vector<virtual_request>& requests,
+                   const std::array<allowed_time, lane_count>& lane_allowed, std::uint64_t seed);
+
 /// A trace: lines of "arrival_s,prompt_tokens,output_tokens[,lane]" under a header of these names.
-/// Errors: corrupt, naming the line; unsupported (above limits::simulated_request_count_max).
+/// Errors: invalid_argument, naming the line, or above limits::simulated_request_count_max.
 result<std::vector<virtual_request>> parse_trace(std::string_view text, std::string_view name);
 
 }  // namespace troupe::simulate

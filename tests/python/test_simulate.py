@@ -37,7 +37,9 @@ def test_cost_scenario(tmp_path):
     by_publication = [row for row in report["implied"] if row["by"] == "published"]
     assert [row["requests_in_flight"] for row in by_publication] == [pytest.approx(100, rel=0.01)] * 3
     assert [row["usd_per_hour"] for row in by_publication] == [pytest.approx(usd, rel=0.01) for usd in (1733, 1988, 1002)]
-    assert by_publication[1]["peak_percent"] > 100 > by_publication[2]["peak_percent"]
+    # With 35 % of padding, with 92 % of the prompts from the cache, and with neither.
+    assert [row["peak_percent"] for row in by_publication] == [pytest.approx(percent, rel=0.01) for percent in (92.5, 59, 69.5)]
+    assert ways["static"]["all"]["tpot_ms"]["mean"] is None
     assert len(report["published"]) == 3 * 3 + 6 and all(row["why"] for row in report["published"])
     assert page.read_text().count("<svg") == 7
     for name in ways:
@@ -62,6 +64,37 @@ def test_a_trace(tmp_path):
     assert way["lanes"]["vip"]["e2e_ms"]["mean"] == pytest.approx(50)
     assert way["lanes"]["realtime"]["ttft_ms"]["mean"] == pytest.approx(10)
     assert way["duration_s"] == pytest.approx(0.53)
+
+
+def test_deadlines_of_a_trace(tmp_path):
+    (tmp_path / "trace.csv").write_text("arrival_s,prompt_tokens,output_tokens,lane\n0,100,50,async\n0,100,50,realtime\n")
+    scenario = tmp_path / "s.yaml"
+    scenario.write_text("lengths: {source: trace, file: trace.csv}\nlanes: {async: {deadline_ms: 1}}\nways:\n  - name: here\n"
+                        "    engine: {block_count: 100}\n    hardware: {usd_per_hour: 1, fitted: {step_ms: 10}}\n")
+    assert run_troupe("simulate", str(scenario), "--json", str(tmp_path / "out.json")).returncode == 0
+    lanes = json.loads((tmp_path / "out.json").read_text())["ways"][0]["lanes"]
+    assert lanes["async"]["deadlines"]["met"] == 0 and sum(lanes["async"]["deadlines"].values()) == 1
+    assert lanes["realtime"]["completed"] == 1
+
+
+ONE_WAY = "ways: [{name: a, engine: {block_count: 9}, hardware: {usd_per_hour: 1, fitted: {step_ms: 1}}}]"
+
+
+@pytest.mark.parametrize("text, flags, wanted", [
+    ("arrivals: {process: poisson, rate_per_s: 0.000001}", ["--requests", "10000"], "of which 100000000 are simulated at most"),
+    ("seed: 1", ["--seed", "4294967296"], "4294967295"),
+    ("seed: 1", ["--dataset-path", "x.json"], "--dataset-path does nothing here"),
+    ("seed: 1", ["--model", "x.gguf"], "--model does nothing here"),
+    ("lengths: {source: trace, file: bad.csv}", [], "bad.csv:2: arrival_s must be"),
+    ("lengths: {source: trace, file: bad.csv}", ["--requests", "2"], "--requests does nothing here"),
+])
+def test_wrong_usage(tmp_path, text, flags, wanted):
+    (tmp_path / "bad.csv").write_text("arrival_s,prompt_tokens,output_tokens\nnow,1,1\n")
+    scenario = tmp_path / "s.yaml"
+    scenario.write_text(f"{text}\n{ONE_WAY}\n")
+    done = run_troupe("simulate", str(scenario), *flags)
+    assert done.returncode == 2, done.stderr
+    assert wanted in done.stderr
 
 
 @pytest.mark.parametrize("text, wanted", [

@@ -79,6 +79,7 @@ TEST_CASE("a scenario is run each of its ways, and reported three times", "[simu
   CHECK(implied[0].usd_per_hour.value() == Approx(3.6));
   CHECK(implied[0].tokens_per_s.value() ==
         Approx(10.0 * (report.prompt_tokens_mean + report.output_tokens_mean)));
+  CHECK(implied[0].computed_tokens_per_s.value() == Approx(implied[0].tokens_per_s.value()));
   CHECK_FALSE(implied[0].peak_percent.has_value());  // a fitted machine has no data sheet
   // Ours: the price is that of the machine, whatever the load.
   CHECK(implied[1].usd_per_hour.value() == Approx(3.6));
@@ -131,7 +132,7 @@ TEST_CASE("mistakes are answered with the line and what was meant", "[simulate]"
   CHECK(message_of(replaced(small, "max_model_len: 1000}",
                             "max_model_len: 1000, lanes: {vip: {reserved_fraction: 0.8}}}"))
             .find("reserve more than 0.9") != std::string::npos);
-  CHECK(message_of(replaced(small, "- name: old", "- name: old\n    one_lane: fast"))
+  CHECK(message_of(replaced(small, "- name: here", "- name: here\n    one_lane: fast"))
             .find("one of vip, realtime, async") != std::string::npos);
   CHECK(message_of(replaced(small, "fitted: {step_ms: 2, row_ms: 0.1}", "card: h200"))
             .find("h100_sxm5, a800_nvlink") != std::string::npos);
@@ -177,6 +178,17 @@ TEST_CASE("damaged scenarios never end the process", "[simulate]") {
     const auto made = parse_scenario(text, "s.yaml");
     if (!made) CHECK_FALSE(made.failure().message.empty());
   }
+}
+
+TEST_CASE("the page's scenario is read, and runs on a few requests", "[simulate]") {
+  std::ifstream stream(std::string(TROUPE_SOURCE_DIR) + "/docs/simulate.md");
+  const std::string page{std::istreambuf_iterator<char>(stream), {}};
+  const std::string_view opening = "```yaml\n";
+  const std::size_t start = page.find(opening) + opening.size();
+  const std::size_t length = page.find("```", start) - start;
+  auto what = parse_scenario(page.substr(start, length), "docs/simulate.md").value();
+  what.load.request_count = 300;
+  for (const auto& each : run(what).ways) CHECK(each.figures.all.count() == 300);
 }
 
 TEST_CASE("the scenarios that are shipped are read, and run on a few requests", "[simulate]") {

@@ -9,6 +9,7 @@
 #include "runtime/simulate/figures.hpp"
 #include "runtime/simulate/hardware.hpp"
 #include "runtime/simulate/random_draws.hpp"
+#include "runtime/simulate/simulation.hpp"
 
 using namespace troupe;
 using namespace troupe::simulate;
@@ -100,6 +101,38 @@ TEST_CASE("traces", "[simulate]") {
     REQUIRE(!outcome.has_value());
     CHECK(outcome.failure().message.find(wanted) != std::string::npos);
   }
+}
+
+TEST_CASE("requests of a trace have their lanes' deadlines", "[simulate]") {
+  const std::string lines =
+      "arrival_s,prompt_tokens,output_tokens,lane\n0,10,5,async\n0,10,5,vip\n";
+  auto made = parse_trace(lines, "t.csv").value();
+  std::array<allowed_time, lane_count> allowed{};
+  allowed[to_index(lane::async)] = {100.0, 300.0};
+  set_deadlines(made, allowed, 3);
+  CHECK(made[0].allowed >= std::chrono::milliseconds(100));
+  CHECK(made[0].allowed <= std::chrono::milliseconds(300));
+  CHECK(made[1].allowed == monotonic_time{});
+}
+
+TEST_CASE("virtual time does not run over", "[simulate]") {
+  const std::string way =
+      "ways:\n  - name: a\n    hardware: {fitted: {step_ms: 1e6, row_ms: 1e6, prefill_pair_us: "
+      "1e6},"
+      " usd_per_hour: 1}\n    engine: {block_count: 70000, max_model_len: 1000000}\n";
+  const auto message_of = [&](const std::string& load) {
+    const auto what = parse_scenario(load + way, "s.yaml").value();
+    return simulate::simulate(what, {}, [](const std::string&) {}).failure().message;
+  };
+  CHECK(message_of("requests: 10000\narrivals: {process: poisson, rate_per_s: 0.000001}\n") ==
+        "10000 requests at 1e-06 a second arrive over 10000000000 s, of which 100000000 are "
+        "simulated at most: raise arrivals.rate_per_s");
+  CHECK(message_of("lengths: {prompt: {mean_tokens: 900000}}\n").find("more than 100000000 s") !=
+        std::string::npos);
+  CHECK(
+      message_of("requests: 100000\nlengths: {prompt: {mean_tokens: 1}, output: {mean_tokens: 1}}\n"
+                 "arrivals: {concurrency_max: 1, turnaround_ms: 86400000}\n")
+          .find("more than 100000000 s") != std::string::npos);
 }
 
 TEST_CASE("the roofline is what sums by hand give", "[simulate]") {
