@@ -27,12 +27,13 @@ class lane_sums {
 
   void add(const virtual_request& request, const virtual_outcome& outcome,
            const lane_targets& targets) {
-    const std::array<const std::optional<double>*, 3> bounds{
-        &targets.ttft_ms, is_streamed_ ? &targets.tpot_ms : &no_bound, &targets.e2e_ms};
+    const std::array<std::optional<double>, 3> bounds{ttft_bound(request, targets),
+                                                      is_streamed_ ? targets.tpot_ms : std::nullopt,
+                                                      targets.e2e_ms};
     bool is_bound = false;
     for (std::size_t i = 0; i < bounds.size(); ++i) {
-      bound_[i] += *bounds[i] ? 1u : 0u;
-      is_bound = is_bound || *bounds[i];
+      bound_[i] += bounds[i] ? 1u : 0u;
+      is_bound = is_bound || bounds[i];
     }
     bound_any_ += is_bound ? 1u : 0u;
     add_end(request, outcome);
@@ -49,9 +50,9 @@ class lane_sums {
     const double times[] = {ttft, tpot, e2e};
     bool keeps_all = true;
     for (std::size_t i = 0; i < bounds.size(); ++i) {
-      const bool keeps = *bounds[i] && times[i] <= **bounds[i];
+      const bool keeps = bounds[i] && times[i] <= *bounds[i];
       kept_[i] += keeps ? 1u : 0u;
-      keeps_all = keeps_all && (keeps || !*bounds[i]);
+      keeps_all = keeps_all && (keeps || !bounds[i]);
     }
     kept_all_ += is_bound && keeps_all ? 1u : 0u;
   }
@@ -89,7 +90,12 @@ class lane_sums {
     return static_cast<double>(kept) / static_cast<double>(bound);
   }
 
-  static constexpr std::optional<double> no_bound{};
+  /// As the server's own, later for long prompts.
+  static std::optional<double> ttft_bound(const virtual_request& request,
+                                          const lane_targets& targets) {
+    if (!targets.ttft_ms) return std::nullopt;
+    return first_token_target{.ms = *targets.ttft_ms}.ms_for(request.prompt_tokens);
+  }
 
   lane_figures& figures_;
   std::vector<double> ttft_, tpot_, e2e_, wait_;
