@@ -209,7 +209,8 @@ TEST_CASE("integers may be written as floats; the range of one beyond 64 bits is
     check_refused(completion(completion_with("seed", huge)), errc::invalid_argument,
                   "`seed` must be in [-9223372036854775808, 9223372036854775807]");
     check_refused(completion(completion_with("deadline_ms", huge)), errc::invalid_argument,
-                  "`deadline_ms` must be in [1, ");
+                  fmt::format("`deadline_ms` must be in [1, {}], got {}", limits::deadline_ms_max,
+                              huge.dump()));
   }
 }
 
