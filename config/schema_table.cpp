@@ -92,10 +92,12 @@ void add_engine(table& rows) {
   rows.number("max_batch_size", top<&server::max_batch_size>, 1, sequences_max, "requests",
               "Requests that may start their prefill in one step.");
   rows.number("max_num_batches", top<&server::max_num_batches>, 1, 4096, "batches",
-              "Composed async batches that may wait at once: one search orders up to "
-              "max_num_batches x batch_size requests, at most 512.");
+              "Async batches that one composed order plans ahead: a search orders the first "
+              "max_num_batches x batch_size waiting requests, at most 512 (the default); those "
+              "behind them keep their order.");
   rows.number("batch_size", top<&server::batch_size>, 1, sequences_max, "requests",
-              "Async requests that one composed batch aims for.");
+              "Requests that one of those batches counts as. How many run together is bounded by "
+              "max_num_seqs and max_batch_size alone.");
   rows.number("block_size", top<&server::block_size>, 16, 256, "tokens",
               "Positions of one KV block: 16, 32, 64, 128 or 256.");
   rows.number("gpu_memory_utilization", top<&server::gpu_memory_utilization>, 0.05, 1, "fraction",
@@ -172,7 +174,8 @@ void add_lane(table& rows, const std::string& prefix) {
       "Share of the sequences and of the KV blocks that this lane is sure of. What it does not use "
       "is lent to the others, and taken back from lower lanes by preemption.");
   rows.number(prefix + "ttft_ms", in_lane<Lane, &lane_config::ttft_ms>, 0, hour_ms, "ms",
-              "Target of the time to the first token, reported as lane_sla_attainment; 0: none.");
+              "Target of the time to the first token, reported as lane_sla_attainment where the "
+              "lane has a target; 0: none.");
   rows.number(prefix + "ttft_prompt_tokens", in_lane<Lane, &lane_config::ttft_prompt_tokens>, 1,
               tokens_max, "tokens",
               "Prompts up to this length have ttft_ms; longer ones in proportion more.");

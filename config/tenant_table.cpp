@@ -41,10 +41,12 @@ std::vector<tenant_key> make_schema() {
   std::vector<tenant_key> rows{
       row("name", in_tenant<&tenant::name>,
           "What the tenant is called: 1 to 64 letters, digits, `-`, `_` and `.`; must be given."),
-      row("api_keys", in_tenant<&tenant::api_keys>, "The HTTP keys that are this tenant's."),
+      row("api_keys", in_tenant<&tenant::api_keys>,
+          "The HTTP keys that are this tenant's; it needs one, or one of zmq_identities."),
       row("zmq_identities", in_tenant<&tenant::zmq_identities>,
           "The routing ids of ZeroMQ clients that are this tenant's; a closing `*` makes one a "
-          "prefix, and the longest that fits decides. Nothing proves an identity."),
+          "prefix (it stands nowhere else), and the longest that fits decides. Nothing proves an "
+          "identity."),
       choice_row("lanes", in_tenant<&tenant::lanes>, {"vip", "realtime", "async"},
                  "The lanes that it may ask for; another is refused as `permission_denied`."),
       number_row("tokens_per_second", in_tenant<&tenant::tokens_per_second>, 0, 1e9, "tokens/s",
@@ -53,7 +55,7 @@ std::vector<tenant_key> make_schema() {
                  "What may be used at once after a pause; 0: ten seconds of tokens_per_second."),
       choice_row("over_rate", in_tenant<&tenant::over_rate>, {"refuse", "demote"},
                  "Above the rate: refuse at once (`rate_limited`), or run in the async lane, "
-                 "uncharged."),
+                 "uncharged: for tenants with another lane."),
       number_row("share", in_tenant<&tenant::share>, 0.001, 1000, "",
                  "Its weight among the tenants whose requests wait in a lane: they are admitted in "
                  "proportion to it, in prompt and output tokens."),

@@ -145,6 +145,31 @@ result<void> claim(std::set<std::string>& taken, const std::vector<std::string>&
   return {};
 }
 
+result<void> check_identities(const tenant_config& tenant, const std::string& of) {
+  for (const std::string& pattern : tenant.zmq_identities) {
+    if (pattern.find('*') < pattern.size() - 1)
+      return refuse(of + "zmq_identities has \"" + pattern +
+                    "\", but '*' stands for anything only at the end");
+  }
+  if (tenant.api_keys.empty() && tenant.zmq_identities.empty())
+    return refuse(of + "nobody could be it: it needs api_keys or zmq_identities");
+  return {};
+}
+
+result<void> check_rate(const tenant_config& tenant, const std::string& of) {
+  if (tenant.burst_tokens != 0 && tenant.tokens_per_second == 0)
+    return refuse(of + "burst_tokens means nothing without tokens_per_second");
+  const bool has_lane_to_leave =
+      std::any_of(tenant.lanes.begin(), tenant.lanes.end(),
+                  [](const std::string& lane) { return lane != "async"; });
+  if (tenant.over_rate == "demote" && !has_lane_to_leave)
+    return refuse(of +
+                  "over_rate: demote would limit nothing, as it moves requests to the async "
+                  "lane, the only one of this tenant: use over_rate: refuse, or give it another "
+                  "lane");
+  return {};
+}
+
 result<void> check_tenants(const server_config& config) {
   constexpr std::size_t api_key_bytes_max = 4'096;
   // Those of clients that are no tenant's: see runtime/intake/tenancy.
@@ -162,8 +187,8 @@ result<void> check_tenants(const server_config& config) {
     TROUPE_TRY_VOID(claim(identities, tenant.zmq_identities, of + "zmq_identities",
                           limits::zmq_identity_bytes_max));
     if (tenant.lanes.empty()) return refuse(of + "lanes is empty: it could ask for nothing");
-    if (tenant.burst_tokens != 0 && tenant.tokens_per_second == 0)
-      return refuse(of + "burst_tokens means nothing without tokens_per_second");
+    TROUPE_TRY_VOID(check_identities(tenant, of));
+    TROUPE_TRY_VOID(check_rate(tenant, of));
   }
   return {};
 }

@@ -42,7 +42,7 @@ class http_generation {
   [[nodiscard]] std::vector<std::string> unfinished() const;
 
   [[nodiscard]] bool is_stream() const { return request_.stream; }
-  [[nodiscard]] lane service() const { return request_.service; }
+  [[nodiscard]] lane service() const { return request_.service.value_or(lane::realtime); }
   [[nodiscard]] const std::string& id() const { return context_.id; }
   /// Events since the last call; those that close a complete stream included.
   [[nodiscard]] std::string take_events();

@@ -10,10 +10,16 @@
 namespace troupe {
 namespace {
 
-/// Seconds a client should wait: credits return within a step or two, a restart takes a few
-/// seconds.
-constexpr std::string_view retry_after_overloaded_s = "1";
-constexpr std::string_view retry_after_unavailable_s = "5";
+/// How long a client should wait: credits return within a step or two, a restart takes a few
+/// seconds. None where asking again is no use, or the code alone does not say when.
+constexpr std::optional<std::chrono::seconds> retry_after(errc code) noexcept {
+  switch (code) {
+    case errc::overloaded: return std::chrono::seconds{1};
+    case errc::out_of_memory:
+    case errc::unavailable: return std::chrono::seconds{5};
+    default: return std::nullopt;
+  }
+}
 
 constexpr std::string_view reason_of(unsigned status) noexcept {
   switch (status) {
@@ -73,10 +79,14 @@ http_reply make_error_reply(const error& failure, unsigned status) {
   http_reply reply;
   reply.status = status != 0 ? status : http_status_of(failure.code);
   reply.body = openai_error(failure, reply.status);
-  if (reply.status == 429) reply.fields.emplace_back("Retry-After", retry_after_overloaded_s);
-  if (reply.status == 503) reply.fields.emplace_back("Retry-After", retry_after_unavailable_s);
+  if (const auto wait = retry_after(failure.code)) add_retry_after(reply, *wait);
   if (reply.status == 401) reply.fields.emplace_back("WWW-Authenticate", "Bearer");
   return reply;
+}
+
+void add_retry_after(http_reply& reply, std::chrono::milliseconds wait) {
+  reply.fields.emplace_back(
+      "Retry-After", fmt::format("{}", std::chrono::ceil<std::chrono::seconds>(wait).count()));
 }
 
 std::string format_reply(const http_reply& reply, bool head_only, bool keep_alive) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -87,9 +88,11 @@ struct http_reply {
   bool close = false;       ///< end the connection after it
 };
 
-/// An OpenAI-style error body. status 0: the one that belongs to the code. 429 and 503 get
-/// Retry-After.
+/// An OpenAI-style error body. status 0: the one that belongs to the code. `overloaded`,
+/// `unavailable` and `out_of_memory` get Retry-After; how long a rate is spent, the caller knows.
 http_reply make_error_reply(const error& failure, unsigned status = 0);
+/// Retry-After in seconds, which are rounded up.
+void add_retry_after(http_reply& reply, std::chrono::milliseconds wait);
 
 /// The whole reply. head_only: for HEAD, the length is told but the body left out.
 std::string format_reply(const http_reply& reply, bool head_only, bool keep_alive);

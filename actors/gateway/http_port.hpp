@@ -3,12 +3,12 @@
 //   POST /v1/completions, /v1/chat/completions; GET /v1/models, /health, /version, /metrics;
 //   POST /tokenize, /detokenize
 //
-// The lane of a request is its header X-Troupe-Lane, else its body's `lane`. A connection that the
-// client closes, or only its sending side, cancels its requests. A reader that falls more than
-// outbox_bytes_max behind and takes nothing is closed (slow_client). When all connections are
-// taken, one that waits for a request gives way to a new one; where none does, those in reserve
-// still serve requests of the vip lane and answer probes. Pages of any origin may ask (CORS), as
-// with vLLM.
+// The lane of a request is its header X-Troupe-Lane, else its body's `lane`; two that differ are
+// refused. A connection that the client closes, or only its sending side, cancels its requests. A
+// reader that falls more than outbox_bytes_max behind and takes nothing is closed (slow_client).
+// When all connections are taken, one that waits for a request gives way to a new one; where none
+// does, those in reserve still serve requests of the vip lane and answer probes. Pages of any
+// origin may ask (CORS), as with vLLM.
 #pragma once
 
 #include <chrono>

@@ -64,6 +64,13 @@ result<parsed_request> parse_request(openai_endpoint endpoint, std::string_view 
   return parsed_request{std::move(request), std::move(facts)};
 }
 
+error disagreement(lane in_head, lane in_body) {
+  return {errc::invalid_argument,
+          fmt::format("X-Troupe-Lane says {}, and `lane` in the body {}: send one of them, or the "
+                      "same in both",
+                      to_string(in_head), to_string(in_body))};
+}
+
 /// The result of a job crosses threads in a std::function, which copies; a body must not be copied.
 template <class T>
 std::shared_ptr<T> share(T value) {
@@ -111,7 +118,7 @@ std::optional<http_reply> http_service::refuse_early(const http_head& head) {
         {errc::invalid_argument, "X-Troupe-Lane is not one of vip, realtime, async"});
   }
   if (is_open) return std::nullopt;
-  if (const auto refusal = refuse_lane(head)) return make_error_reply(*refusal);
+  if (const auto refusal = refuse_lane(head)) return refusal_to(tenant_of(head), *refusal);
   return std::nullopt;
 }
 
@@ -220,7 +227,10 @@ void http_service::serve_generation(const std::shared_ptr<http_responder>& clien
       [this, head_lane, service, from = std::move(from)](const auto& alive,
                                                          result<parsed_request> parsed) {
         if (!parsed) return reply_error(alive, service, parsed.failure());
-        if (head_lane) parsed->request.service = *head_lane;
+        std::optional<lane>& body_lane = parsed->request.service;
+        if (head_lane && body_lane && *head_lane != *body_lane)
+          return reply_error(alive, service, disagreement(*head_lane, *body_lane));
+        if (head_lane) body_lane = head_lane;
         submit_all(alive, std::move(parsed->request), std::move(parsed->facts), from);
       });
 }
@@ -238,13 +248,13 @@ void http_service::submit_all(const std::shared_ptr<http_responder>& client, ope
       .wants_logprobs = request.logprobs.has_value(),
       .echo = prompts.front().echo,
   };
-  const lane service = request.service;
+  const lane service = request.service.value_or(lane::realtime);
   const std::uint64_t deadline_ms = request.deadline_ms.value_or(0);
   const auto generation =
       std::make_shared<http_generation>(std::move(request), std::move(context), std::move(facts));
   const std::string identity = identity_of(client->id());
   const auto [found, is_new] = exchanges_.try_emplace(
-      identity, exchange{.client = client, .generation = generation, .tenant = from.tenant.name});
+      identity, exchange{.client = client, .generation = generation, .tenant = from.tenant});
   TROUPE_CHECK(is_new);
 
   for (std::size_t i = 0; i < prompts.size(); ++i) {
@@ -265,7 +275,7 @@ void http_service::submit_all(const std::shared_ptr<http_responder>& client, ope
         services_.gateway->cancel(ref_of(identity), from.tenant.name, generation->request_id(k));
       }
       exchanges_.erase(found);
-      return client->reply(make_error_reply(admitted.failure()));
+      return client->reply(refusal_to(from.tenant, admitted.failure()));
     }
   }
 }
@@ -305,9 +315,9 @@ void http_service::fail(exchange_map::iterator found, const error& failure) {
   if (client == nullptr) return;
   const std::string identity = identity_of(client->id());
   for (std::string& request_id : ended.generation->unfinished()) {
-    services_.gateway->cancel(ref_of(identity), ended.tenant, std::move(request_id));
+    services_.gateway->cancel(ref_of(identity), ended.tenant.name, std::move(request_id));
   }
-  if (!ended.stream_began) return client->reply(make_error_reply(failure));
+  if (!ended.stream_began) return client->reply(refusal_to(ended.tenant, failure));
   // The status is long gone: the error is the last event.
   client->stream(ended.generation->take_events() + "data: " + openai_error(failure) + "\n\n");
   client->end_stream(true);
@@ -336,6 +346,14 @@ void http_service::reply_error(const std::shared_ptr<http_responder>& client, la
                                const error& failure) {
   services_.measured->observe_refused(service, to_string(failure.code));
   client->reply(make_error_reply(failure));
+}
+
+/// Who is above a rate is told when it is taken again.
+http_reply http_service::refusal_to(const client_tenant& tenant, const error& failure) const {
+  http_reply reply = make_error_reply(failure);
+  if (failure.code == errc::rate_limited)
+    add_retry_after(reply, services_.tenants->wait(tenant.account, monotonic_now()));
+  return reply;
 }
 
 void http_service::connection_lost(std::uint64_t session_id, errc why) {

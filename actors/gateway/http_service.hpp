@@ -37,7 +37,7 @@ class http_service final : public http_application {
   struct exchange {
     std::weak_ptr<http_responder> client;
     std::shared_ptr<http_generation> generation;
-    std::string tenant;
+    client_tenant tenant;
     bool stream_began = false;
     bool has_news = false;  ///< within deliver(): to be settled at its end
   };
@@ -62,6 +62,7 @@ class http_service final : public http_application {
   void finish(exchange_map::iterator found);
   void reply_error(const std::shared_ptr<http_responder>& client, lane service,
                    const error& failure);
+  [[nodiscard]] http_reply refusal_to(const client_tenant& tenant, const error& failure) const;
 
   /// Runs work() on a tokenizer thread and then done(client, its result) here, unless the client
   /// left.

@@ -16,7 +16,8 @@ inline request_facts facts_of(const request_ticket& ticket, monotonic_time now) 
   return facts;
 }
 
-/// Once for each ticket. used_tokens: prompt and output, or nothing if it never ran.
+/// Once for each ticket that is not refused. used_tokens: prompt and output, or nothing if it never
+/// ran.
 inline void close_request(metrics& measured, tenancy& tenants, const request_ticket& ticket,
                           const request_facts& facts, std::uint64_t used_tokens) {
   measured.observe_request_end(facts);

@@ -207,12 +207,13 @@ class router_state {
     reply.push_back(event_of(*ticket, request->client, message_kind::error,
                              error_reply{std::string(to_string(reason.code)), reason.message}));
     return_credit(ticket->service);
-    request_facts facts = facts_of(*ticket, options_.now());
-    facts.failure = reason.code;
-    close_request(*options_.measured, *options_.tenants, *ticket, facts, 0);
     // A refusal leaves nothing, so that the client may try again with the same id; an end is
     // remembered.
     const bool is_end = reason.code == errc::aborted || reason.code == errc::deadline_exceeded;
+    if (is_end)
+      close_unstarted(*ticket, reason.code);
+    else
+      count_refusal(*ticket, reason.code);
     const bool keep = is_end && ticket->resumable;
     directory_.remove(id, keep ? std::make_shared<const transcript>(transcript{reply}) : nullptr,
                       options_.now());
@@ -233,9 +234,19 @@ class router_state {
     }
   }
 
-  void refuse(const request_ticket& ticket, const error& reason) {
-    options_.measured->observe_refused(ticket.service, to_string(reason.code));
+  void close_unstarted(const request_ticket& ticket, errc reason) {
+    request_facts facts = facts_of(ticket, options_.now());
+    facts.failure = reason;
+    close_request(*options_.measured, *options_.tenants, ticket, facts, 0);
+  }
+
+  void count_refusal(const request_ticket& ticket, errc reason) {
+    options_.measured->observe_refused(ticket.service, to_string(reason));
     options_.tenants->settle(ticket.account, ticket.admitted, 0, options_.now());
+  }
+
+  void refuse(const request_ticket& ticket, const error& reason) {
+    count_refusal(ticket, reason.code);
     tell_client(ticket, ticket.client, message_kind::error,
                 error_reply{std::string(to_string(reason.code)), reason.message});
   }

@@ -150,6 +150,13 @@ void tenancy::settle(account_index account, const admission& admitted, std::uint
   allowance->refund(static_cast<double>(admitted.charged - used_tokens), now);
 }
 
+std::chrono::milliseconds tenancy::wait(account_index account, std::chrono::nanoseconds now) {
+  tenant* const who = find(account);
+  if (who == nullptr || !who->allowance) return {};
+  const std::lock_guard lock(mutex_);
+  return who->allowance->wait(now);
+}
+
 double tenancy::share(account_index account) const {
   const auto place = static_cast<std::size_t>(account);
   return place < tenants_.size() ? tenants_[place].share : 1.0;

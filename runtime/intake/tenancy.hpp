@@ -63,6 +63,9 @@ class tenancy {
   void settle(account_index account, const admission& admitted, std::uint64_t used_tokens,
               std::chrono::nanoseconds now);
 
+  /// Until a tenant that is above its rate is taken again; zero for others.
+  [[nodiscard]] std::chrono::milliseconds wait(account_index account, std::chrono::nanoseconds now);
+
   /// The tenant's weight within a lane.
   [[nodiscard]] double share(account_index account) const;
   [[nodiscard]] bool has_tenants() const { return !tenants_.empty(); }

@@ -25,8 +25,8 @@ struct openai_request {
   bool include_usage = false;           ///< stream_options.include_usage
   bool continuous_usage_stats = false;  ///< stream_options.continuous_usage_stats
   std::optional<std::uint32_t>
-      logprobs;                   ///< completions: n; chat: top_logprobs, where logprobs is true
-  lane service = lane::realtime;  ///< body field `lane`
+      logprobs;                 ///< completions: n; chat: top_logprobs, where logprobs is true
+  std::optional<lane> service;  ///< body field `lane`
   std::optional<std::uint64_t> deadline_ms;  ///< body field `deadline_ms`
 };
 
@@ -70,10 +70,11 @@ std::string openai_chunk(const openai_reply_context& context, std::uint32_t choi
 std::string openai_usage_chunk(const openai_reply_context& context, const openai_usage& usage);
 inline constexpr std::string_view openai_done = "data: [DONE]\n\n";
 
-/// {"error": {"message", "type", "param", "code"}} and the HTTP status for an error code
-/// (invalid_argument 400, unauthorized 401, not_found 404, overloaded 429, unavailable 503, ...).
+/// {"error": {"message", "type", "param", "code", "reason"}}, as vLLM's: type is the class of
+/// OpenAI's client, code the HTTP status. reason, the name of the error code, is ours.
 std::string openai_error(const error& failure,
                          unsigned status = 0);  ///< 0: http_status_of its code
+/// invalid_argument 400, unauthorized 401, not_found 404, overloaded 429, unavailable 503, ...
 unsigned http_status_of(errc code);
 
 /// GET /v1/models.

@@ -107,7 +107,7 @@ void read_service(openai_body& body, openai_request& out) {
   if (!deadline_ms) return;
   if (*deadline_ms < 1 || static_cast<std::uint64_t>(*deadline_ms) > limits::deadline_ms_max) {
     return body.fail(fmt::format("`deadline_ms` must be in [1, {}], got {}",
-                                 limits::deadline_ms_max, *deadline_ms));
+                                 limits::deadline_ms_max, body.find("deadline_ms")->dump()));
   }
   out.deadline_ms = static_cast<std::uint64_t>(*deadline_ms);
 }

@@ -22,8 +22,8 @@ std::string_view error_type(errc code) {
     case errc::overloaded:
     case errc::rate_limited: return "RateLimitError";
     case errc::unavailable:
-    case errc::deadline_unmeetable:
     case errc::out_of_memory: return "ServiceUnavailableError";
+    case errc::deadline_unmeetable: return "UnprocessableEntityError";
     case errc::deadline_exceeded: return "TimeoutError";
     case errc::slow_client:
     case errc::aborted: return "RequestAbortedError";
@@ -53,12 +53,12 @@ unsigned http_status_of(errc code) {
     case errc::not_found: return 404;
     case errc::slow_client: return 408;
     case errc::already_exists: return 409;
+    case errc::deadline_unmeetable: return 422;  // a status that clients do not retry by themselves
     case errc::overloaded:
     case errc::rate_limited: return 429;
     case errc::aborted: return 499;  // nginx's "client closed request"
     case errc::internal: return 500;
     case errc::out_of_memory:
-    case errc::deadline_unmeetable:
     case errc::unavailable: return 503;
     case errc::deadline_exceeded: return 504;
   }
@@ -72,6 +72,8 @@ std::string openai_error(const error& failure, unsigned status) {
   append_json_string(out, error_type(failure.code));
   out += ",\"param\":null,\"code\":";
   append_json_number(out, std::uint64_t{status != 0 ? status : http_status_of(failure.code)});
+  out += ",\"reason\":";
+  append_json_string(out, to_string(failure.code));
   out += "}}";
   return out;
 }

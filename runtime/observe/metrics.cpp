@@ -173,11 +173,12 @@ struct metrics::state {
     lane_intake =
         histograms("lane_intake_seconds", "From the port's reading of a request to the scheduler.",
                    intake_seconds);
-    sla_attainment = gauges("lane_sla_attainment",
-                            "Requests that got what their lane promises, as a fraction of those "
-                            "that count, since the start.");
-    dollars_per_1k = gauges("dollars_per_1k_tokens",
-                            "Price of 1,000 generated tokens by price_per_hour, since the start.");
+    build_sla_attainment();
+    dollars_per_1k =
+        gauges("dollars_per_1k_tokens",
+               "Price of 1,000 generated tokens by price_per_hour, since the start. "
+               "Idle time is paid for too, by the lanes in proportion to their tokens: "
+               "the price of an idle server is high.");
     demoted = counters("requests_demoted_total",
                        "Requests above their tenant's rate that went on in a lower lane, by the "
                        "lane they asked for.");
@@ -277,7 +278,9 @@ struct metrics::state {
     }
   }
   void build_requests_refused() {
-    auto& family = counter_family("requests_refused_total", "Requests that were never admitted.");
+    auto& family = counter_family("requests_refused_total",
+                                  "Requests that were never admitted, and (slow_client) HTTP "
+                                  "streams that were cut for slow reading.");
     for (const lane service : all_lanes) {
       for (std::size_t i = 0; i < error_codes.size(); ++i) {
         auto labels = lane_label(service);
@@ -287,10 +290,23 @@ struct metrics::state {
     }
   }
 
+  /// Of lanes that promise something; elsewhere it stays null.
+  void build_sla_attainment() {
+    auto& family = gauge_family("lane_sla_attainment",
+                                "Requests that got what their lane promises, as a fraction of "
+                                "those that count, since the start; of lanes with a target.");
+    for (const lane service : all_lanes) {
+      if (promises_something(terms.lanes[to_index(service)]))
+        sla_attainment[to_index(service)] = &family.Add(lane_label(service));
+    }
+  }
+
   void build_sla_requests() {
     auto& family = counter_family("lane_sla_requests_total",
-                                  "Requests by whether their lane's promise was kept.");
+                                  "Requests by whether their lane's promise was kept; of lanes "
+                                  "with a target.");
     for (const lane service : all_lanes) {
+      if (!promises_something(terms.lanes[to_index(service)])) continue;
       for (std::size_t i = 0; i < verdicts.size(); ++i) {
         auto labels = lane_label(service);
         labels["verdict"] = std::string(verdicts[i]);
@@ -300,6 +316,7 @@ struct metrics::state {
   }
 
   void add_verdict(lane service, sla_verdict verdict) {
+    if (!promises_something(terms.lanes[to_index(service)])) return;
     sla_requests[to_index(service)][static_cast<std::size_t>(verdict)]->Increment();
     const std::lock_guard lock(sla_mutex);
     sla.add(service, verdict);
@@ -316,7 +333,7 @@ struct metrics::state {
     const std::lock_guard lock(sla_mutex);
     for (const lane service : all_lanes) {
       const std::size_t i = to_index(service);
-      sla_attainment[i]->Set(sla.attainment(service));
+      if (sla_attainment[i] != nullptr) sla_attainment[i]->Set(sla.attainment(service));
       dollars_per_1k[i]->Set(dollars_per_1k_tokens(terms.price_per_hour, elapsed_s, used, service));
     }
   }
@@ -469,8 +486,8 @@ std::map<std::string, double> metrics::values() const {
   }
   for (const lane service : all_lanes) {
     const std::string of_lane = "." + std::string(to_string(service));
-    sums[std::string(unsummed_by_lane[0]) + of_lane] =
-        state_->sla_attainment[to_index(service)]->Value();
+    if (const Gauge* kept = state_->sla_attainment[to_index(service)])
+      sums[std::string(unsummed_by_lane[0]) + of_lane] = kept->Value();
     sums[std::string(unsummed_by_lane[1]) + of_lane] =
         state_->dollars_per_1k[to_index(service)]->Value();
   }

@@ -55,7 +55,8 @@ class metrics {
   /// From the port's reading of a request to the scheduler.
   void observe_intake(lane service, double seconds);
   void add_generation_tokens(lane service, std::uint64_t count);
-  /// Once for each request that was admitted: its counts, and whether its lane's promise was kept.
+  /// Once for each request that was not refused: its counts, and whether its lane's promise was
+  /// kept.
   void observe_request_end(const request_facts& facts);
   void observe_refused(lane service, std::string_view code);
   /// A request of a tenant above its rate goes on in a lower lane.

@@ -33,6 +33,10 @@ sla_verdict judge_failure(errc code) {
   return sla_verdict::not_counted;
 }
 
+bool promises_something(const lane_config& lane) {
+  return lane.ttft_ms != 0 || lane.tpot_ms != 0;
+}
+
 sla_verdict judge(const lane_config& promise, const request_facts& facts) {
   if (facts.failure) return judge_failure(*facts.failure);
   const monotonic_time first = facts.first_token.value_or(facts.end);

@@ -214,7 +214,7 @@ TEST_CASE("the lane comes from the header or the body") {
   };
   CHECK(ask(json::object(), "X-Troupe-Lane: vip\r\n") == 200);
   CHECK(ask({{"lane", "async"}, {"deadline_ms", 1500}}, "") == 200);
-  CHECK(ask({{"lane", "async"}}, "x-troupe-lane: vip\r\n") == 200);
+  CHECK(ask({{"lane", "vip"}}, "x-troupe-lane: vip\r\n") == 200);
   CHECK(ask(json::object(), "X-Troupe-Lane: express\r\n") == 400);
   CHECK(ask({{"lane", "express"}}, "") == 400);
   const auto submits = server.engine.gateway.wait_for_submits(3);
@@ -223,6 +223,20 @@ TEST_CASE("the lane comes from the header or the body") {
   CHECK(submits[1].header.service == lane::async);
   CHECK(submits[1].header.deadline_ms == 1500);
   CHECK(submits[2].header.service == lane::vip);
+}
+
+TEST_CASE("a lane in the header and another in the body is refused, with both named") {
+  http_fixture server;
+  server.answer_at_once();
+  const http_answer answer = server.ask(
+      post("/v1/completions", completion_body("x", {{"lane", "vip"}}), "X-Troupe-Lane: async\r\n"));
+  CHECK(answer.status == 400);
+  const json failure = json::parse(answer.body).at("error");
+  CHECK(failure.at("reason") == "invalid_argument");
+  CHECK_THAT(failure.at("message").get<std::string>(),
+             Catch::Contains("X-Troupe-Lane says async") && Catch::Contains("in the body vip"));
+  CHECK(server.engine.gateway.wait_for_submits(0).empty());
+  CHECK(server.engine.measured.values().at("requests_refused_total") == 1.0);
 }
 
 TEST_CASE("bodies that make no sense are refused before the gateway") {
@@ -244,7 +258,7 @@ TEST_CASE("what the gateway refuses keeps its meaning") {
   };
   const http_answer busy = server.ask(post("/v1/completions", completion_body("x")));
   CHECK(busy.status == 429);
-  CHECK(busy.fields.contains("retry-after"));
+  CHECK(busy.fields.at("retry-after") == "1");
   CHECK(json::parse(busy.body).at("error").at("message") == "no credit left in lane realtime");
 
   server.engine.gateway.admit = [](std::size_t) -> result<void> {
@@ -253,6 +267,15 @@ TEST_CASE("what the gateway refuses keeps its meaning") {
   const http_answer gone =
       server.ask(post("/v1/completions", completion_body("x", {{"stream", true}})));
   CHECK(gone.status == 503);
+  CHECK(gone.fields.at("retry-after") == "5");
+
+  server.engine.gateway.admit = [](std::size_t) -> result<void> {
+    return error{errc::deadline_unmeetable, "too late"};
+  };
+  const http_answer late = server.ask(post("/v1/completions", completion_body("x")));
+  CHECK(late.status == 422);
+  CHECK_FALSE(late.fields.contains("retry-after"));
+  CHECK(json::parse(late.body).at("error").at("reason") == "deadline_unmeetable");
 }
 
 TEST_CASE("a refused prompt takes its siblings with it") {

@@ -72,9 +72,27 @@ TEST_CASE("a tenant above its rate is told to wait") {
       server.ask(post("/v1/completions", completion_body("x"), with_key("g", "vip")));
   CHECK(refused.status == 429);
   CHECK(error_type_of(refused) == "RateLimitError");
-  CHECK(refused.fields.contains("retry-after"));
+  CHECK(json::parse(refused.body).at("error").at("reason") == "rate_limited");
+  const auto wait_s = std::stoll(refused.fields.at("retry-after"));
+  CHECK(wait_s <= 100'000 - 10);  // the burst is 10 of 100,000 tokens, at one a second
+  CHECK(wait_s >= 100'000 - 10 - 60);
   CHECK_THAT(server.ask(get("/metrics")).body,
              Catch::Contains("code=\"rate_limited\",lane=\"vip\"} 1"));
+}
+
+TEST_CASE("a rate that is found spent once the prompt is counted has its wait too") {
+  http_fixture server({}, two_tenants());
+  const auto gold = static_cast<account_index>(0);
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  REQUIRE(server.engine.tenants.charge(gold, {.service = lane::vip}, 1'000, now));
+  http_client client = server.connect();
+  client.send(post("/v1/completions", completion_body("x", {{"lane", "vip"}}), with_key("g")));
+  const auto submits = server.engine.gateway.wait_for_submits(1);
+  REQUIRE(submits.size() == 1);
+  server.deliver(error_of(submits[0], errc::rate_limited, "above its rate"));
+  const http_answer refused = client.read_answer();
+  CHECK(refused.status == 429);
+  CHECK(std::stoll(refused.fields.at("retry-after")) >= 1'000 - 10 - 60);
 }
 
 TEST_CASE("what the gateway refuses for the lane in a body has its status") {

@@ -88,7 +88,8 @@ TEST_CASE("what is wrong in a list of tenants is refused with line and place") {
 }
 
 TEST_CASE("names, keys and identities stand for one tenant each") {
-  CHECK_THAT(problem("tenants: [{name: a}, {name: a}]"), Catch::Contains("is taken"));
+  CHECK_THAT(problem("tenants: [{name: a, api_keys: [k]}, {name: a, api_keys: [l]}]"),
+             Catch::Contains("is taken"));
   for (const auto* name : {"local", "embedded"})
     CHECK_THAT(problem("tenants: [{name: " + std::string(name) + "}]"),
                Catch::Contains("is taken"));
@@ -104,9 +105,29 @@ TEST_CASE("names, keys and identities stand for one tenant each") {
   CHECK_THAT(problem("tenants: [{name: a, api_keys: ['']}]"), Catch::Contains("api_keys takes"));
   CHECK_THAT(problem("tenants: [{name: a, zmq_identities: ['" + std::string(256, 'x') + "']}]"),
              Catch::Contains("zmq_identities takes"));
-  CHECK_THAT(problem("tenants: [{name: a, lanes: []}]"), Catch::Contains("lanes is empty"));
-  CHECK_THAT(problem("tenants: [{name: a, burst_tokens: 5}]"),
+  CHECK_THAT(problem("tenants: [{name: a, api_keys: [k], lanes: []}]"),
+             Catch::Contains("lanes is empty"));
+  CHECK_THAT(problem("tenants: [{name: a, api_keys: [k], burst_tokens: 5}]"),
              Catch::Contains("means nothing without tokens_per_second"));
+}
+
+TEST_CASE("a tenant that nobody could be, or that limits nothing, is refused") {
+  CHECK_THAT(problem("tenants: [{name: a, tokens_per_second: 5}]"),
+             Catch::Contains("tenant \"a\": nobody could be it: it needs api_keys or"));
+  CHECK(problem("tenants: [{name: a, zmq_identities: [i]}]") == "loaded");
+  const std::string demoted =
+      "tenants: [{name: a, api_keys: [k], tokens_per_second: 5, over_rate: demote, lanes: ";
+  CHECK_THAT(problem(demoted + "[async]}]"), Catch::Contains("would limit nothing"));
+  CHECK(problem(demoted + "[realtime, async]}]") == "loaded");
+  CHECK(problem(demoted + "[vip]}]") == "loaded");
+}
+
+TEST_CASE("a star in an identity stands at its end") {
+  CHECK_THAT(problem("tenants: [{name: a, zmq_identities: ['x*y']}]"),
+             Catch::Contains("has \"x*y\", but '*' stands for anything only at the end"));
+  CHECK_THAT(problem("tenants: [{name: a, zmq_identities: ['x**']}]"),
+             Catch::Contains("only at the end"));
+  CHECK(problem("tenants: [{name: a, zmq_identities: ['*']}]") == "loaded");
 }
 
 TEST_CASE("the numbers of tenants and of their keys are bounded") {

@@ -284,6 +284,27 @@ def test_wrong_http(http):
         assert reply.json()["error"]["message"]
 
 
+def test_a_header_and_a_body_of_different_lanes(http):
+    reply = http.post("/v1/completions", json={"prompt": "x", "lane": "vip"}, headers={"X-Troupe-Lane": "async"})
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"].startswith("X-Troupe-Lane says async, and `lane` in the body vip")
+
+
+def test_a_deadline_that_cannot_be_met_is_no_outage(client, http, model):
+    greedy(client, model, extra_body={"ignore_eos": True})  # steps are measured from now on
+    refused = {"name": "requests_refused_total", "code": "deadline_unmeetable", "lane": "realtime"}
+    before = Metrics(http)
+    with pytest.raises(openai.UnprocessableEntityError) as raised:
+        client.with_options(max_retries=2).completions.create(
+            model=model, prompt=PROMPT, max_tokens=6000,
+            extra_body={"ignore_eos": True, "deadline_ms": 200})
+    assert raised.value.body["reason"] == "deadline_unmeetable"
+    assert "retry-after" not in raised.value.response.headers
+    after = Metrics(http)
+    assert after(**refused) == before(**refused) + 1  # the client did not ask again by itself
+    assert after("request_success_total") == before("request_success_total")
+
+
 def test_every_lane_serves(http):
     for lane in ("vip", "realtime", "async"):
         before = Metrics(http)("generation_tokens_total", lane=lane)

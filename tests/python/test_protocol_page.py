@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "clients" / "python" / "src"))
 sys.path.insert(0, str(ROOT / "tests" / "python"))
 
 from fake_server import FakeServer, accepted, delta, failed, finished  # noqa: E402
-from troupe import errors  # noqa: E402
+from troupe import errors, wire  # noqa: E402
 from troupe.wire import Frame, Kind, decode  # noqa: E402
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -59,6 +59,13 @@ def test_the_tables_are_the_package():
     codes = re.findall(r"^\| `(\w+)` \| (no|later) \|", section("8. Error codes"), re.M)
     package = {code: kind.retryable for code, kind in errors._BY_CODE.items()}
     assert {code: retry == "later" for code, retry in codes} == package
+
+
+def test_the_limits_are_the_package():
+    limits = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", section("9. Limits"), re.M))
+    assert int(limits["payload_bytes_max"]) == wire.SUBMIT_BYTES_MAX
+    assert int(limits["request_id_bytes_max"]) == wire.REQUEST_ID_BYTES_MAX
+    assert int(limits["deadline_ms_max"]) == wire.DEADLINE_MS_MAX
 
 
 def test_the_example_is_what_the_package_reads_and_writes():

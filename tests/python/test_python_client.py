@@ -96,8 +96,8 @@ def test_ping_and_stats(client):
     ({"max_tokenz": 5}, troupe.InvalidArgument),
     ({"model": "no-such-model"}, troupe.NotFound),
     ({"deadline_ms": 200, **ENDLESS}, troupe.DeadlineUnmeetable),
-    ({"lane": "express"}, troupe.Unsupported),
-    ({"request_id": "two words"}, troupe.CorruptData),
+    ({"lane": "express"}, troupe.InvalidArgument),
+    ({"request_id": "two words"}, troupe.InvalidArgument),
 ])
 def test_typed_errors(server, arguments, error):
     with troupe.Client(server.zmq, timeout=60) as own, pytest.raises(error) as raised:

@@ -100,6 +100,7 @@ def test_http_statuses(server):
         assert status == 403
         assert reply["error"]["type"] == "PermissionDeniedError"
         assert "it may use realtime, async" in reply["error"]["message"]
+        assert reply["error"]["reason"] == "permission_denied"
     assert ask_http(server, "plain")[0] == 200
 
 

@@ -32,8 +32,9 @@ world_options options_with_tenants(std::vector<outbound>& events) {
 }
 
 result<void> ask(world& in, const std::string& id, account_index account, std::int64_t max_tokens,
-                 lane service = lane::vip) {
+                 lane service = lane::vip, std::int64_t sequences = 1) {
   submit request;
+  request.n = sequences;
   request.prompt_token_ids = std::vector<std::int64_t>(10, 30);
   request.max_tokens = max_tokens;
   request.ignore_eos = true;
@@ -105,6 +106,20 @@ TEST_CASE("requests that came in together and exceed the rate are refused once t
   CHECK(finished + limited == 3);
   for (const lane service : all_lanes) CHECK(in.gate().credits(service) == 3);
   CHECK(in.measured().values().at("lane_sla_attainment.vip") <= 1.0);
+}
+
+TEST_CASE("what the scheduler refuses is counted as refused, once, and costs its tenant nothing") {
+  std::vector<outbound> events;
+  world in(options_with_tenants(events));
+  REQUIRE(ask(in, "a", gold, 5, lane::vip, 5));  // more sequences than may run
+  in.settle();
+  CHECK(outcome(events, "a") == "invalid_argument");
+  CHECK(in.measured().values().at("requests_refused_total") == 1.0);
+  CHECK_THAT(in.measured().exposition(),
+             Catch::Contains("code=\"invalid_argument\",lane=\"vip\"} 1"));
+  CHECK(in.measured().values().at("request_success_total") == 0.0);
+  CHECK(in.gate().credits(lane::vip) == 3);
+  CHECK(has_allowance(in, gold, 100));
 }
 
 TEST_CASE("above its rate a tenant's request goes on in the async lane, and says so") {

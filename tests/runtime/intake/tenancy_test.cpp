@@ -120,8 +120,11 @@ TEST_CASE("above its rate a tenant is refused, or its requests run in the async 
   CHECK(refused.failure().code == errc::rate_limited);
   CHECK(refused.failure().message ==
         "tenant 'gold' is above its rate of 100 tokens/s; retry in 5001 ms");
+  CHECK(tenants.wait(gold, 0ns) == 5001ms);
+  CHECK(tenants.wait(account_index::stranger, 0ns) == 0ms);
   CHECK_FALSE(tenants.enter(gold, lane::realtime, 4999ms));
   CHECK(tenants.enter(gold, lane::vip, 5001ms));
+  CHECK(tenants.wait(gold, 5001ms) == 0ms);
   tenants.settle(gold, *first, 400, 5001ms);
   tenants.settle(gold, *first, 2000, 5001ms);  // more than was charged gives nothing back
 

@@ -154,7 +154,11 @@ TEST_CASE("chat chunks") {
 TEST_CASE("errors and service replies") {
   const json made = json::parse(openai_error({errc::overloaded, "the \"realtime\" lane is full"}));
   CHECK(made == json::parse(R"({"error": {"message": "the \"realtime\" lane is full",
-      "type": "RateLimitError", "param": null, "code": 429}})"));
+      "type": "RateLimitError", "param": null, "code": 429, "reason": "overloaded"}})"));
+  const json late = json::parse(openai_error({errc::deadline_unmeetable, "too late"}));
+  CHECK(late == json::parse(R"({"error": {"message": "too late",
+      "type": "UnprocessableEntityError", "param": null, "code": 422,
+      "reason": "deadline_unmeetable"}})"));
   CHECK(http_status_of(errc::invalid_argument) == 400);
   CHECK(http_status_of(errc::unauthorized) == 401);
   CHECK(http_status_of(errc::permission_denied) == 403);

@@ -11,6 +11,7 @@
 #include "config/limits.hpp"
 #include "runtime/messages/envelope.hpp"
 #include "runtime/messages/msgpack_fields.hpp"
+#include "runtime/messages/openai.hpp"
 
 using namespace troupe;
 
@@ -148,6 +149,18 @@ TEST_CASE("the table of error codes is the enumeration") {
   REQUIRE(rows.size() == static_cast<std::size_t>(errc::internal) + 1);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     CHECK(rows[i][0] == fmt::format("`{}`", to_string(static_cast<errc>(i))));
+  }
+}
+
+TEST_CASE("the table of errors over HTTP is what bodies and statuses are made of") {
+  const auto rows = table_after("## 13. Errors over HTTP");
+  REQUIRE(rows.size() == static_cast<std::size_t>(errc::internal) + 1);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto code = static_cast<errc>(i);
+    CHECK(rows[i][0] == fmt::format("`{}`", to_string(code)));
+    CHECK(rows[i][1] == std::to_string(http_status_of(code)));
+    const std::string type = rows[i][3].substr(1, rows[i][3].size() - 2);
+    CHECK_THAT(openai_error({code, "x"}), Catch::Contains("\"type\":\"" + type + "\""));
   }
 }
 

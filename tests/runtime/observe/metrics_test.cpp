@@ -157,13 +157,37 @@ TEST_CASE("promises and prices are reported by lane") {
   now = std::chrono::seconds{1000};  // 1 dollar; vip bears half
   const auto values = measured.values();
   CHECK(values.at("lane_sla_attainment.vip") == 0.5);
-  CHECK(values.at("lane_sla_attainment.realtime") == 1.0);
   CHECK(values.at("dollars_per_1k_tokens.vip") == Approx(1.0));
   CHECK(values.at("dollars_per_1k_tokens.async") == Approx(0.5));
   CHECK_FALSE(values.contains("lane_sla_attainment"));
   const std::string text = measured.exposition();
   CHECK(has_line(text, "troupe:lane_sla_attainment{model_name=\"tiny\",lane=\"vip\"} 0.5"));
   CHECK(text.find("lane=\"vip\",verdict=\"not_counted\"} 1") != std::string::npos);
+}
+
+TEST_CASE("a lane without a target reports no promise") {
+  service_terms terms;
+  terms.lanes[to_index(lane::vip)].ttft_ms = terms.lanes[to_index(lane::vip)].tpot_ms = 0;
+  terms.lanes[to_index(lane::async)].tpot_ms = 100;
+  metrics measured("tiny", 2048, terms);
+  request_facts facts;
+  facts.finish_reason = "stop";
+  for (const lane service : all_lanes) {
+    facts.service = service;
+    measured.observe_request_end(facts);
+    measured.observe_refused(service, "overloaded");
+  }
+  const auto values = measured.values();
+  CHECK_FALSE(values.contains("lane_sla_attainment.vip"));
+  CHECK_FALSE(values.contains("lane_sla_attainment.realtime"));
+  CHECK(values.at("lane_sla_attainment.async") == 0.5);
+  CHECK(values.at("lane_sla_requests_total") == 2.0);
+  const std::string text = measured.exposition();
+  for (const auto* service : {"vip", "realtime"}) {
+    const std::string labels = "{model_name=\"tiny\",lane=\"" + std::string(service) + "\"";
+    CHECK(text.find("troupe:lane_sla_attainment" + labels) == std::string::npos);
+    CHECK(text.find("troupe:lane_sla_requests_total" + labels) == std::string::npos);
+  }
 }
 
 TEST_CASE("milliseconds become seconds, and recording is thread-safe") {

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional
 
-from .client import Prompt, submit_frame
+from .arguments import Prompt, submit_frame
 from .connection import Connection
 from .errors import DeadlineExceeded, TroupeError
 from .requests import Event
@@ -112,7 +112,7 @@ class AsyncClient:
         *,
         messages: Optional[Iterable[Mapping[str, Any]]] = None,
         lane: str = "realtime",
-        deadline_ms: int = 0,
+        deadline_ms: float = 0,
         request_id: Optional[str] = None,
         timeout: Optional[float] = None,
         **params: Any,

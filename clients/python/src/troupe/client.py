@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import queue
 import time
-import uuid
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional
 
+from .arguments import Prompt, submit_frame
 from .connection import Connection
 from .errors import DeadlineExceeded, TroupeError
-from .requests import Event, submit_payload
+from .requests import Event
 from .results import Delta, Result
-from .wire import Frame, Kind
-
-#: Text, or token ids.
-Prompt = Union[str, Iterable[int]]
+from .wire import Frame
 
 
 class Stream:
@@ -111,7 +108,7 @@ class Client:
         *,
         messages: Optional[Iterable[Mapping[str, Any]]] = None,
         lane: str = "realtime",
-        deadline_ms: int = 0,
+        deadline_ms: float = 0,
         request_id: Optional[str] = None,
         timeout: Optional[float] = None,
         **params: Any,
@@ -120,7 +117,7 @@ class Client:
 
         Give a prompt (text or token ids) or chat messages. lane: "vip", "realtime" or "async". deadline_ms: the
         server ends the request after this long; 0 is never. timeout: longest wait for one delta, in seconds.
-        params: fields of `submit` (max_tokens, temperature, ...).
+        params: fields of `submit` (max_tokens, temperature, ...). What cannot be sent raises InvalidArgument here.
         """
         frame = submit_frame(prompt, messages, lane, deadline_ms, request_id, params)
         return Stream(self._connection, frame, self._timeout if timeout is None else timeout)
@@ -173,21 +170,3 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def submit_frame(
-    prompt: Optional[Prompt],
-    messages: Optional[Iterable[Mapping[str, Any]]],
-    lane: str,
-    deadline_ms: int,
-    request_id: Optional[str],
-    params: Dict[str, Any],
-) -> Frame:
-    """The submit message of a call; the id is drawn where none is given."""
-    return Frame(
-        Kind.SUBMIT,
-        request_id or uuid.uuid4().hex,
-        lane=lane,
-        deadline_ms=int(deadline_ms),
-        payload=submit_payload(prompt, messages, params),
-    )

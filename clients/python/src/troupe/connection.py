@@ -50,6 +50,7 @@ class Connection:
         self._outbox: Deque[List[bytes]] = deque()
         self._lost = False  # the connection broke since the last resume
         self._closed = threading.Event()
+        self._closed_because = "the client is closed"
         # Held where a command is added, so that none is added after the thread has run its last. Reentrant,
         # because a collected stream may cancel itself at any instruction.
         self._commands_lock = threading.RLock()
@@ -88,7 +89,7 @@ class Connection:
     def _call(self, command: Callable[..., None], *arguments: Any) -> None:
         with self._commands_lock:
             if self._closed.is_set():
-                raise Aborted("the client is closed")
+                raise Aborted(self._closed_because)
             self._commands.append((command, arguments))
         self._wake()
 
@@ -111,7 +112,8 @@ class Connection:
                 self._keep_alive()
                 self._send()
         except Exception as failure:  # a defect here must not leave callers waiting
-            self._fail_all(TroupeError(f"the client's thread failed: {failure!r}"))
+            self._closed_because = f"the client's thread failed: {failure!r}"
+            self._fail_all(TroupeError(self._closed_because))
         finally:
             self._shut_down()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional, Union
 
-from .errors import TroupeError, error_of
+from .errors import CorruptData, TroupeError, error_of
 from .results import Delta, Result, Sequence
 from .wire import Frame, Kind
 
@@ -134,7 +134,11 @@ class RequestTable:
         request = self._running.get(frame.request_id)
         if request is None:
             return None
-        answer, done = request.on_frame(frame)
+        try:
+            answer, done = request.on_frame(frame)
+        except Exception as failure:  # values of wrong types: this request's trouble, nobody else's
+            request.sink(CorruptData(f"a message of request {frame.request_id}: {failure!r}"))
+            return self.cancel(frame.request_id)
         if done:
             self._running.pop(frame.request_id, None)
         return answer
@@ -150,20 +154,3 @@ class RequestTable:
     def cancel_frames(self) -> List[Frame]:
         """What tells the server that nobody wants any of these."""
         return [request.cancel_frame() for request in self._running.values()]
-
-
-def submit_payload(prompt: Any, messages: Any, params: Dict[str, Any]) -> Dict[str, Any]:
-    """The submit payload of a call's arguments; what is None is left to the server."""
-    payload = {name: value for name, value in params.items() if value is not None}
-    if messages is not None:
-        payload["messages"] = list(messages)
-    if isinstance(prompt, str):
-        payload["prompt"] = prompt
-    elif prompt is not None:
-        payload["prompt_token_ids"] = [int(token) for token in prompt]
-    if isinstance(payload.get("stop"), str):
-        payload["stop"] = [payload["stop"]]
-    if "logit_bias" in payload:
-        bias = payload["logit_bias"].items()
-        payload["logit_bias"] = {str(token): float(value) for token, value in bias}
-    return payload

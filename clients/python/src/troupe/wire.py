@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import msgpack
 
@@ -12,7 +12,13 @@ from .errors import CorruptData
 
 PROTOCOL_VERSION = 1
 HEARTBEAT_S = 2.0
+#: Of a message that is received.
 PAYLOAD_BYTES_MAX = 64 << 20
+# What a server takes of a message that is sent (docs/protocol.md, sections 2 and 9).
+SUBMIT_BYTES_MAX = 8 << 20
+REQUEST_ID_BYTES_MAX = 128
+DEADLINE_MS_MAX = 604_800_000
+LANES = ("vip", "realtime", "async")
 
 
 class Kind(IntEnum):
@@ -28,6 +34,11 @@ class Kind(IntEnum):
     STATS = 10
 
 
+def pack(value: Any) -> bytes:
+    """As msgpack. Raises TypeError, ValueError or OverflowError for what has no such form."""
+    return msgpack.packb(value)
+
+
 @dataclass(frozen=True)
 class Frame:
     """One message. `offset` is in tokens; `deadline_ms` counts from arrival, 0 is none."""
@@ -39,8 +50,15 @@ class Frame:
     lane: str = "realtime"
     deadline_ms: int = 0
     payload: Dict[str, Any] = None  # type: ignore[assignment]
+    parts: Optional[List[bytes]] = field(default=None, compare=False, repr=False)
+
+    def sealed(self) -> "Frame":
+        """The same with its bytes made now; later changes of what the payload refers to do not reach them."""
+        return replace(self, parts=self.encode())
 
     def encode(self) -> List[bytes]:
+        if self.parts is not None:
+            return self.parts
         header = [
             PROTOCOL_VERSION,
             int(self.kind),
@@ -50,7 +68,7 @@ class Frame:
             self.lane,
             self.deadline_ms,
         ]
-        return [msgpack.packb(header), msgpack.packb(self.payload or {})]
+        return [pack(header), pack(self.payload or {})]
 
 
 def decode(parts: Sequence[bytes]) -> Frame:
