@@ -14,6 +14,9 @@ namespace {
 
 /// Of outputs: what a request is hurried for, so that it is not too late when it is a long one.
 constexpr double long_output = 0.9;
+/// Of the time that a late request has for a token, what a step may be predicted to take: the rest
+/// is for what passes between steps, and for predictions that were too low.
+constexpr double late_step_share = 0.9;
 
 }  // namespace
 
@@ -49,7 +52,8 @@ expected_work scheduler_core::state::work_left(const request_state& request) con
   return left;
 }
 
-result<void> scheduler_core::state::check_deadline(const request_state& request, monotonic_time now) const {
+result<void> scheduler_core::state::check_deadline(const request_state& request,
+                                                   monotonic_time now) const {
   // Who was promised to go on after a restart is not refused, and nothing is, before steps were
   // measured.
   const bool is_resumed = std::ranges::any_of(
@@ -67,15 +71,15 @@ result<void> scheduler_core::state::check_deadline(const request_state& request,
   }
   queues.append_work(service, &request, count_max, ahead);
   // What lanes above leave, and at least this lane's turns as the oldest.
-  const double share = std::max(1.0 - loads.above(service, now),
-                                1.0 / troupe::limits::aged_start_stride);
-  const double finish_ms = to_ms(now - request.request.arrival) +
-                           expected_finish_ms(cost,
-                                              {.ahead = ahead,
-                                               .seqs_max = limits.max_num_seqs,
-                                               .step_ms_seen = decode_step_ms,
-                                               .share = share},
-                                              request.expected);
+  const double share =
+      std::max(1.0 - loads.above(service, now), 1.0 / troupe::limits::aged_start_stride);
+  const double finish_ms =
+      to_ms(now - request.request.arrival) + expected_finish_ms(cost,
+                                                                {.ahead = ahead,
+                                                                 .seqs_max = limits.max_num_seqs,
+                                                                 .step_ms_seen = decode_step_ms,
+                                                                 .share = share},
+                                                                request.expected);
   const double allowed_ms = to_ms(*request.request.deadline - request.request.arrival);
   if (finish_ms <= allowed_ms) return {};
   return error{errc::deadline_unmeetable,
@@ -120,7 +124,7 @@ void scheduler_core::state::hurry_late(monotonic_time now) {
                             &late_request::token_ms);
   for (std::size_t i = 0; i < count; ++i) {
     late[i].request->hurried = true;
-    if (step_ms_max) step_ms_max = std::min(*step_ms_max, late[i].token_ms);
+    if (step_ms_max) step_ms_max = std::min(*step_ms_max, late_step_share * late[i].token_ms);
   }
 }
 
