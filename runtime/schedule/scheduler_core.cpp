@@ -94,8 +94,7 @@ result<void> scheduler_core::enqueue(schedule_request request, monotonic_time no
     return std::move(timely).failure();
   }
   self.loads.observe(owned->service(),
-                     engine_ms(self.cost, owned->expected, self.limits.max_num_seqs),
-                     now);
+                     engine_ms(self.cost, owned->expected, self.limits.max_num_seqs), now);
   const request_id id = owned->id();
   self.requests.emplace(id, std::move(owned));
   return {};
