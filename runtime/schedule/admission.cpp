@@ -17,7 +17,7 @@ void scheduler_core::state::admit(lane service, monotonic_time now,
                                   const request_state* before) {
   while (admitted != admission::closed) {
     request_state* const request = next_to_admit(service, now);
-    if (request == nullptr || is_held_back(*request, now)) return;
+    if (request == nullptr) return;
     if (before != nullptr && !is_due_before(*request, *before)) return;
     const bool may_enter = admitted == admission::open || is_within_reserve(*request);
     const bool is_in_its_stead = request->service() != service;
@@ -69,8 +69,9 @@ bool scheduler_core::state::start(request_state& request, monotonic_time now,
   return true;
 }
 
-/// The lane's next. Whatever its place in a plan, the async request that has waited longest takes
-/// realtime's turn now and then, and goes first where the plan holds back the one in front.
+/// The lane's next that no plan holds back. Whatever its place in a plan, the async request that
+/// has waited longest takes realtime's turn now and then, and goes first where the plan holds back
+/// the one in front.
 request_state* scheduler_core::state::next_to_admit(lane service, monotonic_time now) const {
   if (service == lane::realtime && !aged_waits &&
       starts_since_aged >= troupe::limits::aged_start_stride) {
@@ -81,7 +82,8 @@ request_state* scheduler_core::state::next_to_admit(lane service, monotonic_time
   }
   request_state* const front = queues.front(service);
   if (front == nullptr || !is_held_back(*front, now)) return front;
-  return queues.oldest(service);
+  request_state* const oldest = queues.oldest(service);
+  return is_held_back(*oldest, now) ? nullptr : oldest;
 }
 
 /// True when the request's sequences fit into max_num_seqs, perhaps after preempting lower lanes.

@@ -37,10 +37,13 @@ struct admission_key {
 /// token; where there is neither, a while after its arrival, so that what comes later with a due
 /// time does not go before it for ever.
 inline monotonic_time due_of(const schedule_request& request, const first_token_target& target) {
-  const double wait_ms = target.ms > 0.0 ? target.ms_for(request.prompt->size()) : limits::undue_ms;
-  const auto usual = request.arrival + std::chrono::milliseconds{std::llround(wait_ms)};
   const auto asked = request.ordered_by();
-  return asked && (target.ms <= 0.0 || *asked < usual) ? *asked : usual;
+  const auto after = [&](double ms) {
+    return request.arrival + std::chrono::milliseconds{std::llround(ms)};
+  };
+  if (target.ms <= 0.0) return asked.value_or(after(limits::undue_ms));
+  const monotonic_time promised = after(target.ms_for(request.prompt->size()));
+  return asked ? std::min(*asked, promised) : promised;
 }
 
 inline admission_key admission_key_of(const schedule_request& request, std::uint64_t order,

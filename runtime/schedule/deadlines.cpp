@@ -36,10 +36,12 @@ expected_work scheduler_core::state::expected_work_of(const request_state& reque
   for (const sequence_state& sequence : request.sequences) {
     if (sequence.finished) continue;
     const auto made = static_cast<std::uint32_t>(sequence.output.size());
-    const std::uint32_t usual =
-        quantile ? seen.draw(*quantile, made, longest) : seen.mean(made, longest);
-    const std::uint32_t expected =
-        stopping.ignore_eos ? longest : std::max(std::min(stopping.min_tokens, longest), usual);
+    std::uint32_t expected = longest;
+    if (!stopping.ignore_eos) {
+      const std::uint32_t usual =
+          quantile ? seen.draw(*quantile, made, longest) : seen.mean(made, longest);
+      expected = std::max(std::min(stopping.min_tokens, longest), usual);
+    }
     work.output_tokens += expected - std::min(made, expected);
   }
   return work;

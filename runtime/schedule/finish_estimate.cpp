@@ -49,7 +49,7 @@ double expected_finish_ms(const cost_model& cost, const engine_outlook& outlook,
   // Steps until each seat is free.
   std::priority_queue<double, std::vector<double>, std::greater<>> free_at;
   for (std::uint32_t i = 0; i < seats; ++i) free_at.push(0.0);
-  /// The step in which the last of the request's sequences begins.
+  // The step in which the last of the request's sequences begins.
   const auto seat = [&](const expected_work& work) {
     double begin = 0.0;
     for (std::uint32_t i = 0; i < std::min(work.sequences, seats); ++i) {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 
 namespace troupe {
 
@@ -24,15 +25,13 @@ class output_lengths {
   /// [max(1, produced_tokens + 1), max(1, max_tokens)].
   [[nodiscard]] std::uint32_t draw(double uniform, std::uint32_t produced_tokens,
                                    std::uint32_t max_tokens) const {
-    const double produced =
-        max_tokens == 0 ? 0.0 : static_cast<double>(produced_tokens) / max_tokens;
+    const double produced = ratio_of(produced_tokens, max_tokens);
     double left = uniform * weight_beyond(produced);
     double ratio = 1.0;
     for (std::size_t i = 0; i < bin_count; ++i) {
-      const double low = std::max(produced, edge(i));
-      const double weight = weights_[i] * std::max(0.0, edge(i + 1) - low) * bin_count;
+      const double weight = weight_in(i, produced);
       if (weight > 0.0 && left < weight) {
-        ratio = std::lerp(low, edge(i + 1), left / weight);
+        ratio = std::lerp(std::max(produced, edge(i)), edge(i + 1), left / weight);
         break;
       }
       left -= weight;
@@ -42,16 +41,12 @@ class output_lengths {
 
   /// Their mean, with the bounds of draw().
   [[nodiscard]] std::uint32_t mean(std::uint32_t produced_tokens, std::uint32_t max_tokens) const {
-    const double produced =
-        max_tokens == 0 ? 0.0 : static_cast<double>(produced_tokens) / max_tokens;
-    double sum = 0.0, weight_sum = 0.0;
-    for (std::size_t i = 0; i < bin_count; ++i) {
-      const double low = std::max(produced, edge(i));
-      const double weight = weights_[i] * std::max(0.0, edge(i + 1) - low);
-      sum += weight * (low + edge(i + 1)) / 2.0;
-      weight_sum += weight;
-    }
-    return length_of(weight_sum > 0.0 ? sum / weight_sum : 1.0, produced_tokens, max_tokens);
+    const double produced = ratio_of(produced_tokens, max_tokens);
+    const double weight = weight_beyond(produced);
+    double sum = 0.0;
+    for (std::size_t i = 0; i < bin_count; ++i)
+      sum += weight_in(i, produced) * std::midpoint(std::max(produced, edge(i)), edge(i + 1));
+    return length_of(weight > 0.0 ? sum / weight : 1.0, produced_tokens, max_tokens);
   }
 
  private:
@@ -59,6 +54,9 @@ class output_lengths {
   /// The last 100 requests count.
   static constexpr double keep = 0.99;
 
+  static double ratio_of(std::uint32_t tokens, std::uint32_t max_tokens) {
+    return max_tokens == 0 ? 0.0 : static_cast<double>(tokens) / max_tokens;
+  }
   static std::uint32_t length_of(double ratio, std::uint32_t produced_tokens,
                                  std::uint32_t max_tokens) {
     const auto tokens = static_cast<std::uint32_t>(std::ceil(ratio * max_tokens));
@@ -66,10 +64,13 @@ class output_lengths {
     return std::clamp(tokens, std::min(most, produced_tokens + 1u), most);
   }
   static double edge(std::size_t i) { return static_cast<double>(i) / bin_count; }
+  /// Of the part of a bin that lies beyond the ratio.
+  [[nodiscard]] double weight_in(std::size_t i, double ratio) const {
+    return weights_[i] * std::max(0.0, edge(i + 1) - std::max(ratio, edge(i))) * bin_count;
+  }
   [[nodiscard]] double weight_beyond(double ratio) const {
     double sum = 0.0;
-    for (std::size_t i = 0; i < bin_count; ++i)
-      sum += weights_[i] * std::max(0.0, edge(i + 1) - std::max(ratio, edge(i))) * bin_count;
+    for (std::size_t i = 0; i < bin_count; ++i) sum += weight_in(i, ratio);
     return sum;
   }
 

@@ -134,8 +134,7 @@ TEST_CASE("a plan may keep requests waiting for a while, not longer", "[schedule
   for (std::uint64_t id = 1; id <= 12; ++id)
     driven.submit(id, {.max_tokens = 40, .service = lane::async});
   driven.step();
-  driven.core.cancel(request_id{1});
-  driven.truth.at(request_id{1}).cancelled = true;
+  driven.cancel(request_id{1});
   driven.core.apply(plan_of({12, 11, 10, 9, 8, 7, 6, 5}, 2), driven.now);
   REQUIRE(driven.step().started.empty());
   driven.submit(30, {.max_tokens = 4, .service = lane::realtime});
@@ -153,8 +152,7 @@ TEST_CASE("who has waited for as long as a plan may hold goes before those that 
   for (std::uint64_t id = 1; id <= 6; ++id)
     driven.submit(id, {.max_tokens = 40, .service = lane::async});
   driven.step();
-  driven.core.cancel(request_id{1});
-  driven.truth.at(request_id{1}).cancelled = true;
+  driven.cancel(request_id{1});
   driven.now += 80ms;
   driven.submit(7, {.max_tokens = 40, .service = lane::async});
   driven.core.apply(plan_of({7, 6, 5}, 2), driven.now);

@@ -35,6 +35,14 @@ schedule_request due_in(driven_scheduler& driven, std::uint64_t id, request_shap
   return request;
 }
 
+/// Whether it is, and leaves no trace.
+bool is_taken(driven_scheduler& driven, schedule_request request) {
+  const request_id id = request.id;
+  const bool taken = driven.core.enqueue(std::move(request), driven.now).has_value();
+  if (taken) driven.core.cancel(id);
+  return taken;
+}
+
 void warm_up(driven_scheduler& driven) {
   driven.submit(1, {.prompt = 8, .max_tokens = 8});
   while (driven.core.has_work()) step(driven);
@@ -46,8 +54,7 @@ TEST_CASE("an unmeetable deadline is refused with the estimate", "[schedule][lan
   driven_scheduler driven(timed_limits());
   // Nothing was measured yet: nobody is refused by a guess.
   driven.submit(due_in(driven, 7, {.prompt = 20, .max_tokens = 10}, 1ms));
-  driven.core.cancel(request_id{7});
-  driven.truth.at(request_id{7}).cancelled = true;
+  driven.cancel(request_id{7});
   warm_up(driven);
   // Alone: 20 rows and a step, then 10 steps of 2 ms.
   const auto refused =
@@ -89,24 +96,22 @@ TEST_CASE("what waits or runs before it counts, what comes after it does not",
           "[schedule][lanes]") {
   driven_scheduler driven(timed_limits());
   warm_up(driven);
-  const auto is_taken = [&](lane service, monotonic_time allowed) {
-    auto request = due_in(driven, 99, {.prompt = 8, .max_tokens = 8, .service = service}, allowed);
-    const bool taken = driven.core.enqueue(std::move(request), driven.now).has_value();
-    if (taken) driven.core.cancel(request_id{99});
-    return taken;
+  const auto fits = [&](lane service, monotonic_time allowed) {
+    return is_taken(
+        driven, due_in(driven, 99, {.prompt = 8, .max_tokens = 8, .service = service}, allowed));
   };
-  REQUIRE(is_taken(lane::realtime, 40ms));
+  REQUIRE(fits(lane::realtime, 40ms));
   for (std::uint64_t id = 10; id < 22; ++id)
     driven.submit(due_in(driven, id, {.prompt = 8, .max_tokens = 20}, 60'000ms));
   // Behind twelve with later deadlines: it goes first.
-  REQUIRE(is_taken(lane::realtime, 80ms));
+  REQUIRE(fits(lane::realtime, 80ms));
   step(driven);
   // Four of them run now, and have their 20 tokens of 5 ms in front of it.
-  REQUIRE(!is_taken(lane::realtime, 80ms));
-  REQUIRE(is_taken(lane::realtime, 300ms));
-  REQUIRE(!is_taken(lane::async, 300ms));  // behind all twelve
-  REQUIRE(is_taken(lane::async, 600ms));
-  REQUIRE(is_taken(lane::vip, 40ms));  // in front of all
+  REQUIRE(!fits(lane::realtime, 80ms));
+  REQUIRE(fits(lane::realtime, 300ms));
+  REQUIRE(!fits(lane::async, 300ms));  // behind all twelve
+  REQUIRE(fits(lane::async, 600ms));
+  REQUIRE(fits(lane::vip, 40ms));  // in front of all
   while (driven.core.has_work()) step(driven);
 }
 
@@ -119,9 +124,7 @@ TEST_CASE("outputs that end early make later estimates shorter", "[schedule][lan
     auto params = *request.params;
     params.stopping.ignore_eos = false;
     request.params = std::make_shared<const generation_params>(params);
-    const bool taken = driven.core.enqueue(std::move(request), driven.now).has_value();
-    if (taken) driven.core.cancel(request_id{99});
-    return taken;
+    return is_taken(driven, std::move(request));
   };
   REQUIRE(!estimate_fits());  // half of 200 tokens at 2 ms
   for (std::uint64_t id = 100; id < 160; ++id) {
@@ -161,11 +164,9 @@ TEST_CASE("a running request that is late for its deadline stands still no more"
 TEST_CASE("a deadline is judged by what lanes above have asked for of late", "[schedule][lanes]") {
   driven_scheduler driven(timed_limits());
   warm_up(driven);
-  const auto is_taken = [&](lane service) {
-    auto request = due_in(driven, 999, {.prompt = 8, .max_tokens = 20, .service = service}, 400ms);
-    const bool taken = driven.core.enqueue(std::move(request), driven.now).has_value();
-    if (taken) driven.core.cancel(request_id{999});
-    return taken;
+  const auto fits = [&](lane service) {
+    return is_taken(
+        driven, due_in(driven, 999, {.prompt = 8, .max_tokens = 20, .service = service}, 400ms));
   };
   const auto fill = [&](std::uint64_t first, lane service) {
     for (std::uint64_t id = first; id < first + 8; ++id)
@@ -173,7 +174,7 @@ TEST_CASE("a deadline is judged by what lanes above have asked for of late", "[s
   };
   fill(10, lane::async);
   step(driven);
-  REQUIRE(is_taken(lane::async));
+  REQUIRE(fits(lane::async));
   while (driven.core.has_work()) step(driven);
   // Realtime takes seven eighths of the time and is done each time.
   for (std::uint64_t id = 100; id < 250; ++id) {
@@ -183,8 +184,8 @@ TEST_CASE("a deadline is judged by what lanes above have asked for of late", "[s
   }
   fill(300, lane::async);
   step(driven);
-  REQUIRE(!is_taken(lane::async));
-  REQUIRE(is_taken(lane::realtime));
+  REQUIRE(!fits(lane::async));
+  REQUIRE(fits(lane::realtime));
 }
 
 TEST_CASE("time on the way counts against a deadline", "[schedule][lanes]") {

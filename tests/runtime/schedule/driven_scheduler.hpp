@@ -84,6 +84,10 @@ class driven_scheduler {
     truth.insert_or_assign(expected.request.id, std::move(expected));
   }
   void submit(std::uint64_t id, request_shape shape) { submit(make(id, shape)); }
+  void cancel(request_id id) {
+    core.cancel(id);
+    truth.at(id).cancelled = true;
+  }
 
   scheduler_core::planned plan() {
     auto planned = core.plan(now += std::chrono::nanoseconds(1));

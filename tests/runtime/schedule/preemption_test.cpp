@@ -89,8 +89,7 @@ TEST_CASE("a VIP preempts for a seat, and only when it can then run", "[schedule
                 {.service = lane::vip, .n = 3});  // beside the first VIP there are 2 seats at most
   REQUIRE(driven.step().plan.slices.size() == 4);
   REQUIRE(driven.core.counts().preemptions == 0);
-  driven.core.cancel(request_id{4});
-  driven.truth.at(request_id{4}).cancelled = true;
+  driven.cancel(request_id{4});
   driven.submit(5, {.service = lane::vip});
   const auto planned = driven.step();
   REQUIRE(!is_running(planned.plan, 3));
