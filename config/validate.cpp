@@ -159,6 +159,8 @@ result<void> check_identities(const tenant_config& tenant, const std::string& of
 result<void> check_rate(const tenant_config& tenant, const std::string& of) {
   if (tenant.burst_tokens != 0 && tenant.tokens_per_second == 0)
     return refuse(of + "burst_tokens means nothing without tokens_per_second");
+  if (tenant.over_rate == "demote" && tenant.tokens_per_second == 0)
+    return refuse(of + "over_rate: demote means nothing without tokens_per_second");
   const bool has_lane_to_leave =
       std::any_of(tenant.lanes.begin(), tenant.lanes.end(),
                   [](const std::string& lane) { return lane != "async"; });

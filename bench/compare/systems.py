@@ -162,10 +162,15 @@ def stop(process: subprocess.Popen) -> None:
     process.wait(timeout=STOP_SECONDS_MAX)
 
 
+def _end(signum: int, _frame: object) -> None:
+    raise SystemExit(128 + signum)
+
+
 @contextlib.contextmanager
 def running(system: System, port: int, log: Path):
     """`with running(...) as ready_seconds:` the time from exec until it answered /health with 200."""
     check_port(port)
+    signal.signal(signal.SIGTERM, _end)  # not to leave the server behind
     with open(log, "wb") as out:
         began = time.monotonic()
         process = subprocess.Popen(system.command_for(port), stdin=subprocess.DEVNULL, stdout=out, stderr=out,

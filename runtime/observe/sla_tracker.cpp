@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/schedule/configured_limits.hpp"
+
 namespace troupe {
 namespace {
 
@@ -40,14 +42,13 @@ bool promises_something(const lane_config& lane) {
 sla_verdict judge(const lane_config& promise, const request_facts& facts) {
   if (facts.failure) return judge_failure(*facts.failure);
   const monotonic_time first = facts.first_token.value_or(facts.end);
-  const first_token_target target{static_cast<double>(promise.ttft_ms), promise.ttft_prompt_tokens};
   const double ttft_ms = to_ms(first - facts.arrival);
   const double tpot_ms =
       facts.longest_output > 1
           ? to_ms(facts.end - first) / static_cast<double>(facts.longest_output - 1)
           : 0.0;
-  const bool attains =
-      is_within(ttft_ms, target.ms_for(facts.prompt_tokens)) && is_within(tpot_ms, promise.tpot_ms);
+  const bool attains = is_within(ttft_ms, first_token_of(promise).ms_for(facts.prompt_tokens)) &&
+                       is_within(tpot_ms, promise.tpot_ms);
   return attains ? sla_verdict::attained : sla_verdict::missed;
 }
 

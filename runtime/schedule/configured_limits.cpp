@@ -18,6 +18,10 @@ std::uint32_t vip_step_ms_max(const server_config& config) {
 
 }  // namespace
 
+first_token_target first_token_of(const lane_config& promise) {
+  return {.ms = static_cast<double>(promise.ttft_ms), .prompt_tokens = promise.ttft_prompt_tokens};
+}
+
 scheduler_limits configured_limits(const server_config& config) {
   scheduler_limits made;
   made.max_model_len = config.max_model_len;
@@ -34,8 +38,7 @@ scheduler_limits configured_limits(const server_config& config) {
     made.lanes[i] = {.reserved_fraction = from.reserved_fraction,
                      .cost_window = std::chrono::milliseconds{from.max_wait_ms},
                      .hold_max = std::chrono::milliseconds{from.max_delay_ms},
-                     .first_token = {.ms = static_cast<double>(from.ttft_ms),
-                                     .prompt_tokens = from.ttft_prompt_tokens}};
+                     .first_token = first_token_of(from)};
   }
   made.enable_prefix_caching = config.enable_prefix_caching;
   made.enable_chunked_prefill = config.enable_chunked_prefill;

@@ -109,6 +109,8 @@ TEST_CASE("names, keys and identities stand for one tenant each") {
              Catch::Contains("lanes is empty"));
   CHECK_THAT(problem("tenants: [{name: a, api_keys: [k], burst_tokens: 5}]"),
              Catch::Contains("means nothing without tokens_per_second"));
+  CHECK_THAT(problem("tenants: [{name: a, api_keys: [k], over_rate: demote}]"),
+             Catch::Contains("over_rate: demote means nothing without tokens_per_second"));
 }
 
 TEST_CASE("a tenant that nobody could be, or that limits nothing, is refused") {

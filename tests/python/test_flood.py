@@ -5,11 +5,13 @@ before the VIP's send until its `accepted` is read, which the router says when i
 so it is more than the way that is promised. The server's own figure, from the port's read to the scheduler
 (`lane_intake_seconds`), stands beside it.
 
-TROUPE_FLOOD_STRICT=1 holds the promise itself, for a machine that does nothing else: p99 of 1 ms while compute is idle,
-5 ms while it is busy. Otherwise bounds are wide, because a test machine has other work.
+TROUPE_FLOOD_STRICT=1 holds the promise itself, for a machine that does nothing else: p99 of 1 ms from the port to the
+scheduler while compute is idle and 2 ms there and back, 5 ms there and back while it is busy. Otherwise bounds are wide,
+because a test machine has other work.
 """
 import contextlib
 import ctypes
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,8 +29,10 @@ from conftest import running_server
 
 FLOOD_COUNT = 100_000
 STRICT = os.environ.get("TROUPE_FLOOD_STRICT") == "1"
-P99_MS_MAX = {"idle": 1.0, "busy": 5.0} if STRICT else {"idle": 1000.0, "busy": 1000.0}
+ROUND_TRIP_P99_MS_MAX = {"idle": 2.0, "busy": 5.0} if STRICT else {"idle": 1000.0, "busy": 1000.0}
+INTAKE_SHARE_MIN = 0.99 if STRICT else 0.0  # within the promise
 SAMPLES_MIN = 1000 if STRICT else 200
+MESSAGES_A_TURN = 4  # of the flood's, sent or read, before others may run
 WARM_COUNT = 4  # steps that the cost model has seen: it can say what no deadline allows
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -49,9 +53,17 @@ def frames_of(request_id: str, lane: str, prompt_tokens: int, max_tokens: int, d
     return msgpack.packb([1, SUBMIT, request_id, 0, 0, lane, deadline_ms]), msgpack.packb(payload)
 
 
+def give_way(number: int) -> None:
+    """Of a process that stands for clients on other machines, and shall not keep the server from its processors: where the kernel
+    preempts lazily, a thread that makes no system call is not interrupted before the next tick, some 4 ms."""
+    if number % MESSAGES_A_TURN == 0:
+        os.sched_yield()
+
+
 def take_replies(socket: zmq.Socket, counts: dict) -> None:
     with contextlib.suppress(zmq.Again):
-        while True:
+        for number in itertools.count():
+            give_way(number)
             header, payload = socket.recv_multipart(zmq.NOBLOCK)
             kind = msgpack.unpackb(header)[1]
             if kind == PING:
@@ -75,6 +87,7 @@ def flood(endpoint: str, begin, enough, ended, report) -> None:
         while sent < FLOOD_COUNT or not enough.is_set():
             wire.socket.send_multipart(requests[sent % FLOOD_COUNT])
             sent += 1
+            give_way(sent)
             if sent % 64 == 0:
                 take_replies(wire.socket, counts)
         ended.set()
@@ -153,5 +166,6 @@ def test_a_flood_does_not_delay_a_vip(tmp_path, compute):
                    "intake within 5 ms": intake_below(server.http, "0.005"), "flood": counts}
         print(compute, json.dumps(figures))
         assert len(waits_ms) >= SAMPLES_MIN
-        assert figures["p99"] <= P99_MS_MAX[compute], figures
+        assert figures["p99"] <= ROUND_TRIP_P99_MS_MAX[compute], figures
+        assert figures[f"intake within {1 if compute == 'idle' else 5} ms"] >= INTAKE_SHARE_MIN, figures
         assert counts["rate_limited" if compute == "idle" else "overloaded"] > FLOOD_COUNT // 2

@@ -18,7 +18,7 @@ def run(script, tmp_path, *flags):
 
 
 def test_what_lanes_cost(tmp_path):
-    table, figures = run("price.py", tmp_path, "--rounds", "1", "--ramp-seconds", "1", "--seconds", "4", "--concurrency", "16")
+    table, figures = run("price.py", tmp_path, "--rounds", "1", "--conversations", "20", "--concurrency", "16")
     assert all(rows > 0 for ways in figures.values() for found in ways.values() for rows in found)
     # Steps are short while VIPs are about, and nothing else costs: far from half, on a machine with other work, too.
     for title, ways in figures.items():
