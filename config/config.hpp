@@ -85,7 +85,7 @@ struct server_config {
   std::array<lane_config, 3> lanes{{
       {.reserved_fraction = 0.25, .ttft_ms = 200, .tpot_ms = 40},
       {.reserved_fraction = 0.25, .max_wait_ms = 100},
-      {.max_delay_ms = 5000, .compose_ms_max = 20},
+      {.reserved_fraction = 0.02, .max_delay_ms = 5000, .compose_ms_max = 20},
   }};
 
   std::vector<tenant_config> tenants;

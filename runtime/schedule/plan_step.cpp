@@ -2,9 +2,9 @@
 // requests that wait. The most important lane that has work decodes whole; the lanes below have
 // what is left of the step's predicted duration: realtime takes turns at it, async runs in order,
 // and whoever is left out keeps its blocks. While a VIP's prompt is computed, async stands still.
-// Nobody stands still for longer than limits::held_ms_max, and who is late for its deadline does
-// not at all (deadlines.cpp). While VIPs hold more than their own share, realtime decodes within
-// its share of the step, whatever else is in it.
+// Nobody stands still for longer than limits::held_ms_max, async's prompts as a whole do not
+// either, and who is late for its deadline does not at all (deadlines.cpp). While VIPs hold more
+// than their own share, realtime decodes within its share of the step, whatever else is in it.
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -39,12 +39,15 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   for (const lane service : all_lanes) {
     plan_decodes(service, service <= top, now);
     tokens_kept = service == lane::vip ? tokens_kept_for_realtime() : 0;
+    if (service == lane::vip && async_prompts_overdue(now))
+      give_async_prompts_turn(now, made.started);
     // A VIP's prompt is in this step: async pauses.
     if (service == lane::async && vip_prompt_planned) break;
     continue_prompts(service, now, made.started);
     admit(service, now, made.started);
-    if (service == lane::vip) vip_prompt_planned = drafted.prefill_tokens != 0;
+    if (service == lane::vip) vip_prompt_planned = is_prompt_planned(lane::vip);
   }
+  if (is_prompt_planned(lane::async) || !has_prompts(lane::async)) async_prompts_at = now;
   made.fill = fill_ratio();
   made.plan = seal();
   if (in_flight) made.shape = shape_in_flight;
@@ -168,6 +171,39 @@ void scheduler_core::state::continue_prompts(lane service, monotonic_time now,
     if (service == lane::vip) admit(service, now, started, request);
     if (request->running) continue_prompts_of(*request, now);
   }
+}
+
+bool scheduler_core::state::is_prompt_planned(lane service) const {
+  return std::ranges::any_of(drafts, [service](const draft& each) {
+    return !each.dropped && each.request->service() == service &&
+           each.sequence->phase == sequence_phase::prefill;
+  });
+}
+
+bool scheduler_core::state::has_prompts(lane service) const {
+  if (queues.size(service) != 0) return true;
+  for (std::size_t i = running.first_of(service); i < running.end_of(service); ++i) {
+    if (running[i].has_prompt_work()) return true;
+  }
+  return false;
+}
+
+bool scheduler_core::state::async_prompts_overdue(monotonic_time now) const {
+  return async_prompts_at &&
+         now - *async_prompts_at > std::chrono::milliseconds{troupe::limits::held_ms_max};
+}
+
+void scheduler_core::state::give_async_prompts_turn(monotonic_time now,
+                                                    std::vector<request_started>& started) {
+  continue_prompts(lane::async, now, started);
+  for (;;) {
+    request_state* const next = next_to_admit(lane::async, now);
+    const bool may_enter =
+        next != nullptr && (running.requests_in(lane::async) == 0 || is_within_reserve(*next));
+    if (!may_enter || !start(*next, now, started)) break;
+  }
+  // What async finds no room for holds back nobody.
+  admitted = admission::open;
 }
 
 void scheduler_core::state::continue_prompts_of(request_state& request, monotonic_time now) {

@@ -78,6 +78,14 @@ struct scheduler_core::state {
   /// first, those that wait among them: a long prompt does not stand in the way of a short one.
   void continue_prompts(lane service, monotonic_time now, std::vector<request_started>& started);
   void continue_prompts_of(request_state& request, monotonic_time now);
+  [[nodiscard]] bool is_prompt_planned(lane service) const;
+  /// Whether it has any left to compute, of running requests or of waiting ones.
+  [[nodiscard]] bool has_prompts(lane service) const;
+  /// Lanes above have kept async's prompts out of steps for longer than anybody stands still.
+  [[nodiscard]] bool async_prompts_overdue(monotonic_time now) const;
+  /// Once they go first: those that have begun, and of those that wait one, or what
+  /// async is sure of.
+  void give_async_prompts_turn(monotonic_time now, std::vector<request_started>& started);
   /// Takes the sequence's next `count` tokens into the plan, preempting where blocks lack. False
   /// when the sequence itself was preempted.
   bool schedule(request_state& request, sequence_state& sequence, std::uint32_t count);
@@ -268,7 +276,8 @@ struct scheduler_core::state {
   std::vector<request_id> composed_order;        ///< of the plan that is followed
   std::uint32_t async_running_max = UINT32_MAX;  ///< sequences, until async_held_until
   monotonic_time async_held_until{};
-  std::uint32_t starts_since_aged = 0;  ///< admissions since an aged async request's
+  std::optional<monotonic_time> async_prompts_at;  ///< computed of one then, or had none
+  std::uint32_t starts_since_aged = 0;             ///< admissions since an aged async request's
 
   double decode_step_ms = 0.0;  ///< recent mean of steps that decode; 0 before the first
   std::optional<step_id> in_flight;
