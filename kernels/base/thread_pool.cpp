@@ -45,7 +45,8 @@ bool set_thread_slice(std::chrono::microseconds slice) noexcept {
   return ::syscall(SYS_sched_setattr, 0, &wanted, 0) == 0;
 }
 
-thread_pool::thread_pool(const options& chosen) : spin_us_(chosen.spin_us) {
+thread_pool::thread_pool(const options& chosen)
+    : shares_(chosen.thread_count), spin_us_(chosen.spin_us) {
   TROUPE_CHECK(chosen.thread_count >= 1);
   workers_.reserve(chosen.thread_count - 1);
   for (std::size_t i = 1; i < chosen.thread_count; ++i) {
@@ -81,15 +82,21 @@ void thread_pool::wait_until(std::atomic<std::uint32_t>& word, Predicate ready) 
 }
 
 void thread_pool::claim_tasks(std::size_t thread_index) {
-  std::uint32_t left = unclaimed_.load(std::memory_order_acquire);
+  for (std::size_t i = 0; i < shares_.size(); ++i)
+    claim_share((thread_index + i) % shares_.size(), thread_index);
+}
+
+void thread_pool::claim_share(std::size_t share, std::size_t thread_index) {
+  std::atomic<std::uint32_t>& unclaimed = shares_[share].unclaimed;
+  std::uint32_t left = unclaimed.load(std::memory_order_acquire);
   while (left != 0) {
-    if (!unclaimed_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
-                                          std::memory_order_acquire)) {
+    if (!unclaimed.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
+                                         std::memory_order_acquire)) {
       continue;
     }
-    job_.call(job_.context, task_count_ - left, thread_index);
+    job_.call(job_.context, share_begin(share + 1) - left, thread_index);
     if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
-    left = unclaimed_.load(std::memory_order_acquire);
+    left = unclaimed.load(std::memory_order_acquire);
   }
 }
 
@@ -98,7 +105,10 @@ void thread_pool::run(job work, std::size_t task_count) {
   job_ = work;
   task_count_ = task_count;
   unfinished_.store(static_cast<std::uint32_t>(task_count), std::memory_order_relaxed);
-  unclaimed_.store(static_cast<std::uint32_t>(task_count), std::memory_order_release);
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    const auto count = static_cast<std::uint32_t>(share_begin(i + 1) - share_begin(i));
+    shares_[i].unclaimed.store(count, std::memory_order_release);
+  }
   region_.fetch_add(1, std::memory_order_release);
   region_.notify_all();
   claim_tasks(0);

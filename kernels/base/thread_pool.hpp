@@ -1,5 +1,7 @@
 // The compute threads. parallel_for splits a region into tasks which threads claim dynamically, so
-// that a thread that loses its core delays a region by one task at most. A waiting thread
+// that a thread that loses its core delays a region by one task at most. Each begins with a share
+// of its own: regions over the same rows find them in the cache of the core that wrote them. A
+// waiting thread
 // spins for at most spin_us and then sleeps on a futex. Nothing here may split a sum: a task
 // computes whole outputs (batch invariance).
 #pragma once
@@ -31,7 +33,9 @@ class thread_pool {
   [[nodiscard]] std::size_t thread_count() const noexcept { return workers_.size() + 1; }
 
   /// Calls body(task_index, thread_index) once for each task in 0 .. task_count - 1, on the pool's
-  /// threads and the caller (thread_index 0), and returns when all are done. One region at a time;
+  /// threads and the caller (thread_index 0), and returns when all are done. A thread probably runs
+  /// tasks in a row: thread t begins with those from task_count * t / thread_count on, and goes on
+  /// with what others have not begun when it is done with its share. One region at a time;
   /// regions do not nest. What the tasks wrote is visible to the caller afterwards. body must not
   /// throw.
   template <class Body>
@@ -58,16 +62,26 @@ class thread_pool {
   void run(job work, std::size_t task_count);
   void worker_loop(std::size_t thread_index);
   void claim_tasks(std::size_t thread_index);
+  void claim_share(std::size_t share, std::size_t thread_index);
+  /// The first task of a share; of the last one's successor task_count_.
+  [[nodiscard]] std::size_t share_begin(std::size_t share) const noexcept {
+    return task_count_ * share / shares_.size();
+  }
   template <class Predicate>
   void wait_until(std::atomic<std::uint32_t>& word, Predicate ready);
 
-  // A task is claimed by counting unclaimed_ down. A successful claim proves that a region is open
+  // Tasks that nobody has begun, of those that one thread begins with: the last ones of its share.
+  struct alignas(64) task_share {
+    std::atomic<std::uint32_t> unclaimed{0};
+  };
+
+  // A task is claimed by counting its share down. A successful claim proves that a region is open
   // and, because the region cannot close before that task is done, that job_ and task_count_ are
   // its own: so a thread that wakes late costs nothing, it finds no task or helps with a later
   // region.
   alignas(64) std::atomic<std::uint32_t> region_{0};  // changes with each region; wakes the workers
-  alignas(64) std::atomic<std::uint32_t> unclaimed_{0};   // tasks that nobody has begun
   alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // tasks that are not done
+  std::vector<task_share> shares_;                        // one for each thread
   job job_;
   std::size_t task_count_ = 0;
   std::uint32_t spin_us_ = 20;

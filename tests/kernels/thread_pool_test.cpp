@@ -1,4 +1,5 @@
-// What a thread asks the kernel for: its nice level and its slice of the processor.
+// What a thread asks the kernel for, its nice level and its slice of the processor, and which tasks
+// it begins with.
 #include "kernels/base/thread_pool.hpp"
 
 #include <sys/resource.h>
@@ -6,8 +7,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <thread>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -43,4 +47,31 @@ TEST_CASE("nice level and slice are a thread's own, and leave each other alone",
   else
     WARN("this kernel has no slices of one's own");
   CHECK(asked_of_the_kernel() == before);
+}
+
+TEST_CASE("each thread begins with its share, and all tasks run once", "[threads]") {
+  for (const std::size_t threads : {1u, 2u, 3u}) {
+    for (const std::size_t tasks : {1u, 2u, 3u, 7u, 64u}) {
+      CAPTURE(threads, tasks);
+      thread_pool pool({.thread_count = threads});
+      std::vector<std::atomic<int>> runs(tasks);
+      std::vector<std::atomic<std::size_t>> first_task(threads);
+      for (auto& each : first_task) each = tasks;
+      std::atomic<std::size_t> begun{0};
+      const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+      pool.parallel_for(tasks, [&](std::size_t task, std::size_t thread) {
+        ++runs[task];
+        if (first_task[thread] != tasks) return;
+        first_task[thread] = task;
+        // Until all have begun, so that nobody is late for its own.
+        ++begun;
+        while (tasks >= threads && begun < threads && std::chrono::steady_clock::now() < deadline)
+          std::this_thread::yield();
+      });
+      for (const auto& each : runs) CHECK(each == 1);
+      if (tasks < threads || tasks == 1) continue;
+      for (std::size_t thread = 0; thread < threads; ++thread)
+        CHECK(first_task[thread] == tasks * thread / threads);
+    }
+  }
 }
