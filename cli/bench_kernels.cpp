@@ -40,7 +40,7 @@ void add_bench_kernels(CLI::App& bench, chosen_command& chosen) {
       "Measure this machine's limits, and each CPU kernel as a fraction of the one that binds it");
   command->add_option("--threads", given->bench.thread_count, "compute threads (default: all)")
       ->check(CLI::Range(std::size_t{1}, bench::bench_threads_max));
-  command->add_option("--isa", given->bench.isa_name, "auto, reference, avx2 or avx512");
+  command->add_option("--isa", given->bench.isa_name, "auto, reference, avx2, avx512 or amx");
   command->add_option("--only", given->bench.only,
                       "only cases whose names contain this regular expression");
   command->add_option("--model", given->bench.model, "also the forward pass of this GGUF file");

@@ -1,6 +1,6 @@
 # troupe_library(NAME places...): a static library of every .cpp under the folders (or that matches the file
 # patterns) given, with our warnings.
-# Files that end in _avx2, _avx512 or _avx512bf16 are compiled with those instruction sets and no others are: the
+# Files that end in _avx2, _avx512, _avx512bf16 or _amx are compiled with those instruction sets and no others are: the
 # binary must run on any x86-64. -ffp-contract=off everywhere, because fused multiply-adds are part of
 # the numerics and are written out (design: batch invariance).
 function(troupe_warnings target)
@@ -32,11 +32,13 @@ function(troupe_library target)
   foreach(source ${sources})
     if(source MATCHES "_avx2\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
-    elseif(source MATCHES "_avx512(bf16)?\\.cpp$")
+    elseif(source MATCHES "_(avx512|avx512bf16|amx)\\.cpp$")
       set(options
         "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mfma;-mf16c;-mprefer-vector-width=512")
       if(source MATCHES "bf16")
         list(APPEND options -mavx512bf16)
+      elseif(source MATCHES "_amx")
+        list(APPEND options -mavx512bf16 -mavx512fp16 -mamx-tile -mamx-bf16)
       endif()
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${options}")
     endif()

@@ -133,7 +133,7 @@ void add_compute(table& rows) {
               "Compute threads; 0: one for each logical CPU.");
   rows.number("compute_nice", top<&server::compute_nice>, 0, 19, "",
               "Nice value of compute threads, below the threads that handle messages.");
-  rows.choice("isa", top<&server::isa>, {"auto", "reference", "avx2", "avx512"},
+  rows.choice("isa", top<&server::isa>, {"auto", "reference", "avx2", "avx512", "amx"},
               "Instruction set of the kernels; auto: the best that the machine has.");
 }
 

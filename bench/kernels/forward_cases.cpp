@@ -46,6 +46,7 @@ kernel_work step_work(const kernel_runner& runner, const forward_model& model,
   kernel_work work = layers_work(model, shape);
   for (const kernel_work& part : {attention_work(model, shape), head_work(model, shape)}) {
     work.int8_operations += part.int8_operations;
+    work.bf16_operations += part.bf16_operations;
     work.float_operations += part.float_operations;
     work.bytes += part.bytes;
   }

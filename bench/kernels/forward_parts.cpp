@@ -20,7 +20,7 @@ struct step_rows {
 
   step_rows(isa set, std::size_t row_count, std::size_t columns)
       : floats(some_floats(row_count * columns)), width(columns) {
-    quantized.resize(row_count, columns);
+    quantized.resize(set, row_count, columns);
     for (std::size_t row = 0; row < row_count; ++row) {
       kernels::quantize_row(set, floats.data() + row * columns, row, quantized);
     }

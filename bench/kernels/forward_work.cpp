@@ -7,9 +7,7 @@ namespace troupe::bench {
 namespace {
 
 void add_matrix(const kernels::packed_matrix& matrix, std::size_t row_count, kernel_work& work) {
-  const double operations = 2.0 * static_cast<double>(row_count) *
-                            static_cast<double>(matrix.row_count() * matrix.column_count());
-  (matrix.wants_quantized() ? work.int8_operations : work.float_operations) += operations;
+  add_multiplications(matrix, row_count, work);
   work.bytes += static_cast<double>(matrix.size_bytes());
 }
 

@@ -24,7 +24,8 @@ rate rate_of(const kernel_measurement& measured, const machine_limits& limits) {
   const roofline times = roofline_of(measured.work, limits);
   if (times.bytes_seconds >= times.compute_seconds)
     return {measured.work.bytes * 1e-9 / seconds, "GB/s"};
-  return {(measured.work.int8_operations + measured.work.float_operations) * 1e-9 / seconds,
+  const kernel_work& work = measured.work;
+  return {(work.int8_operations + work.bf16_operations + work.float_operations) * 1e-9 / seconds,
           "GOPS"};
 }
 
@@ -62,6 +63,7 @@ nlohmann::json measurement_json(const kernel_measurement& measured, const machin
                        {"rate", reached.value},
                        {"unit", reached.unit},
                        {"int8_operations", measured.work.int8_operations},
+                       {"bf16_operations", measured.work.bf16_operations},
                        {"float_operations", measured.work.float_operations},
                        {"bytes", measured.work.bytes},
                        {"bytes_in", to_string(measured.work.tier)},

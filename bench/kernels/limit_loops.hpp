@@ -30,5 +30,6 @@ extern const limit_loops limit_loops_sse2;
 extern const limit_loops limit_loops_avx2;
 extern const limit_loops limit_loops_avx512;  ///< with VNNI
 extern const compute_loop bf16_dot_avx512;    ///< VDPBF16PS, which not every AVX-512 machine has
+extern const compute_loop bf16_tiles_amx;     ///< TDPBF16PS
 
 }  // namespace troupe::bench

@@ -25,8 +25,10 @@ constexpr double huge_share_min = 0.9;
 
 const limit_loops& loops_of(isa set) {
   switch (set) {
+    case isa::bf16_reference:
     case isa::reference: break;
     case isa::avx2: return limit_loops_avx2;
+    case isa::amx:
     case isa::avx512: return limit_loops_avx512;
   }
   return limit_loops_sse2;
@@ -34,6 +36,7 @@ const limit_loops& loops_of(isa set) {
 
 const compute_loop& compute_loop_of(isa set, limit_kind kind) {
   static const compute_loop none;
+  if (kind == limit_kind::bf16_dot && set == isa::amx) return bf16_tiles_amx;
   if (kind == limit_kind::int8_dot) return loops_of(set).int8_dot;
   if (kind == limit_kind::f32_fma) return loops_of(set).f32_fma;
   return set == isa::avx512 && detect_cpu_features().avx512_bf16 ? bf16_dot_avx512 : none;

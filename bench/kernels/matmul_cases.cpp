@@ -93,18 +93,16 @@ void run_rows(kernel_runner& runner, const std::string& name, matrix_copies& cop
   const std::size_t inputs = weight.column_count(), outputs = weight.row_count();
   const auto x = some_floats(row_count * inputs);
   kernels::quantized_rows quantized;
-  quantized.resize(row_count, inputs);
+  quantized.resize(runner.set(), row_count, inputs);
   for (std::size_t row = 0; row < row_count; ++row) {
     kernels::quantize_row(runner.set(), x.data() + row * inputs, row, quantized);
   }
   std::vector<float> y(row_count * outputs);
   const std::size_t input_bytes = inputs * (weight.wants_quantized() ? 1 : sizeof(float));
-  const double operations =
-      2.0 * static_cast<double>(row_count) * static_cast<double>(outputs * inputs);
   const std::size_t bytes =
       weight.size_bytes() + row_count * (input_bytes + outputs * sizeof(float));
   kernel_work work;
-  (weight.wants_quantized() ? work.int8_operations : work.float_operations) = operations;
+  add_multiplications(weight, row_count, work);
   work.bytes = static_cast<double>(bytes);
   if (!is_cold) work.tier = tier_of(runner.sizes(), bytes, runner.pool().thread_count());
   runner.run(name, work, [&] {

@@ -33,17 +33,31 @@ memory_tier tier_of(const cache_sizes& sizes, std::size_t walked_bytes, std::siz
   return walked_bytes <= sizes.l3_bytes ? memory_tier::l3 : memory_tier::memory;
 }
 
+void add_multiplications(const kernels::packed_matrix& matrix, std::size_t row_count,
+                         kernel_work& work) {
+  double& operations = !matrix.wants_quantized()                      ? work.float_operations
+                       : multiplies_in_bf16(matrix.instruction_set()) ? work.bf16_operations
+                                                                      : work.int8_operations;
+  operations += 2.0 * static_cast<double>(row_count) *
+                static_cast<double>(matrix.row_count() * matrix.column_count());
+}
+
 roofline roofline_of(const kernel_work& work, const machine_limits& limits) {
-  return {.compute_seconds = work.int8_operations / limits.rate(limit_kind::int8_dot) +
-                             work.float_operations / limits.rate(limit_kind::f32_fma),
+  double compute_seconds = work.int8_operations / limits.rate(limit_kind::int8_dot) +
+                           work.float_operations / limits.rate(limit_kind::f32_fma);
+  // Not every machine has it, and only those that have it do any.
+  if (work.bf16_operations > 0.0)
+    compute_seconds += work.bf16_operations / limits.rate(limit_kind::bf16_dot);
+  return {.compute_seconds = compute_seconds,
           .bytes_seconds = work.bytes / read_rate(limits, work.tier)};
 }
 
 std::string_view binding_limit(const kernel_work& work, const machine_limits& limits) {
   const roofline times = roofline_of(work, limits);
   if (times.bytes_seconds >= times.compute_seconds) return to_string(work.tier);
-  const double int8_seconds = work.int8_operations / limits.rate(limit_kind::int8_dot);
-  return int8_seconds * 2.0 >= times.compute_seconds ? "int8" : "f32";
+  const double float_seconds = work.float_operations / limits.rate(limit_kind::f32_fma);
+  if (float_seconds * 2.0 > times.compute_seconds) return "f32";
+  return work.bf16_operations > 0.0 ? "bf16" : "int8";
 }
 
 }  // namespace troupe::bench

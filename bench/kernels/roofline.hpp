@@ -7,6 +7,7 @@
 
 #include "bench/kernels/cache_sizes.hpp"
 #include "bench/kernels/machine_limits.hpp"
+#include "kernels/matmul/matmul.hpp"
 
 namespace troupe::bench {
 
@@ -21,13 +22,18 @@ memory_tier tier_of(const cache_sizes& sizes, std::size_t walked_bytes, std::siz
 /// What a call must do at least, whatever the implementation.
 struct kernel_work {
   double int8_operations = 0.0;   ///< 2 M N K of a matmul with quantized weights
+  double bf16_operations = 0.0;   ///< the same where the variant multiplies in bf16
   double float_operations = 0.0;  ///< a fused multiply-add is two
   double bytes = 0.0;             ///< read and written, each byte once
   memory_tier tier = memory_tier::memory;
 };
 
+/// Adds what row_count rows times a matrix take.
+void add_multiplications(const kernels::packed_matrix& matrix, std::size_t row_count,
+                         kernel_work& work);
+
 struct roofline {
-  double compute_seconds = 0.0;  ///< int8 and float arithmetic one after the other, at their limits
+  double compute_seconds = 0.0;  ///< int8, bf16 and float arithmetic one after the other
   double bytes_seconds = 0.0;
 
   [[nodiscard]] double bound_seconds() const {
@@ -37,7 +43,7 @@ struct roofline {
 
 roofline roofline_of(const kernel_work& work, const machine_limits& limits);
 
-/// "int8", "f32", "l1", "l2", "l3" or "memory".
+/// "int8", "bf16", "f32", "l1", "l2", "l3" or "memory".
 std::string_view binding_limit(const kernel_work& work, const machine_limits& limits);
 
 }  // namespace troupe::bench

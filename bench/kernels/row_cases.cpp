@@ -78,7 +78,7 @@ void run_norm_and_quantize(kernel_runner& runner, const model_shape& model) {
                                               .y = y.data() + row * width});
            });
   kernels::quantized_rows quantized;
-  quantized.resize(row_count, width);
+  quantized.resize(runner.set(), row_count, width);
   run_rows(
       runner,
       {fmt::format("quantize_row/{}/hot", model.name), width, quantize_operations, quantize_bytes},

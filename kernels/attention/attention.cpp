@@ -26,10 +26,12 @@ struct variant {
 variant variant_of(isa set, kv_dtype type) {
   const bool has_pair_dot = type == kv_dtype::bf16 && detect_cpu_features().avx512_bf16;
   switch (set) {
+    case isa::bf16_reference:
     case isa::reference: break;
     case isa::avx2:
       return {detail::attention_item_avx2, detail::attention_merge_avx2, detail::write_kv_head_avx2,
               detail::attention_rows_max_avx2};
+    case isa::amx:
     case isa::avx512:
       return {has_pair_dot ? detail::attention_item_avx512bf16 : detail::attention_item_avx512,
               detail::attention_merge_avx512, detail::write_kv_head_avx512,
@@ -103,10 +105,9 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
   }
 }
 
-/// Threads claim items in order, so that each probably runs every thread_count-th one.
-void link_next(std::vector<attention_item>& items, std::size_t thread_count) {
-  for (std::size_t i = 0; i + thread_count < items.size(); ++i)
-    items[i].next = &items[i + thread_count];
+/// A thread probably runs items in a row.
+void link_next(std::vector<attention_item>& items) {
+  for (std::size_t i = 0; i + 1 < items.size(); ++i) items[i].next = &items[i + 1];
 }
 
 /// Every segment as a task of its own, then a merge for each item.
@@ -129,7 +130,7 @@ void run_split(const variant& chosen, workspace& space, thread_pool& pool) {
       partials += partial_count(item);
     }
   }
-  link_next(space.segments, pool.thread_count());
+  link_next(space.segments);
   pool.parallel_for(space.segments.size(),
                     [&](std::size_t task, std::size_t) { chosen.run(space.segments[task]); });
   pool.parallel_for(space.items.size(),
@@ -190,7 +191,7 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
     run_split(chosen, space, pool);
     return;
   }
-  link_next(space.items, pool.thread_count());
+  link_next(space.items);
   // Captured by pointer: in another thread the name would mean that thread's own.
   const std::vector<attention_item>* items = &space.items;
   pool.parallel_for(items->size(),

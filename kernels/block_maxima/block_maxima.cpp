@@ -8,8 +8,10 @@ void fill_block_maxima(isa set, std::span<const float> values, std::span<float> 
   TROUPE_CHECK(maxima.size() == (values.size() + maxima_block - 1) / maxima_block);
   const std::size_t whole = values.size() / maxima_block;
   switch (set) {
+    case isa::bf16_reference:
     case isa::reference: detail::block_maxima_ref(values.data(), whole, maxima.data()); break;
     case isa::avx2: detail::block_maxima_avx2(values.data(), whole, maxima.data()); break;
+    case isa::amx:
     case isa::avx512: detail::block_maxima_avx512(values.data(), whole, maxima.data()); break;
   }
   if (whole < maxima.size()) {

@@ -16,39 +16,60 @@ const matmul_kernels& kernels_of(isa set) {
     case isa::reference: return matmul_reference;
     case isa::avx2: return matmul_avx2;
     case isa::avx512: return matmul_avx512;
+    case isa::amx: return matmul_amx;
+    case isa::bf16_reference: return matmul_bf16_reference;
   }
   TROUPE_CHECK(false);
 }
 
 // Weights that a task walks again for each of its row tiles; a quarter of a common L2 cache.
 constexpr std::size_t task_weight_bytes_max = 256 * 1024;
-// Row tiles in a task: the weights come from L2 rather than from memory for all but the first.
+// Row tiles in a task, or as many as a variant takes at once: the weights come from L2 rather than
+// from memory for all but the first.
 constexpr std::size_t task_row_tiles_max = 4;
-// Claiming a task costs about 100 ns when two threads want it: 2 % of this many cycles at 4 GHz.
-constexpr std::size_t task_cycles_min = 20'000;
+// Claiming a task costs about 50 ns, as threads begin with shares of their own: 2 % of this many
+// cycles at 4 GHz. Small enough that a thread that wakes late finds something left of its share:
+// who finds nothing waits, perhaps until it sleeps, and is late again.
+constexpr std::size_t task_cycles_min = 10'000;
 // With this many tasks a thread, the last one to finish idles the others for 3 % of the region at
 // most.
 constexpr std::size_t tasks_per_thread = 16;
+
+// Where a variant takes many rows at once, threads that get as many each share the rows rather than
+// the outputs: what a thread reads was then mostly written by itself, and the unpacking that each
+// does costs little.
+constexpr std::size_t rows_per_thread_min = 64;
+// Activations that a task reads again for each of its panels: half of a common L2 cache.
+constexpr std::size_t task_activation_bytes_max = 768 * 1024;
 
 // How one set is cut: tasks are (panel range) x (row range).
 struct set_plan {
   std::size_t panels_per_task = 1, panel_tasks = 0;
   std::size_t row_tiles_per_task = 1, row_tasks = 0;
+  bool shares_rows = false;  // tasks of the same rows follow each other, else of the same panels
 
   [[nodiscard]] std::size_t task_count() const { return panel_tasks * row_tasks; }
+  [[nodiscard]] std::size_t first_panel(std::size_t task) const {
+    return (shares_rows ? task % panel_tasks : task / row_tasks) * panels_per_task;
+  }
+  [[nodiscard]] std::size_t first_row(std::size_t task) const {
+    return (shares_rows ? task / panel_tasks : task % row_tasks) * row_tiles_per_task * tile_rows;
+  }
 };
 
 std::size_t divide_up(std::size_t a, std::size_t b) {
   return (a + b - 1) / b;
 }
 
-// Cycles of one panel for row_count rows, roughly, on a 512-bit machine: reading and unpacking the
-// panel (measured 10 bytes a cycle from memory), then 11 vector operations a row and group, two a
-// cycle.
+// Cycles of one panel for row_count rows, roughly: reading the panel (measured 10 bytes a cycle
+// from memory) or unpacking it, then each row's vector instructions, two a cycle.
 std::size_t panel_cycles(const packed_matrix::state& weight, std::size_t row_count) {
-  const std::size_t per_row =
-      weight.quantized ? weight.group_count() * 11 / 2 : weight.column_count / 2;
-  return weight.panel_bytes / 10 + row_count * per_row + 1;
+  const std::size_t reading = weight.panel_bytes / 10 + 1;
+  if (!weight.quantized) return reading + row_count * weight.column_count / 2;
+  const matmul_kernels& kernels = kernels_of(weight.set);
+  const std::size_t unpacking = weight.group_count() * kernels.unpack_cycles;
+  return std::max(reading, unpacking) +
+         row_count * weight.group_count() * kernels.row_instructions / 2;
 }
 
 const packed_matrix::state& first_weight(const matmul_set& set) {
@@ -67,18 +88,34 @@ std::size_t set_panel_bytes(const matmul_set& set) {
   return bytes;
 }
 
-set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task_cycles) {
-  const std::size_t panel_count = first_weight(set).panel_count();
+// Row tiles that a task takes at most.
+std::size_t row_tiles_at_most(const packed_matrix::state& weight, std::size_t row_tiles,
+                              bool shares_rows, std::size_t thread_count) {
+  const std::size_t at_once = kernels_of(weight.set).rows_max / tile_rows;
+  if (at_once == 1 || !weight.quantized) return task_row_tiles_max;
+  const std::size_t tile_bytes = weight.group_count() * sizeof(bf16_group);
+  const std::size_t cached = std::max<std::size_t>(1, task_activation_bytes_max / tile_bytes);
+  return std::min({at_once, cached, shares_rows ? divide_up(row_tiles, thread_count) : at_once});
+}
+
+set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task_cycles,
+                  std::size_t thread_count) {
+  const packed_matrix::state& weight = first_weight(set);
+  const std::size_t panel_count = weight.panel_count();
+  const matmul_kernels& kernels = kernels_of(weight.set);
   // Panels that must not be parted: whole multiples of both.
-  const std::size_t unit = std::lcm(set.output_multiple, panel_outputs) / panel_outputs;
+  const std::size_t unit = std::lcm(set.output_multiple, kernels.outputs_together) / panel_outputs;
   set_plan plan;
   const std::size_t row_tiles = divide_up(row_count, tile_rows);
-  plan.row_tasks = divide_up(row_tiles, task_row_tiles_max);
+  plan.shares_rows =
+      kernels.rows_max > tile_rows && row_count >= thread_count * rows_per_thread_min;
+  plan.row_tasks =
+      divide_up(row_tiles, row_tiles_at_most(weight, row_tiles, plan.shares_rows, thread_count));
   plan.row_tiles_per_task = divide_up(row_tiles, plan.row_tasks);
   plan.row_tasks = divide_up(row_tiles, plan.row_tiles_per_task);
   const std::size_t rows = std::min(row_count, plan.row_tiles_per_task * tile_rows);
   std::size_t panels = std::max<std::size_t>(1, task_cycles / set_panel_cycles(set, rows));
-  if (plan.row_tiles_per_task > 1) {
+  if (plan.row_tiles_per_task > 1 && kernels.rows_max == tile_rows) {
     panels =
         std::min(panels, std::max<std::size_t>(1, task_weight_bytes_max / set_panel_bytes(set)));
   }
@@ -89,9 +126,9 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
   return plan;
 }
 
-// Rows row_first .. of one tile, panels first_panel ..
-void run_tile(const matmul_job& job, const output_range& range, std::size_t first_panel,
-              std::size_t panel_count, const std::uint8_t* next_panel) {
+// Rows row_first .. of some tiles, panels first_panel ..
+void run_tiles(const matmul_job& job, const output_range& range, std::size_t first_panel,
+               std::size_t panel_count, const std::uint8_t* next_panel) {
   const packed_matrix::state& weight = job.weight->packed();
   const matmul_kernels& kernels = kernels_of(weight.set);
   const std::uint8_t* panels = weight.panels + first_panel * weight.panel_bytes;
@@ -99,9 +136,20 @@ void run_tile(const matmul_job& job, const output_range& range, std::size_t firs
       job.output + range.row_first * job.output_stride + range.output_first, job.output_stride,
       job.bias != nullptr ? job.bias + range.output_first : nullptr, range.output_count};
   if (weight.quantized) {
-    kernels.quantized({weight.format, weight.offset_shift, panels, weight.panel_bytes, panel_count,
-                       next_panel, weight.group_count(),
-                       job.quantized->tile(range.row_first / tile_rows), range.row_count, output});
+    const std::size_t tile = range.row_first / tile_rows;
+    kernels.quantized({.format = weight.format,
+                       .offset_shift = weight.offset_shift,
+                       .scale_shift = weight.scale_shift,
+                       .output_factor = weight.output_factor,
+                       .panels = panels,
+                       .panel_bytes = weight.panel_bytes,
+                       .panel_count = panel_count,
+                       .next_panel = next_panel,
+                       .group_count = weight.group_count(),
+                       .activations = job.quantized->tile(tile),
+                       .bf16_activations = job.quantized->bf16_tile(tile),
+                       .row_count = range.row_count,
+                       .output = output});
   } else {
     kernels.floats({weight.format, panels, weight.panel_bytes, panel_count, weight.column_count,
                     job.floats + range.row_first * job.floats_stride, job.floats_stride,
@@ -114,31 +162,28 @@ const std::uint8_t* panel_of(const matmul_job& job, std::size_t panel) {
   return weight.panels + panel * weight.panel_bytes;
 }
 
-std::size_t first_panel_of(const set_plan& plan, std::size_t task) {
-  return task / plan.row_tasks * plan.panels_per_task;
-}
-
 // next_panel: what this thread will probably read afterwards.
 void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count, std::size_t task,
               const std::uint8_t* next_panel) {
   const packed_matrix::state& weight = first_weight(set);
-  const std::size_t first_panel = first_panel_of(plan, task);
+  const std::size_t first_panel = plan.first_panel(task);
   const std::size_t panel_count =
       std::min(plan.panels_per_task, weight.panel_count() - first_panel);
-  const std::size_t first_row = task % plan.row_tasks * plan.row_tiles_per_task * tile_rows;
+  const std::size_t first_row = plan.first_row(task);
   const std::size_t end_row = std::min(row_count, first_row + plan.row_tiles_per_task * tile_rows);
   output_range range;
   range.output_first = first_panel * panel_outputs;
   range.output_count = std::min(weight.row_count - range.output_first, panel_count * panel_outputs);
-  for (range.row_first = first_row; range.row_first < end_row; range.row_first += tile_rows) {
-    range.row_count = std::min(tile_rows, end_row - range.row_first);
-    const bool is_last_tile = range.row_first + tile_rows >= end_row;
+  const std::size_t rows_max = kernels_of(weight.set).rows_max;
+  for (range.row_first = first_row; range.row_first < end_row; range.row_first += rows_max) {
+    range.row_count = std::min(rows_max, end_row - range.row_first);
+    const bool is_last = range.row_first + rows_max >= end_row;
     for (std::size_t i = 0; i < set.jobs.size(); ++i) {
       const bool is_last_job = i + 1 == set.jobs.size();
       const std::uint8_t* const next =
-          is_last_tile && is_last_job ? next_panel
-                                      : panel_of(set.jobs[is_last_job ? 0 : i + 1], first_panel);
-      run_tile(set.jobs[i], range, first_panel, panel_count, next);
+          is_last && is_last_job ? next_panel
+                                 : panel_of(set.jobs[is_last_job ? 0 : i + 1], first_panel);
+      run_tiles(set.jobs[i], range, first_panel, panel_count, next);
     }
     set.epilogue(range);
   }
@@ -147,10 +192,11 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
 // A region's tasks: those of its sets, one after another.
 class region {
  public:
-  region(std::span<const matmul_set> sets, std::size_t row_count, std::size_t task_cycles)
+  region(std::span<const matmul_set> sets, std::size_t row_count, std::size_t task_cycles,
+         std::size_t thread_count)
       : sets_(sets), row_count_(row_count) {
     for (std::size_t i = 0; i < sets.size(); ++i) {
-      plans_[i] = plan_set(sets[i], row_count, task_cycles);
+      plans_[i] = plan_set(sets[i], row_count, task_cycles, thread_count);
       task_count_ += plans_[i].task_count();
     }
   }
@@ -162,7 +208,7 @@ class region {
     const place next = place_of(next_task < task_count_ ? next_task : task);
     const place now = place_of(task);
     run_task(sets_[now.set], plans_[now.set], row_count_, now.task,
-             panel_of(sets_[next.set].jobs[0], first_panel_of(plans_[next.set], next.task)));
+             panel_of(sets_[next.set].jobs[0], plans_[next.set].first_panel(next.task)));
   }
 
  private:
@@ -189,6 +235,7 @@ void check_job(const matmul_job& job, std::size_t row_count) {
     TROUPE_CHECK(job.quantized != nullptr);
     TROUPE_CHECK(job.quantized->row_count() >= row_count);
     TROUPE_CHECK(job.quantized->column_count() == job.weight->column_count());
+    TROUPE_CHECK(job.quantized->is_bf16() == multiplies_in_bf16(job.weight->instruction_set()));
   } else {
     TROUPE_CHECK(job.floats != nullptr);
     TROUPE_CHECK(job.floats_stride >= job.weight->column_count() || row_count == 1);
@@ -197,10 +244,16 @@ void check_job(const matmul_job& job, std::size_t row_count) {
 
 }  // namespace
 
-void quantized_rows::resize(std::size_t row_count, std::size_t column_count) {
+void quantized_rows::resize(isa set, std::size_t row_count, std::size_t column_count) {
   row_count_ = row_count;
   column_count_ = column_count;
-  tiles_.reserve_discarding(divide_up(row_count, tile_rows) * group_count());
+  is_bf16_ = multiplies_in_bf16(set);
+  const std::size_t count = divide_up(row_count, tile_rows) * group_count();
+  if (is_bf16_) {
+    bf16_tiles_.reserve_discarding(count);
+  } else {
+    tiles_.reserve_discarding(count);
+  }
 }
 
 void quantize_row(isa set, const float* x, std::size_t row, quantized_rows& out) {
@@ -212,10 +265,12 @@ void quantize_columns(isa set, const float* x, std::size_t row, std::size_t colu
   TROUPE_CHECK(row < out.row_count() && column_first + count <= out.column_count());
   TROUPE_CHECK(column_first % activation_group_size == 0);
   TROUPE_CHECK(count % activation_group_size == 0 || column_first + count == out.column_count());
+  TROUPE_CHECK(out.is_bf16() == multiplies_in_bf16(set));
+  const std::size_t at = row / tile_rows * out.group_count() + column_first / activation_group_size;
   kernels_of(set).quantize(x, count,
-                           {out.tiles_.data() + row / tile_rows * out.group_count() +
-                                column_first / activation_group_size,
-                            row % tile_rows});
+                           {.groups = out.is_bf16() ? nullptr : out.tiles_.data() + at,
+                            .bf16_groups = out.is_bf16() ? out.bf16_tiles_.data() + at : nullptr,
+                            .row_in_tile = row % tile_rows});
 }
 
 void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool& pool) {
@@ -227,15 +282,15 @@ void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool
     for (const matmul_job& job : set.jobs) {
       check_job(job, row_count);
       TROUPE_CHECK(job.weight->row_count() == set.jobs[0].weight->row_count());
+      TROUPE_CHECK(job.weight->instruction_set() == set.jobs[0].weight->instruction_set());
     }
     cycles += first_weight(set).panel_count() * set_panel_cycles(set, row_count);
   }
   const std::size_t task_cycles =
       std::max(task_cycles_min, cycles / (pool.thread_count() * tasks_per_thread));
-  const region work(sets, row_count, task_cycles);
-  pool.parallel_for(work.task_count(), [&](std::size_t task, std::size_t) {
-    work.run(task, task + pool.thread_count());
-  });
+  const region work(sets, row_count, task_cycles, pool.thread_count());
+  pool.parallel_for(work.task_count(),
+                    [&](std::size_t task, std::size_t) { work.run(task, task + 1); });
 }
 
 void matmul(const matmul_job& job, std::size_t row_count, thread_pool& pool) {

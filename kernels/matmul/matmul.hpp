@@ -9,6 +9,15 @@
 //    converted to float; acc = fma(float(dot), d * a, acc), and where the type has minima, acc_min
 //    = fma(m, a * sum(x8), acc_min). Groups ascend along K, one accumulator (and one for minima)
 //    per output; y = (acc + acc_min) (+ bias).
+//  - Quantized weights with isa::amx and isa::bf16_reference: x is rounded to bf16 (to nearest
+//  even). w is made an f16: d and m of the group as f16 (an integer factor of a K-quant is
+//  multiplied in f16; without minima m = -offset * d), w = fma(q, d, m) in f16; then the lower 3
+//  bits of its significand are cut, and below 2^-22 it counts as zero. Per group, of each four
+//  columns 0, 2, 1, 3 in turn are the first and the second of a pair; the products of the firsts
+//  and of the seconds are each summed by fused multiply-adds from zero with K ascending; y += (sum
+//  of firsts + sum of seconds); groups ascend. Denormal inputs and results of these sums are zero.
+//  It is what tile instructions do (Intel SDM, TDPBF16PS). bf16_layout.hpp has the powers of two
+//  that keep all this in range.
 //  - F32, F16, BF16, F8 weights: widened to float; acc = fma(w, x, acc) with K ascending.
 // SIMD lanes are outputs n; neither threads nor unrolling split K.
 #pragma once
@@ -30,42 +39,56 @@ namespace troupe::kernels {
 
 inline constexpr std::size_t activation_group_size = 32;
 
-/// Activations quantized per (row, group of 32). Reused between calls: it only grows.
+/// Activations as a variant multiplies them: quantized per (row, group of 32), or rounded to bf16.
+/// Reused between calls: it only grows.
 class quantized_rows {
  public:
   /// Makes room for rows x columns; columns is padded to a multiple of the group size with zeros.
   /// Earlier contents are lost.
-  void resize(std::size_t row_count, std::size_t column_count);
+  void resize(isa set, std::size_t row_count, std::size_t column_count);
   [[nodiscard]] std::size_t row_count() const noexcept { return row_count_; }
   [[nodiscard]] std::size_t column_count() const noexcept { return column_count_; }
   [[nodiscard]] std::size_t group_count() const noexcept {
     return (column_count_ + activation_group_size - 1) / activation_group_size;
   }
   [[nodiscard]] std::int8_t value(std::size_t row, std::size_t column) const noexcept {
-    return part(row, column / activation_group_size)
-        .values[row % part_rows][column % activation_group_size];
+    return group_of(row, column / activation_group_size)
+        .values[row % tile_rows][column % activation_group_size];
   }
   [[nodiscard]] float scale(std::size_t row, std::size_t group) const noexcept {
     return part(row, group).scale[row % part_rows];
   }
   /// Row `row` is row `row % 8` of it.
   [[nodiscard]] const activation_part& part(std::size_t row, std::size_t group) const noexcept {
-    return tile(row / tile_rows)[group].part[row % tile_rows / part_rows];
+    return group_of(row, group).part[row % tile_rows / part_rows];
+  }
+  /// Row `row` is row `row % 16` of it.
+  [[nodiscard]] const activation_group& group_of(std::size_t row,
+                                                 std::size_t group) const noexcept {
+    return tile(row / tile_rows)[group];
   }
   /// group_count() groups of rows 16 * index .. 16 * index + 15, as the panel kernels read them.
   [[nodiscard]] const activation_group* tile(std::size_t index) const noexcept {
-    return tiles_.data() + index * group_count();
+    return is_bf16_ ? nullptr : tiles_.data() + index * group_count();
   }
+  /// The same in bf16.
+  [[nodiscard]] const bf16_group* bf16_tile(std::size_t index) const noexcept {
+    return is_bf16_ ? bf16_tiles_.data() + index * group_count() : nullptr;
+  }
+  [[nodiscard]] bool is_bf16() const noexcept { return is_bf16_; }
 
  private:
   friend void quantize_columns(isa set, const float* x, std::size_t row, std::size_t column_first,
                                std::size_t count, quantized_rows& out);
 
   std::size_t row_count_ = 0, column_count_ = 0;
+  bool is_bf16_ = false;
   aligned_buffer<activation_group> tiles_;
+  aligned_buffer<bf16_group> bf16_tiles_;
 };
 
-/// Quantizes one row of column_count floats into row `row` of out (which is already sized).
+/// Quantizes one row of column_count floats into row `row` of out (which was sized for the set), or
+/// rounds it.
 /// Threads may quantize different rows at the same time (whole parts of 8 rows each, or they share
 /// cache lines), or different groups. A group whose max|x| is zero, below 3.8e-37
 /// (127 / max is not finite) or not finite gets zeros for values; its scale max / 127 then carries
@@ -118,7 +141,7 @@ struct matmul_job {
 
 /// A rectangle of outputs.
 struct output_range {
-  std::size_t row_first = 0, row_count = 0;  ///< at most 16 rows, of one activation tile
+  std::size_t row_first = 0, row_count = 0;  ///< begins with an activation tile
   std::size_t output_first = 0, output_count = 0;
 };
 

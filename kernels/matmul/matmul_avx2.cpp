@@ -134,7 +134,7 @@ TROUPE_INLINE void multiply_group(const std::uint8_t* q, const activation_group&
   // Blocks of rows begin at multiples of 4, so that each lies within one part.
   const activation_part& rows = x.part[first_row / part_rows];
   const std::size_t first = first_row % part_rows;
-  dot_group<Format, Width, Begin, End>(q, rows.values + first, dot);
+  dot_group<Format, Width, Begin, End>(q, x.values + first_row, dot);
   for (int b = 0; b < Rows; ++b) {
     const std::size_t r = first + static_cast<std::size_t>(b);
     // Signed 8-bit weights have no offset left to take off.
@@ -347,6 +347,14 @@ void floats(const float_tile& tile) {
 
 }  // namespace
 
-const matmul_kernels matmul_avx2{quantize_avx2, quantized, floats};
+const matmul_kernels matmul_avx2{
+    .rows_max = tile_rows,
+    .outputs_together = panel_outputs,
+    .unpack_cycles = 12,
+    .row_instructions = 2 * 18,
+    .quantize = quantize_avx2,
+    .quantized = quantized,
+    .floats = floats,
+};
 
 }  // namespace troupe::kernels

@@ -6,7 +6,7 @@
 
 #include "kernels/base/half.hpp"
 #include "kernels/dequantize/float8.hpp"
-#include "kernels/matmul/packed_layout.hpp"
+#include "kernels/matmul/packed_weights_ref.hpp"
 
 namespace troupe::kernels {
 
@@ -39,7 +39,7 @@ void quantize(const float* x, std::size_t column_count, const row_target& target
 
     activation_part& part = target.groups[g].part[target.row_in_tile / part_rows];
     const std::size_t r = target.row_in_tile % part_rows;
-    std::memcpy(part.values[r], q, sizeof q);
+    std::memcpy(target.groups[g].values[target.row_in_tile], q, sizeof q);
     part.scale[r] = scale;
     part.scaled_sum[r] = scale * static_cast<float>(first + second);
     part.half_sums[r][0] = static_cast<std::int16_t>(first);
@@ -47,44 +47,16 @@ void quantize(const float* x, std::size_t column_count, const row_target& target
   }
 }
 
-const quantized_packing& parts_of(const quantized_tile& tile) {
-  return quantized_packings[static_cast<std::size_t>(tile.format)];
-}
-
-int weight_at(const quantized_tile& tile, const std::uint8_t* panel, std::size_t group,
-              std::size_t k, std::size_t lane) {
-  const std::uint8_t* q = panel + group * parts_of(tile).group_bytes;
-  const std::size_t quad = k / 4, byte = 4 * lane + k % 4;
-  const weight_form form = parts_of(tile).form;
-  if (form == weight_form::bytes) return q[64 * quad + byte];
-  const int low = q[64 * (quad % 4) + byte] >> (quad < 4 ? 0 : 4) & 0x0F;
-  if (form == weight_form::nibbles) return low;
-  return low | (q[64 * (4 + quad / 4) + byte] >> 2 * (quad % 4) & 3) << 4;
-}
-
-float half_at(const std::uint8_t* halves, std::size_t lane) {
-  std::uint16_t half;
-  std::memcpy(&half, halves + lane * sizeof half, sizeof half);
-  return half_to_float(half);
-}
-
 struct group_scales {
   float first, second, minimum;  // second: of the second 16 elements
 };
 
-group_scales scales_at(const quantized_tile& tile, const std::uint8_t* panel, std::size_t group,
-                       std::size_t lane) {
-  const quantized_packing& parts = parts_of(tile);
-  const std::uint8_t* block = panel + tile.group_count * parts.group_bytes +
-                              group / parts.block_groups * parts.block_scale_bytes;
-  const float d = half_at(block, lane);
-  const float minimum = parts.has_minimum ? half_at(block + minima_offset, lane) : 0.0f;
-  if (parts.block_groups == 1) return {d, d, minimum};
-  const std::uint8_t* factors =
-      block + parts.factors_offset + group % parts.block_groups * 32 + lane;
-  const auto first = static_cast<float>(static_cast<std::int8_t>(factors[0]));
-  const auto second = static_cast<float>(static_cast<std::int8_t>(factors[16]));
-  return {d * first, d * (parts.has_halves ? second : first), minimum * second};
+// The products are exact.
+group_scales group_scales_at(const quantized_tile& tile, const std::uint8_t* panel,
+                             std::size_t group, std::size_t lane) {
+  const packed_scales scales = scales_at(tile, panel, group, lane);
+  return {scales.d * scales.first_factor, scales.d * scales.second_factor,
+          scales.minimum * scales.minimum_factor};
 }
 
 float quantized_output(const quantized_tile& tile, const std::uint8_t* panel, std::size_t lane,
@@ -101,28 +73,17 @@ float quantized_output(const quantized_tile& tile, const std::uint8_t* panel, st
   };
   float acc = 0.0f, acc_min = 0.0f;
   for (std::size_t g = 0; g < tile.group_count; ++g) {
+    const std::int8_t* const values = tile.activations[g].values[row];
     const activation_part& x = tile.activations[g].part[row / part_rows];
     const std::size_t r = row % part_rows;
-    const group_scales scales = scales_at(tile, panel, g, lane);
-    acc = std::fma(dot(g, x.values[r], 0, parts.has_halves ? 16 : 32), scales.first * x.scale[r],
-                   acc);
+    const group_scales scales = group_scales_at(tile, panel, g, lane);
+    acc = std::fma(dot(g, values, 0, parts.has_halves ? 16 : 32), scales.first * x.scale[r], acc);
     if (parts.has_halves) {
-      acc = std::fma(dot(g, x.values[r], 16, 32), scales.second * x.scale[r], acc);
+      acc = std::fma(dot(g, values, 16, 32), scales.second * x.scale[r], acc);
     }
     if (parts.has_minimum) acc_min = std::fma(scales.minimum, x.scaled_sum[r], acc_min);
   }
   return parts.has_minimum ? acc + acc_min : acc;
-}
-
-template <class Output>
-void for_each_output(const output_block& block, std::size_t row_count, Output output) {
-  for (std::size_t row = 0; row < row_count; ++row) {
-    for (std::size_t n = 0; n < block.output_count; ++n) {
-      float y = output(row, n / panel_outputs, n % panel_outputs);
-      if (block.bias != nullptr) y += block.bias[n];
-      block.first[row * block.stride + n] = y;
-    }
-  }
 }
 
 void quantized(const quantized_tile& tile) {
@@ -159,6 +120,14 @@ void floats(const float_tile& tile) {
 
 }  // namespace
 
-const matmul_kernels matmul_reference{quantize, quantized, floats};
+const matmul_kernels matmul_reference{
+    .rows_max = tile_rows,
+    .outputs_together = panel_outputs,
+    .unpack_cycles = 0,
+    .row_instructions = 16 * 32,
+    .quantize = quantize,
+    .quantized = quantized,
+    .floats = floats,
+};
 
 }  // namespace troupe::kernels

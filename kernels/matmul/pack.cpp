@@ -1,9 +1,13 @@
 // Repacks GGUF rows into panels of 16 outputs (packed_layout.hpp). All variants read the same
 // layouts, but for Q6_K in AVX2.
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -79,9 +83,25 @@ void put_weights(const quantized_group& group, std::size_t lane, std::uint8_t* q
   }
 }
 
+// NaN where one of them is.
+float larger(float a, float b) {
+  return b > a || std::isnan(b) ? b : a;
+}
+
+// No weight of the group is larger.
+float largest_weight(const packed_matrix::state& packed, const quantized_group& group) {
+  const int q_max = packed.offset_shift != 0                      ? 1 << packed.offset_shift
+                    : packed.parts().form == weight_form::nibbles ? 15
+                                                                  : 31;
+  return std::max(std::fabs(group.scale(0)), std::fabs(group.scale(1))) *
+             static_cast<float>(q_max) +
+         std::fabs(group.minimum());
+}
+
+// Returns a bound of the row's weights; NaN where one is.
 template <weight_form Form>
-void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
-                        std::uint8_t* panel) {
+float pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
+                         std::uint8_t* panel) {
   // Copies, because a byte that is written might be theirs.
   const quantized_packing parts = packed.parts();
   const std::size_t group_count = packed.group_count();
@@ -90,9 +110,11 @@ void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row
   std::uint8_t* block = panel + group_count * parts.group_bytes;
   std::uint8_t* q = panel;
   quantized_group group;
+  float largest = 0.0f;
   for (std::size_t g = 0; g < group_count; g += parts.block_groups) {
     for (std::size_t inner = 0; inner < parts.block_groups; ++inner, q += parts.group_bytes) {
       read_group_of_block(type, row, inner, group);
+      largest = larger(largest, largest_weight(packed, group));
       put_weights<Form>(group, lane, q);
       if (inner == 0) put_block_scales(parts, group, lane, block);
       if (parts.block_groups > 1) put_factors(parts, group, inner, lane, block);
@@ -100,10 +122,11 @@ void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row
     block += parts.block_scale_bytes;
     row += block_bytes;
   }
+  return largest;
 }
 
-void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
-                        std::uint8_t* panel) {
+float pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
+                         std::uint8_t* panel) {
   switch (packed.parts().form) {
     case weight_form::nibbles:
       return pack_quantized_row<weight_form::nibbles>(packed, row, lane, panel);
@@ -112,6 +135,18 @@ void pack_quantized_row(const packed_matrix::state& packed, const std::byte* row
     case weight_form::bytes:
       return pack_quantized_row<weight_form::bytes>(packed, row, lane, panel);
   }
+  TROUPE_CHECK(false);
+}
+
+// Weights that an f16 cannot hold have no bf16 of theirs: every output shows it.
+void choose_scale(float largest, packed_matrix::state& packed) {
+  constexpr float half_max = 65504.0f;
+  packed.scale_shift = bf16_scale_shift_max;
+  while (packed.scale_shift > 0 && !(std::ldexp(largest, packed.scale_shift) <= half_max))
+    --packed.scale_shift;
+  packed.output_factor = largest <= half_max
+                             ? std::ldexp(1.0f, bf16_scale_shift_max - packed.scale_shift)
+                             : std::numeric_limits<float>::quiet_NaN();
 }
 
 void pack_float_row(const packed_matrix::state& packed, const std::byte* row,
@@ -202,6 +237,7 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
   }
 
   const std::size_t row_bytes = row_blocks * layout->block_bytes;
+  std::vector<float> largest(packed->panel_count());
   pool.parallel_for(packed->panel_count(), [&](std::size_t index, std::size_t) {
     std::uint8_t* panel = packed->panels + index * packed->panel_bytes;
     for (std::size_t lane = 0; lane < panel_outputs; ++lane) {
@@ -209,12 +245,14 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
       if (row >= row_count) break;
       const std::byte* source = rows.data() + row * row_bytes;
       if (packed->quantized) {
-        pack_quantized_row(*packed, source, lane, panel);
+        largest[index] = larger(largest[index], pack_quantized_row(*packed, source, lane, panel));
       } else {
         pack_float_row(*packed, source, layout->block_bytes, lane, panel);
       }
     }
   });
+  if (packed->quantized)
+    choose_scale(std::accumulate(largest.begin(), largest.end(), 0.0f, larger), *packed);
   return packed_matrix(std::move(packed));
 }
 

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/matmul/bf16_layout.hpp"
+
 namespace troupe::kernels {
 
 /// Outputs in a panel: one AVX-512 register of floats, two AVX2 registers.
@@ -72,22 +74,25 @@ inline constexpr std::size_t minima_offset = 32;
 /// cache line is shared.
 inline constexpr std::size_t part_rows = 8;
 struct alignas(64) activation_part {
-  std::int8_t values[part_rows][32];
   float scale[part_rows];
   float scaled_sum[part_rows];           // scale * float(sum of the group's values), rounded once
   std::int16_t half_sums[part_rows][2];  // of its first and its second 16 values
 };
 
 /// One group of 32 columns of up to 16 quantized rows; a tile is group_count of them. Everything a
-/// panel kernel reads for a group lies within constant distances of one pointer.
-struct activation_group {
+/// panel kernel reads for a group lies within constant distances of one pointer, and the values are
+/// a register tile of AMX.
+struct alignas(64) activation_group {
+  std::int8_t values[tile_rows][32];
   activation_part part[tile_rows / part_rows];  // row r is row r % 8 of part r / 8
 };
 
 /// Where columns of one quantized row go.
 struct row_target {
-  activation_group* groups;  // of the row's tile: the one of the first column, and on
-  std::size_t row_in_tile;   // 0 .. tile_rows - 1
+  // Of the row's tile, the one of the first column, and on: one of the two, as the variant has it.
+  activation_group* groups;
+  bf16_group* bf16_groups;
+  std::size_t row_in_tile;  // 0 .. tile_rows - 1
 };
 
 /// Outputs common to both kinds of tile: rows x (up to panel_count * 16) of a row-major matrix.
@@ -100,15 +105,19 @@ struct output_block {
 
 struct quantized_tile {
   packing format;
-  int offset_shift;  // offset == 1 << offset_shift; read where there are no minima
+  int offset_shift;     // offset == 1 << offset_shift; read where there are no minima
+  int scale_shift;      // in bf16: weights are multiplied by 2^scale_shift first
+  float output_factor;  // in bf16: of sums, at the end
   const std::uint8_t* panels;
   std::size_t panel_bytes;  // between panels; a multiple of 64
   std::size_t panel_count;
   const std::uint8_t*
       next_panel;  // what this thread will probably read after these; only prefetched
   std::size_t group_count;
+  // Of the first tile of rows, the next one follows: one of the two, as the variant has it.
   const activation_group* activations;
-  std::size_t row_count;  // 1 .. tile_rows
+  const bf16_group* bf16_activations;
+  std::size_t row_count;  // 1 .. rows_max of the variant
   output_block output;
 };
 
@@ -126,6 +135,11 @@ struct float_tile {
 
 /// The entry points of one variant.
 struct matmul_kernels {
+  std::size_t rows_max;          // that `quantized` takes at once: whole tiles of rows
+  std::size_t outputs_together;  // that it is fastest with: tasks are multiples of it
+  // For planning, of a group and a panel: what unpacking takes, and a row's vector instructions or
+  // what takes as long.
+  std::size_t unpack_cycles, row_instructions;
   void (*quantize)(const float* x, std::size_t column_count, const row_target& target);
   void (*quantized)(const quantized_tile& tile);
   void (*floats)(const float_tile& tile);
@@ -135,7 +149,9 @@ void quantize_avx2(const float* x, std::size_t column_count, const row_target& t
 void quantize_avx512(const float* x, std::size_t column_count, const row_target& target);
 
 extern const matmul_kernels matmul_reference;
+extern const matmul_kernels matmul_bf16_reference;
 extern const matmul_kernels matmul_avx2;
 extern const matmul_kernels matmul_avx512;
+extern const matmul_kernels matmul_amx;
 
 }  // namespace troupe::kernels

@@ -12,6 +12,8 @@ struct packed_matrix::state {
   packing format = packing::f32;
   bool quantized = false;
   int offset_shift = 0;
+  int scale_shift = 0;         // of bf16
+  float output_factor = 1.0f;  // of bf16
   std::size_t row_count = 0;
   std::size_t column_count = 0;
   std::size_t panel_bytes = 0;

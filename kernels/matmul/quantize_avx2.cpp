@@ -59,7 +59,7 @@ void quantize_avx2(const float* x, std::size_t column_count, const row_target& t
         _mm256_extract_epi32(sad, 4) + _mm256_extract_epi32(sad, 6) - 16 * 128;
 
     activation_part& rows = target.groups[g].part[target.row_in_tile / part_rows];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(rows.values[r]), q);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(target.groups[g].values[target.row_in_tile]), q);
     rows.scale[r] = scale;
     rows.scaled_sum[r] = scale * static_cast<float>(first + second);
     rows.half_sums[r][0] = static_cast<std::int16_t>(first);

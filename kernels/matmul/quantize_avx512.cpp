@@ -111,7 +111,8 @@ void quantize_avx512(const float* x, std::size_t column_count, const row_target&
                     _mm_blend_epi16(sums.first, _mm_slli_epi32(sums.second, 16), 0xAA));
     for (std::size_t i = 0; i < count; ++i) {
       activation_part& rows = target.groups[base + i].part[part];
-      _mm256_store_si256(reinterpret_cast<__m256i*>(rows.values[r]), q[i]);
+      _mm256_store_si256(
+          reinterpret_cast<__m256i*>(target.groups[base + i].values[target.row_in_tile]), q[i]);
       rows.scale[r] = scales[i];
       rows.scaled_sum[r] = scaled_sums[i];
       __builtin_memcpy(rows.half_sums[r], &both_sums[i], sizeof both_sums[i]);

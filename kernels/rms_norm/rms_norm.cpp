@@ -4,16 +4,20 @@ namespace troupe::kernels {
 
 void rms_norm(isa set, const rms_norm_row& row) {
   switch (set) {
+    case isa::bf16_reference:
     case isa::reference: return detail::rms_norm_ref(row);
     case isa::avx2: return detail::rms_norm_avx2(row);
+    case isa::amx:
     case isa::avx512: return detail::rms_norm_avx512(row);
   }
 }
 
 void add_row(isa set, float* x, const float* delta, std::size_t count) {
   switch (set) {
+    case isa::bf16_reference:
     case isa::reference: return detail::add_row_ref(x, delta, count);
     case isa::avx2: return detail::add_row_avx2(x, delta, count);
+    case isa::amx:
     case isa::avx512: return detail::add_row_avx512(x, delta, count);
   }
 }

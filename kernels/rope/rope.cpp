@@ -15,8 +15,10 @@ void rope_table_row(std::span<const double> frequencies, std::size_t position, d
 
 void rope(isa set, const rope_row& row) {
   switch (set) {
+    case isa::bf16_reference:
     case isa::reference: return detail::rope_ref(row);
     case isa::avx2: return detail::rope_avx2(row);
+    case isa::amx:
     case isa::avx512: return detail::rope_avx512(row);
   }
 }

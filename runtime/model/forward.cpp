@@ -15,16 +15,17 @@ namespace troupe {
 
 namespace {
 
-/// Rows of activations as a linear layer reads them: floats always, int8 where a weight wants it.
+/// Rows of activations as a linear layer reads them: floats always, quantized where a weight wants
+/// it.
 struct activations {
   aligned_buffer<float> floats;
   kernels::quantized_rows quantized;
   std::size_t width = 0;
   bool wants_quantized = false;
 
-  void resize(std::size_t row_count) {
+  void resize(isa set, std::size_t row_count) {
     floats.reserve_discarding(row_count * width);
-    if (wants_quantized) quantized.resize(row_count, width);
+    if (wants_quantized) quantized.resize(set, row_count, width);
   }
   float* row(std::size_t index) { return floats.data() + index * width; }
   void quantize(isa set, std::size_t index) {
@@ -174,9 +175,9 @@ void forward_pass::state::make_room(std::size_t row_count) {
   cosines.reserve_discarding(row_count * model.rope.frequencies.size());
   sines.reserve_discarding(row_count * model.rope.frequencies.size());
   logits.reserve_discarding(wanted.size() * model.vocab_size);
-  normed.resize(row_count);
-  attended.resize(row_count);
-  gated.resize(row_count);
+  normed.resize(set, row_count);
+  attended.resize(set, row_count);
+  gated.resize(set, row_count);
 }
 
 /// Some rows to a task: whole parts of quantized_rows, so that threads do not share cache lines,

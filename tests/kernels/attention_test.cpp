@@ -203,7 +203,7 @@ TEST_CASE("attention variants give the reference's bits", "[attention]") {
 
 TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[attention]") {
   thread_pool one({.thread_count = 1}), two({.thread_count = 2}), three({.thread_count = 3});
-  for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
+  for (isa set : all_isas) {
     if (!is_supported(set)) continue;
     for (const kv_dtype type : {kv_dtype::f16, kv_dtype::bf16, kv_dtype::int8}) {
       const kv_layout layout{.type = type, .kv_head_count = 2, .head_dim = 32, .block_tokens = 16};
@@ -277,7 +277,7 @@ TEST_CASE("the cache holds exactly the rounded K and V in every variant", "[atte
   thread_pool pool({.thread_count = 1});
   const float inf = std::numeric_limits<float>::infinity();
   for (kv_dtype type : {kv_dtype::f32, kv_dtype::f16, kv_dtype::bf16}) {
-    for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
+    for (isa set : all_isas) {
       if (!is_supported(set)) continue;
       sequence_case input({.type = type, .kv_head_count = 2, .head_dim = 20, .block_tokens = 32}, 2,
                           37, 14);
@@ -324,7 +324,7 @@ TEST_CASE("an int8 cache holds each row's bytes and its scale in every variant",
   const float inf = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();
   constexpr std::size_t dim = 20, tokens = 37, width = 2 * dim;
-  for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
+  for (isa set : all_isas) {
     if (!is_supported(set)) continue;
     sequence_case input(
         {.type = kv_dtype::int8, .kv_head_count = 2, .head_dim = dim, .block_tokens = 32}, 2,

@@ -46,7 +46,7 @@ inline bool same_bits(const float* a, const float* b, std::size_t count) {
 }
 
 inline std::vector<isa> vector_sets() {
-  return {isa::avx2, isa::avx512};
+  return {isa::avx2, isa::avx512, isa::amx};
 }
 
 inline void fill_normal(float* to, std::size_t count, std::mt19937& random,

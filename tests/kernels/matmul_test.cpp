@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <random>
 #include <vector>
 
@@ -17,13 +18,14 @@
 
 #include "kernels/base/half.hpp"
 #include "kernels/dequantize/dequantize.hpp"
-#include "tests/skip.hpp"
+#include "tests/kernels/matmul_rows.hpp"
 
 namespace {
 
 using troupe::dtype;
 using troupe::isa;
 using troupe::layout_of;
+using troupe::specification_of;
 using troupe::thread_pool;
 using troupe::kernels::activation_group_size;
 using troupe::kernels::dequantize_row;
@@ -33,11 +35,12 @@ using troupe::kernels::matmul_set;
 using troupe::kernels::matmul_sets_max;
 using troupe::kernels::output_range;
 using troupe::kernels::packed_matrix;
-using troupe::kernels::quantize_columns;
-using troupe::kernels::quantize_row;
 using troupe::kernels::quantized_rows;
+using troupe::test::quantize_all;
+using troupe::test::random_activations;
+using troupe::test::runnable_variants;
 
-constexpr std::uint32_t seed = 20240611;
+constexpr std::uint32_t seed = troupe::test::matmul_seed;
 constexpr float canary = -12345.5f;
 
 const std::vector<dtype> quantized_types{dtype::q4_0, dtype::q4_1, dtype::q5_0, dtype::q5_1,
@@ -48,18 +51,6 @@ std::vector<dtype> all_types() {
   std::vector<dtype> all = quantized_types;
   all.insert(all.end(), float_types.begin(), float_types.end());
   return all;
-}
-
-std::vector<isa> runnable_variants() {
-  std::vector<isa> found;
-  for (const isa set : {isa::avx2, isa::avx512}) {
-    if (troupe::is_supported(set)) {
-      found.push_back(set);
-    } else {
-      troupe::test::skip("this machine cannot run " + std::string(troupe::to_string(set)));
-    }
-  }
-  return found;
 }
 
 // Random blocks with scales of ordinary size, as a real file has; about one in 16 of them negative.
@@ -108,32 +99,11 @@ std::vector<std::byte> random_weights(dtype type, std::size_t rows, std::size_t 
   return bytes;
 }
 
-// Activations of widely different sizes from group to group; some groups all zero.
-std::vector<float> random_activations(std::size_t rows, std::size_t columns, std::mt19937& random) {
-  std::normal_distribution<float> normal(0.0f, 1.0f);
-  std::vector<float> x(rows * columns);
-  float size = 1.0f;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    if (i % 32 == 0) {
-      size = random() % 8 == 0 ? 0.0f : std::ldexp(1.0f, static_cast<int>(random() % 12) - 6);
-    }
-    x[i] = size * normal(random);
-  }
-  return x;
-}
-
 packed_matrix pack(isa set, dtype type, const std::vector<std::byte>& weights, std::size_t n,
                    std::size_t k, thread_pool& pool) {
   auto packed = packed_matrix::pack(set, type, weights, n, k, pool);
   if (!packed) FAIL(packed.failure().message);
   return std::move(packed).value();
-}
-
-quantized_rows quantize_all(isa set, const std::vector<float>& x, std::size_t m, std::size_t k) {
-  quantized_rows out;
-  out.resize(m, k);
-  for (std::size_t row = 0; row < m; ++row) quantize_row(set, x.data() + row * k, row, out);
-  return out;
 }
 
 struct problem {
@@ -200,50 +170,6 @@ thread_pool& several() {
 
 }  // namespace
 
-TEST_CASE("quantize_row: every variant gives the reference's bits") {
-  INFO("seed " << seed);
-  std::mt19937 random(seed);
-  std::vector<float> x = random_activations(40, 200, random);
-  x[5] = 1e-38f;  // alone in a group: 127 / max overflows
-  for (std::size_t i = 0; i < 32; ++i) x[i] = i == 5 ? 1e-38f : 0.0f;
-  for (std::size_t i = 32; i < 64; ++i) x[i] = static_cast<float>(i) - 47.5f;  // ties
-  x[64] = 3.0e38f;
-  x[97] = std::numeric_limits<float>::infinity();
-  x[130] = std::numeric_limits<float>::quiet_NaN();
-  for (const isa set : runnable_variants()) {
-    for (const std::size_t columns : {1u, 15u, 16u, 17u, 31u, 32u, 33u, 96u, 163u, 200u}) {
-      INFO(troupe::to_string(set) << ", columns " << columns);
-      const auto expected = quantize_all(isa::reference, x, 37, columns);
-      const auto found = quantize_all(set, x, 37, columns);
-      const std::size_t groups = expected.group_count();
-      bool same = true;
-      for (std::size_t row = 0; row < 37; ++row) {
-        for (std::size_t g = 0; g < groups; ++g) {
-          const auto& a = expected.part(row, g);
-          const auto& b = found.part(row, g);
-          const std::size_t r = row % 8;
-          same = same && std::memcmp(a.values[r], b.values[r], 32) == 0 &&
-                 std::memcmp(&a.scale[r], &b.scale[r], 4) == 0 &&
-                 std::memcmp(&a.scaled_sum[r], &b.scaled_sum[r], 4) == 0 &&
-                 std::memcmp(a.half_sums[r], b.half_sums[r], 4) == 0;
-        }
-      }
-      CHECK(same);
-    }
-  }
-}
-
-TEST_CASE("quantize_row: the reference is nearest-even with scale max/127") {
-  const std::vector<float> x{127.0f, 0.5f, 1.5f, -2.5f, -127.0f, 63.49f, 0.0f, -0.5f};
-  const auto out = quantize_all(isa::reference, x, 1, x.size());
-  CHECK(out.scale(0, 0) == 1.0f);
-  const std::vector<int> expected{127, 0, 2, -2, -127, 63, 0, 0};
-  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(out.value(0, i) == expected[i]);
-  for (std::size_t i = expected.size(); i < 32; ++i) CHECK(out.value(0, i) == 0);
-  CHECK(out.part(0, 0).half_sums[0][0] == 63);
-  CHECK(out.part(0, 0).half_sums[0][1] == 0);
-}
-
 TEST_CASE("matmul: every variant gives the reference's bits for every N and M") {
   INFO("seed " << seed);
   std::mt19937 random(seed);
@@ -262,9 +188,13 @@ TEST_CASE("matmul: every variant gives the reference's bits for every N and M") 
       const auto x = random_activations(m_max, k, random);
       const auto bias = random_activations(1, n, random);
       const float* chosen_bias = turn % 2 == 0 ? bias.data() : nullptr;
-      const auto plain = pack(isa::reference, type, weights, n, k, single());
-      const auto expected = multiply({plain, x, m_max, chosen_bias}, single());
+      std::map<isa, std::vector<float>> specified;
+      for (const isa set : {isa::reference, isa::bf16_reference}) {
+        const auto plain = pack(set, type, weights, n, k, single());
+        specified[set] = multiply({plain, x, m_max, chosen_bias}, single());
+      }
       for (const isa set : variants) {
+        const auto& expected = specified.at(specification_of(set));
         const auto packed = pack(set, type, weights, n, k, several());
         for (const std::size_t m : row_counts) {
           INFO(troupe::to_string(set)
@@ -296,9 +226,9 @@ TEST_CASE("matmul: extreme weights and activations stay exact") {
       std::vector<float> x(m * k);
       for (std::size_t i = 0; i < x.size(); ++i)
         x[i] = (i / k) % 2 == 0 || i % 3 == 0 ? 2.0f : -2.0f;
-      const auto plain = pack(isa::reference, type, weights, n, k, single());
-      const auto expected = multiply({plain, x, m}, single());
       for (const isa set : runnable_variants()) {
+        const auto plain = pack(specification_of(set), type, weights, n, k, single());
+        const auto expected = multiply({plain, x, m}, single());
         INFO(troupe::to_string(set) << " " << layout.name << " fill " << fill);
         const auto packed = pack(set, type, weights, n, k, single());
         CHECK(same_bits(multiply({packed, x, m}, single()), expected));
@@ -313,6 +243,7 @@ TEST_CASE("matmul: a row alone gives the bits it gives in a batch, on any number
   const std::size_t n = 211, m = 37;
   auto variants = runnable_variants();
   variants.push_back(isa::reference);
+  variants.push_back(isa::bf16_reference);
   for (const dtype type : all_types()) {
     const std::size_t k = columns_of(type, 9);
     const auto weights = random_weights(type, n, k, random);
@@ -337,7 +268,8 @@ TEST_CASE("matmul: several jobs in one region equal the jobs one by one") {
   std::mt19937 random(seed + 2);
   const std::size_t k = 256, m = 19;
   const auto x = random_activations(m, k, random);
-  const isa set = troupe::best_isa();
+  const isa set = GENERATE(troupe::best_isa(), isa::amx);
+  if (!troupe::is_supported(set)) return;
   const auto quantized = quantize_all(set, x, m, k);
   std::vector<packed_matrix> weights;
   std::vector<std::vector<float>> outputs;
@@ -368,7 +300,8 @@ TEST_CASE("matmul: an epilogue sees every output of a set once, whole and final"
   INFO("seed " << seed);
   std::mt19937 random(seed + 4);
   const std::size_t k = 256;
-  const isa set = troupe::best_isa();
+  const isa set = GENERATE(troupe::best_isa(), isa::amx);
+  if (!troupe::is_supported(set)) return;
   for (const std::size_t m : {1u, 9u, 16u, 37u, 130u}) {
     for (const std::size_t multiple : {1u, 16u, 24u, 32u, 64u, 96u, 1000u}) {
       const std::size_t n = 208;
@@ -392,8 +325,7 @@ TEST_CASE("matmul: an epilogue sees every output of a set once, whole and final"
       std::vector<float> sums(m * n, canary);
       std::atomic<std::size_t> misplaced{0}, repeated{0};
       const auto add = [&](const output_range& made) {
-        misplaced += made.output_first % multiple != 0 || made.row_count > 16 ||
-                     made.row_first / 16 != (made.row_first + made.row_count - 1) / 16;
+        misplaced += made.output_first % multiple != 0 || made.row_first % 16 != 0;
         for (std::size_t row = made.row_first; row < made.row_first + made.row_count; ++row) {
           for (std::size_t i = 0; i < made.output_count; ++i) {
             const std::size_t at = row * n + made.output_first + i;
@@ -416,26 +348,6 @@ TEST_CASE("matmul: an epilogue sees every output of a set once, whole and final"
   }
 }
 
-TEST_CASE("quantize_columns: a row in pieces gives the bits of the whole row") {
-  std::mt19937 random(seed + 5);
-  const std::size_t columns = 1000;
-  const auto x = random_activations(1, columns, random);
-  auto variants = runnable_variants();
-  variants.push_back(isa::reference);
-  for (const isa set : variants) {
-    const auto whole = quantize_all(set, x, 1, columns);
-    quantized_rows pieces;
-    pieces.resize(1, columns);
-    for (std::size_t first = 0; first < columns;) {
-      const std::size_t count = std::min<std::size_t>(32 * (1 + random() % 20), columns - first);
-      quantize_columns(set, x.data() + first, 0, first, count, pieces);
-      first += count;
-    }
-    CHECK(std::memcmp(whole.tile(0), pieces.tile(0),
-                      whole.group_count() * sizeof(troupe::kernels::activation_group)) == 0);
-  }
-}
-
 TEST_CASE("matmul: the reference is the product of dequantized weights and activations") {
   INFO("seed " << seed);
   std::mt19937 random(seed + 3);
@@ -447,6 +359,8 @@ TEST_CASE("matmul: the reference is the product of dequantized weights and activ
     const auto x = random_activations(m, k, random);
     const auto packed = pack(isa::reference, type, weights, n, k, single());
     const auto y = multiply({packed, x, m}, single());
+    const auto packed_bf16 = pack(isa::bf16_reference, type, weights, n, k, single());
+    const auto y_bf16 = multiply({packed_bf16, x, m}, single());
     const auto quantized = quantize_all(isa::reference, x, m, k);
     const std::size_t row_bytes = k / layout.block_elements * layout.block_bytes;
     std::vector<float> w(k);
@@ -471,6 +385,16 @@ TEST_CASE("matmul: the reference is the product of dequantized weights and activ
         const double bound = (steps + 4) * 0x1p-24 * magnitude + 1e-30;
         INFO(layout.name << " row " << row << " output " << output);
         CHECK(std::abs(y[row * n + output] - exact) <= bound);
+        if (!packed.wants_quantized()) continue;
+        // In bf16 w is cut by up to 2^-7 of itself, before that rounded in f16 by 2^-11 of d * q
+        // and of m, each of which is a product rounded by as much; x is off by 2^-9 of itself.
+        double float_exact = 0.0, float_bound = 1e-30;
+        for (std::size_t i = 0; i < k; ++i) {
+          const double value = x[row * k + i];
+          float_exact += w[i] * value;
+          float_bound += std::abs(value) * (std::abs(w[i]) * (0x1p-7 + 0x1p-8) + 2.0 * 0x1p-10);
+        }
+        CHECK(std::abs(y_bf16[row * n + output] - float_exact) <= float_bound);
       }
     }
   }

@@ -24,7 +24,7 @@ TEST_CASE("logits agree with transformers", "[forward]") {
     golden_path.replace_extension(".json");
     std::ifstream golden_file(golden_path);
     const nlohmann::json golden = nlohmann::json::parse(golden_file);
-    for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
+    for (isa set : all_isas) {
       if (!is_supported(set)) {
         test::skip("this machine cannot run " + std::string(to_string(set)));
         continue;

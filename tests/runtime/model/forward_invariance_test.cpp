@@ -161,7 +161,7 @@ void check_invariance(const test::loaded_model& model, kernels::kv_dtype type,
 TEST_CASE("the forward pass is batch invariant on tiny models", "[forward]") {
   const auto type = GENERATE(kernels::kv_dtype::f16, kernels::kv_dtype::int8);
   for (const char* name : {"tiny-llama", "tiny-qwen2", "tiny-qwen3"}) {
-    for (isa set : {isa::reference, isa::avx2, isa::avx512}) {
+    for (isa set : all_isas) {
       if (!is_supported(set)) {
         test::skip("this machine cannot run " + std::string(to_string(set)));
         continue;
@@ -173,17 +173,18 @@ TEST_CASE("the forward pass is batch invariant on tiny models", "[forward]") {
   }
 }
 
-TEST_CASE("all instruction sets give the same logits on tiny models", "[forward]") {
+TEST_CASE("all instruction sets give the logits of their specification on tiny models",
+          "[forward]") {
   const auto type = GENERATE(kernels::kv_dtype::f16, kernels::kv_dtype::int8);
   for (const char* name : {"tiny-llama", "tiny-qwen2", "tiny-qwen3"}) {
     const auto path =
         std::filesystem::path(TROUPE_SOURCE_DIR) / "tests/models" / (std::string(name) + ".gguf");
-    const auto reference = test::loaded_model::open(path, isa::reference);
-    const auto tokens = test::random_tokens(100, reference.description.vocab_size, 5);
-    const rows expected = run_alone(reference, type, tokens, 100, 2, 1);
-    for (isa set : {isa::avx2, isa::avx512}) {
+    for (isa set : {isa::avx2, isa::avx512, isa::amx}) {
       if (!is_supported(set)) continue;
       CAPTURE(name, to_string(set));
+      const auto reference = test::loaded_model::open(path, specification_of(set));
+      const auto tokens = test::random_tokens(100, reference.description.vocab_size, 5);
+      const rows expected = run_alone(reference, type, tokens, 100, 2, 1);
       CHECK(
           same(expected, run_alone(test::loaded_model::open(path, set), type, tokens, 100, 2, 1)));
     }
@@ -194,6 +195,8 @@ TEST_CASE("the forward pass is batch invariant on a real model", "[forward][real
   const auto path = test::required_file("TROUPE_TEST_MODEL");
   if (!path) return;
   const auto type = GENERATE(kernels::kv_dtype::f16, kernels::kv_dtype::int8);
+  if (is_supported(isa::amx))
+    check_invariance(test::loaded_model::open(*path, isa::amx), type, 300);
   const auto model = test::loaded_model::open(*path, best_isa());
   check_invariance(model, type, 300);
   const auto tokens = test::random_tokens(40, model.description.vocab_size, 5);

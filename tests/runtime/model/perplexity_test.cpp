@@ -43,7 +43,9 @@ TEST_CASE("perplexity is llama-perplexity's", "[forward][real]") {
   const auto golden = nlohmann::json::parse(read_text(folder / "models/smollm2-perplexity.json"));
   const auto chunk_tokens = golden["n_ctx"].get<std::size_t>();
   const auto chunk_count = golden["chunk_count"].get<std::size_t>();
-  const auto model = test::loaded_model::open(*path, best_isa());
+  const isa set = GENERATE(best_isa(), isa::amx);
+  if (!is_supported(set)) return test::skip("this machine has no AMX");
+  const auto model = test::loaded_model::open(*path, set);
   const auto words = tokenizer::from_gguf(model.file).value();
   REQUIRE_FALSE(words->adds_bos());  // else a chunk's first token would have to become BOS
   const auto tokens = words->encode(read_text(folder / "data/perplexity.txt"), {});
@@ -74,7 +76,8 @@ TEST_CASE("perplexity is llama-perplexity's", "[forward][real]") {
     if (chunk >= 3 && type == kernels::kv_dtype::f16) CHECK(std::abs(own / expected - 1.0) < 0.005);
   }
   const double own = std::exp(total / scored), expected = golden["perplexity"];
-  WARN("perplexity " << own << (type == kernels::kv_dtype::int8 ? " (int8 cache)" : " (f16 cache)")
+  WARN("perplexity " << own << " on " << to_string(set)
+                     << (type == kernels::kv_dtype::int8 ? " (int8 cache)" : " (f16 cache)")
                      << ", llama-perplexity's " << expected << " ("
                      << 100.0 * (own / expected - 1.0) << " %)");
   CHECK(std::abs(own / expected - 1.0) < 0.005);

@@ -1,0 +1,358 @@
+// matmul for AMX (Intel's Xeons since 2023): weights become bf16 in a scratch that stays in L1, and
+// tile instructions multiply them with activations in bf16. The other variants' numerics would
+// leave the tiles idle: scaling each group's integer sums takes vectors longer than multiplying
+// takes tiles. So this one has its own, which matmul.hpp states and matmul_bf16_ref.cpp spells out.
+// Everything has internal linkage (see packed_layout.hpp).
+#include "kernels/base/tile_registers_amx.hpp"
+#include "kernels/matmul/bf16_layout.hpp"
+#include "kernels/matmul/panels_avx512.hpp"
+
+namespace troupe::kernels {
+
+namespace {
+
+// Panels that are multiplied together, with row tiles that are: 2 x 2 tiles of sums, so that each
+// tile that is loaded is used twice.
+constexpr std::size_t panels_together = 2;
+constexpr std::size_t row_tiles_together = 2;
+// Groups that are made bf16 at a time: 36 KiB, three quarters of an L1, and a panel of the smallest
+// models at once.
+constexpr std::size_t chunk_groups_max = 18;
+// A panel's weights are made bf16 again for each so many rows, which costs what 40 rows do.
+constexpr std::size_t rows_max = 512;
+
+constexpr std::size_t pair_rows = 16;  // of a group: two of its 32 columns each
+
+struct alignas(64) weight_chunk {
+  // Columns 4 j + e and 4 j + e + 2 of the 16 outputs in row 2 j + e.
+  std::uint16_t weights[panels_together][chunk_groups_max][pair_rows][2 * panel_outputs];
+};
+
+using output_tile = float[tile_rows][panel_outputs];
+
+struct alignas(64) sums_between_chunks {
+  output_tile tiles[rows_max / tile_rows][panels_together];
+};
+
+// Sums in tiles 0 to 3 (2 * row tile + panel), activations in 4 and 5, weights in 6 and 7.
+tile_shapes shapes_for(std::size_t row_count) {
+  const std::size_t rows = row_count < tile_rows ? row_count : tile_rows;
+  tile_shapes shapes;
+  for (std::size_t i = 0; i < 4; ++i) shapes.set(i, rows, 64);
+  for (std::size_t i = 4; i < 6; ++i) shapes.set(i, rows, 64);
+  for (std::size_t i = 6; i < 8; ++i) shapes.set(i, pair_rows, 64);
+  return shapes;
+}
+
+// An f16 for each output, in both of its words.
+TROUPE_INLINE __m512h both_words(__m256i halves) {
+  const __m512i wide = _mm512_cvtepu16_epi32(halves);
+  return _mm512_castsi512_ph(_mm512_or_si512(wide, _mm512_slli_epi32(wide, 16)));
+}
+
+TROUPE_INLINE __m512h load_both_words(const std::uint8_t* halves) {
+  return both_words(_mm256_load_si256(reinterpret_cast<const __m256i*>(halves)));
+}
+
+// d, or d times factor `index` of the block.
+template <packing Format>
+TROUPE_INLINE __m512h scaled_words(__m512h d, const std::uint8_t* block, std::size_t index) {
+  if constexpr (parts_of<Format>.block_groups == 1) return d;
+  const std::uint8_t* factors = block + parts_of<Format>.factors_offset + 16 * index;
+  const __m256i wide =
+      _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(factors)));
+  return _mm512_mul_ph(d, both_words(_mm256_castph_si256(_mm256_cvtepi16_ph(wide))));
+}
+
+// w = q * d + m as f16, rounded once, then the upper 8 bits of its significand as a bf16 of
+// w * 2^-112: the exponents' fields are the same. Below 2^-14 that is a denormal, which tile
+// instructions take as zero.
+TROUPE_INLINE __m512i scale_words(__m512h q, __m512h d, __m512h m) {
+  const __m512i w = _mm512_castph_si512(_mm512_fmadd_ph(q, d, m));
+  return _mm512_and_si512(_mm512_srai_epi16(w, 3), _mm512_set1_epi16(static_cast<short>(0x8FFF)));
+}
+
+struct group_scale {
+  __m512h d, m;
+};
+
+// Rows 2 j and 2 j + 1 of quad j, whose values are the bytes of `quad`.
+TROUPE_INLINE void put_bytes(__m512i quad, const group_scale& scale, std::uint16_t* to) {
+  const __m512i even = _mm512_and_si512(quad, _mm512_set1_epi16(0xFF));
+  const __m512i odd = _mm512_srli_epi16(quad, 8);
+  _mm512_store_si512(to, scale_words(_mm512_cvtepu16_ph(even), scale.d, scale.m));
+  _mm512_store_si512(to + 2 * panel_outputs,
+                     scale_words(_mm512_cvtepu16_ph(odd), scale.d, scale.m));
+}
+
+// Quads i and i + 4, whose values are the nibbles of `both`. Only the lower five bits of a word
+// choose, and the fifth does not matter.
+TROUPE_INLINE void put_nibbles(__m512i both, const group_scale& scale, std::uint16_t* to) {
+  // 0 .. 15 as f16, twice.
+  const __m512i values = _mm512_castph_si512(
+      _mm512_cvtepu16_ph(_mm512_set_epi16(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0,  //
+                                          15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)));
+  const auto put = [&](__m512i index, std::uint16_t* row) {
+    const __m512h q = _mm512_castsi512_ph(_mm512_permutexvar_epi16(index, values));
+    _mm512_store_si512(row, scale_words(q, scale.d, scale.m));
+  };
+  constexpr std::size_t row = 2 * panel_outputs;
+  put(both, to);
+  put(_mm512_srli_epi16(both, 8), to + row);
+  put(_mm512_srli_epi16(both, 4), to + 8 * row);
+  put(_mm512_srli_epi16(both, 12), to + 9 * row);
+}
+
+// One group of one panel: `first` scales quads 0 .. 3, `second` 4 .. 7.
+template <packing Format>
+TROUPE_INLINE void put_group(const std::uint8_t* q, const group_scale& first,
+                             const group_scale& second,
+                             std::uint16_t (&to)[pair_rows][2 * panel_outputs]) {
+  if constexpr (parts_of<Format>.form == weight_form::nibbles) {
+    for (int i = 0; i < 4; ++i) put_nibbles(_mm512_load_si512(q + 64 * i), first, to[2 * i]);
+  } else {
+    __m512i quads[8];
+    load_weights<Format>(q, quads);
+    for (int i = 0; i < 8; ++i) put_bytes(quads[i], i < 4 ? first : second, to[2 * i]);
+  }
+}
+
+// Groups first_group .. first_group + count - 1 of a panel; asks for as much of what is read next.
+template <packing Format>
+void unpack(const quantized_tile& tile, const std::uint8_t* panel, std::size_t first_group,
+            std::size_t count, const std::uint8_t* next,
+            std::uint16_t (*to)[pair_rows][2 * panel_outputs]) {
+  constexpr quantized_packing parts = parts_of<Format>;
+  const std::uint8_t* q = panel + first_group * parts.group_bytes;
+  const std::uint8_t* block = panel + tile.group_count * parts.group_bytes +
+                              first_group / parts.block_groups * parts.block_scale_bytes;
+  next += first_group * parts.group_lines * 64;
+  const __m512h upscale = _mm512_set1_ph(static_cast<_Float16>(1 << tile.scale_shift));
+  const __m512h offset = _mm512_set1_ph(static_cast<_Float16>(-(1 << tile.offset_shift)));
+  for (std::size_t g = 0; g < count; g += parts.block_groups) {
+    const __m512h d = _mm512_mul_ph(load_both_words(block), upscale);
+    const __m512h d_minimum = parts.has_minimum
+                                  ? _mm512_mul_ph(load_both_words(block + minima_offset), upscale)
+                                  : _mm512_setzero_ph();
+    for (std::size_t i = 0; i < parts.block_groups; ++i, q += parts.group_bytes) {
+#pragma GCC unroll 16
+      for (std::size_t line = 0; line < parts.group_lines; ++line, next += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
+      group_scale first, second;
+      first.d = scaled_words<Format>(d, block, 2 * i);
+      first.m = parts.has_minimum ? scaled_words<Format>(d_minimum, block, 2 * i + 1)
+                                  : _mm512_mul_ph(first.d, offset);
+      second = first;
+      if constexpr (parts.has_halves) {
+        second.d = scaled_words<Format>(d, block, 2 * i + 1);
+        second.m = _mm512_mul_ph(second.d, offset);
+      }
+      put_group<Format>(q, first, second, to[g + i]);
+    }
+    block += parts.block_scale_bytes;
+  }
+}
+
+// Groups of the panels that are multiplied together, made bf16.
+struct chunk_range {
+  std::size_t first = 0, count = 0;
+  bool is_last = false;
+};
+
+// Where the sums of a block are while its chunks are multiplied one after another.
+using block_sums = output_tile (*)[panels_together];
+
+template <int RowTiles, int Panels>
+TROUPE_INLINE void load_sums(block_sums sums) {
+  constexpr std::size_t row_bytes = panel_outputs * sizeof(float);
+  load_tile<0>(sums[0][0], row_bytes);
+  if constexpr (Panels > 1) load_tile<1>(sums[0][1], row_bytes);
+  if constexpr (RowTiles > 1) load_tile<2>(sums[1][0], row_bytes);
+  if constexpr (RowTiles > 1 && Panels > 1) load_tile<3>(sums[1][1], row_bytes);
+}
+
+// Panels are panel_stride floats apart, row tiles tile_stride, rows row_stride.
+template <int RowTiles, int Panels>
+TROUPE_INLINE void store_sums(float* to, std::size_t panel_stride, std::size_t tile_stride,
+                              std::size_t row_stride) {
+  const std::size_t row_bytes = row_stride * sizeof(float);
+  store_tile<0>(to, row_bytes);
+  if constexpr (Panels > 1) store_tile<1>(to + panel_stride, row_bytes);
+  if constexpr (RowTiles > 1) store_tile<2>(to + tile_stride, row_bytes);
+  if constexpr (RowTiles > 1 && Panels > 1)
+    store_tile<3>(to + tile_stride + panel_stride, row_bytes);
+}
+
+// Adds a chunk's products to RowTiles x Panels tiles of sums, which are left in the registers.
+template <int RowTiles, int Panels>
+TROUPE_INLINE void multiply_block(const weight_chunk& chunk, const bf16_group* x,
+                                  std::size_t group_count, const chunk_range& range,
+                                  block_sums sums) {
+  if (range.first == 0) {
+    zero_tile<0>();
+    if constexpr (Panels > 1) zero_tile<1>();
+    if constexpr (RowTiles > 1) zero_tile<2>();
+    if constexpr (RowTiles > 1 && Panels > 1) zero_tile<3>();
+  } else {
+    load_sums<RowTiles, Panels>(sums);
+  }
+  constexpr std::size_t x_bytes = sizeof x->values[0];
+  constexpr std::size_t weight_bytes = sizeof chunk.weights[0][0][0];
+  for (std::size_t g = 0; g < range.count; ++g) {
+    load_tile<4>(x[g].values, x_bytes);
+    load_tile<6>(chunk.weights[0][g], weight_bytes);
+    multiply_bf16_tiles<0, 4, 6>();
+    if constexpr (Panels > 1) {
+      load_tile<7>(chunk.weights[1][g], weight_bytes);
+      multiply_bf16_tiles<1, 4, 7>();
+    }
+    if constexpr (RowTiles > 1) {
+      load_tile<5>(x[group_count + g].values, x_bytes);
+      multiply_bf16_tiles<2, 5, 6>();
+      if constexpr (Panels > 1) multiply_bf16_tiles<3, 5, 7>();
+    }
+  }
+}
+
+// Rows first_row .. first_row + row_count - 1 of panels `panel` .. as far as they are outputs.
+template <int Panels>
+void store_rows(const quantized_tile& tile, std::size_t panel, std::size_t first_row,
+                std::size_t row_count, block_sums sums) {
+  const __m512 factor = _mm512_set1_ps(tile.output_factor);
+  for (std::size_t p = 0; p < Panels; ++p) {
+    output_block out = tile.output;
+    out.first += first_row * out.stride;
+    for (std::size_t row = 0; row < row_count; ++row, out.first += out.stride) {
+      const float* sum = sums[row / tile_rows][p][row % tile_rows];
+      const __m512 y[1] = {_mm512_mul_ps(_mm512_load_ps(sum), factor)};
+      store_panel(out, panel + p, 1, y);
+    }
+  }
+}
+
+// Row tiles at .. at + RowTiles - 1.
+template <int RowTiles, int Panels>
+TROUPE_INLINE void run_block(const quantized_tile& tile, std::size_t panel,
+                             const weight_chunk& chunk, const chunk_range& range, std::size_t at,
+                             block_sums sums) {
+  multiply_block<RowTiles, Panels>(chunk,
+                                   tile.bf16_activations + at * tile.group_count + range.first,
+                                   tile.group_count, range, sums);
+  const output_block& out = tile.output;
+  const std::size_t first_row = at * tile_rows;
+  const std::size_t rows_left = tile.row_count - first_row;
+  const std::size_t row_count = rows_left < RowTiles * tile_rows ? rows_left : RowTiles * tile_rows;
+  // The registers have as many rows as the first tile.
+  const bool has_whole_rows = row_count == RowTiles * tile_rows || (at == 0 && RowTiles == 1);
+  const bool has_whole_panels = (panel + Panels) * panel_outputs <= out.output_count;
+  if (range.is_last && has_whole_rows && has_whole_panels && out.bias == nullptr &&
+      tile.output_factor == 1.0f) {
+    store_sums<RowTiles, Panels>(out.first + first_row * out.stride + panel * panel_outputs,
+                                 panel_outputs, tile_rows * out.stride, out.stride);
+    return;
+  }
+  constexpr std::size_t tile_floats = tile_rows * panel_outputs;
+  store_sums<RowTiles, Panels>(sums[0][0][0], tile_floats, panels_together * tile_floats,
+                               panel_outputs);
+  if (range.is_last) store_rows<Panels>(tile, panel, first_row, row_count, sums);
+}
+
+template <int Panels>
+void run_rows(const quantized_tile& tile, std::size_t panel, const weight_chunk& chunk,
+              const chunk_range& range, sums_between_chunks& sums) {
+  const std::size_t row_tiles = (tile.row_count + tile_rows - 1) / tile_rows;
+  std::size_t at = 0;
+  for (; at + row_tiles_together <= row_tiles; at += row_tiles_together)
+    run_block<row_tiles_together, Panels>(tile, panel, chunk, range, at, sums.tiles + at);
+  if (at < row_tiles) run_block<1, Panels>(tile, panel, chunk, range, at, sums.tiles + at);
+}
+
+// As few chunks as there can be, and of one size: whole blocks of the format.
+template <packing Format>
+std::size_t chunk_groups(std::size_t group_count) {
+  constexpr std::size_t block = parts_of<Format>.block_groups;
+  const std::size_t blocks = group_count / block, blocks_max = chunk_groups_max / block;
+  const std::size_t chunks = (blocks + blocks_max - 1) / blocks_max;
+  return (blocks + chunks - 1) / chunks * block;
+}
+
+template <packing Format>
+void multiply_tile(const quantized_tile& tile) {
+  const tile_registers registers(shapes_for(tile.row_count));
+  weight_chunk chunk;
+  sums_between_chunks sums;
+  const std::size_t chunk_size = chunk_groups<Format>(tile.group_count);
+  for (std::size_t panel = 0; panel < tile.panel_count; panel += panels_together) {
+    const std::size_t left = tile.panel_count - panel;
+    const std::size_t panels = left < panels_together ? left : panels_together;
+    const std::uint8_t* const first_panel = tile.panels + panel * tile.panel_bytes;
+    const std::uint8_t* const next =
+        left > panels ? first_panel + panels * tile.panel_bytes : tile.next_panel;
+    chunk_range range;
+    for (; range.first < tile.group_count; range.first += range.count) {
+      const std::size_t groups_left = tile.group_count - range.first;
+      range.count = groups_left < chunk_size ? groups_left : chunk_size;
+      range.is_last = range.count == groups_left;
+      for (std::size_t p = 0; p < panels; ++p) {
+        unpack<Format>(tile, first_panel + p * tile.panel_bytes, range.first, range.count,
+                       next + p * tile.panel_bytes, chunk.weights[p]);
+      }
+      if (panels == 1) {
+        run_rows<1>(tile, panel, chunk, range, sums);
+      } else {
+        run_rows<2>(tile, panel, chunk, range, sums);
+      }
+    }
+  }
+}
+
+void quantized(const quantized_tile& tile) {
+  switch (tile.format) {
+    case packing::nibbles_minimum: return multiply_tile<packing::nibbles_minimum>(tile);
+    case packing::nibbles_offset: return multiply_tile<packing::nibbles_offset>(tile);
+    case packing::bytes_minimum: return multiply_tile<packing::bytes_minimum>(tile);
+    case packing::bytes_offset: return multiply_tile<packing::bytes_offset>(tile);
+    case packing::nibbles_minimum_blocks:
+      return multiply_tile<packing::nibbles_minimum_blocks>(tile);
+    case packing::bytes_minimum_blocks: return multiply_tile<packing::bytes_minimum_blocks>(tile);
+    case packing::sixes_halves_blocks: return multiply_tile<packing::sixes_halves_blocks>(tile);
+    default: return;
+  }
+}
+
+void floats(const float_tile& tile) {
+  matmul_avx512.floats(tile);
+}
+
+// One group of a row: columns 0, 2, 1, 3 of each quad.
+TROUPE_INLINE void round_group(const float* x, std::size_t left, std::uint16_t* to) {
+  const std::uint32_t mask = left >= 32 ? ~0u : (1u << left) - 1;
+  const __m512 factor = _mm512_set1_ps(bf16_activation_factor);
+  const __m512 first = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x);
+  const __m512 second = left > 16
+                            ? _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), x + 16)
+                            : _mm512_setzero_ps();
+  const __m512i words = reinterpret_cast<__m512i>(
+      _mm512_cvtne2ps_pbh(_mm512_mul_ps(second, factor), _mm512_mul_ps(first, factor)));
+  // Within each 64 bits, words 0, 2, 1, 3.
+  _mm512_store_si512(to, _mm512_shufflehi_epi16(_mm512_shufflelo_epi16(words, 0xD8), 0xD8));
+}
+
+void round_row(const float* x, std::size_t column_count, const row_target& target) {
+  for (std::size_t at = 0, g = 0; at < column_count; at += 32, ++g)
+    round_group(x + at, column_count - at, target.bf16_groups[g].values[target.row_in_tile]);
+}
+
+}  // namespace
+
+const matmul_kernels matmul_amx{
+    .rows_max = rows_max,
+    .outputs_together = panels_together * panel_outputs,
+    .unpack_cycles = 50,
+    .row_instructions = 4,
+    .quantize = round_row,
+    .quantized = quantized,
+    .floats = floats,
+};
+
+}  // namespace troupe::kernels

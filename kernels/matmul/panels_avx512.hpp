@@ -1,0 +1,85 @@
+// What the AVX-512 and the AMX variant of matmul share: how a panel's weights and scales are read,
+// and how its outputs are written. For *_avx512.cpp and *_amx.cpp only; everything is inlined.
+#pragma once
+
+#include "kernels/base/avx512_intrinsics.hpp"
+#include "kernels/matmul/packed_layout.hpp"
+
+#define TROUPE_INLINE inline __attribute__((always_inline))
+
+namespace troupe::kernels {
+
+namespace {
+
+template <packing Format>
+constexpr quantized_packing parts_of = quantized_packings[static_cast<std::size_t>(Format)];
+
+// The quads of one group, 16 outputs each.
+template <packing Format>
+TROUPE_INLINE void load_weights(const std::uint8_t* q, __m512i (&w)[8]) {
+  if constexpr (parts_of<Format>.form != weight_form::bytes) {
+    const __m512i low = _mm512_set1_epi8(0x0F);
+    for (int i = 0; i < 4; ++i) {
+      const __m512i both = _mm512_load_si512(q + 64 * i);
+      w[i] = _mm512_and_si512(both, low);
+      w[i + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    }
+  } else {
+    for (int i = 0; i < 8; ++i) w[i] = _mm512_load_si512(q + 64 * i);
+  }
+  if constexpr (parts_of<Format>.form == weight_form::sixes) {
+    for (int p = 0; p < 2; ++p) {
+      const __m512i upper = _mm512_load_si512(q + 256 + 64 * p);
+      const auto add_upper = [](__m512i low, __m512i bits) {  // low | (bits & 0x30)
+        return _mm512_ternarylogic_epi32(low, bits, _mm512_set1_epi8(0x30), 0xF8);
+      };
+      w[4 * p] = add_upper(w[4 * p], _mm512_slli_epi16(upper, 4));
+      w[4 * p + 1] = add_upper(w[4 * p + 1], _mm512_slli_epi16(upper, 2));
+      w[4 * p + 2] = add_upper(w[4 * p + 2], upper);
+      w[4 * p + 3] = add_upper(w[4 * p + 3], _mm512_srli_epi16(upper, 2));
+    }
+  }
+}
+
+TROUPE_INLINE __m512 load_halves(const std::uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+template <packing Format>
+TROUPE_INLINE __m512 block_minimum(const std::uint8_t* block) {
+  return parts_of<Format>.has_minimum ? load_halves(block + minima_offset) : _mm512_setzero_ps();
+}
+
+// d, or d times factor `index` of the block; exact.
+template <packing Format>
+TROUPE_INLINE __m512 scaled(__m512 d, const std::uint8_t* block, std::size_t index) {
+  if constexpr (parts_of<Format>.block_groups == 1) return d;
+  const std::uint8_t* factors = block + parts_of<Format>.factors_offset + 16 * index;
+  const __m512i wide =
+      _mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(factors)));
+  return _mm512_mul_ps(d, _mm512_cvtepi32_ps(wide));
+}
+
+// Writes rows 0 .. row_count - 1 of y as the outputs of panel `index`.
+template <int Rows>
+TROUPE_INLINE void store_panel(const output_block& out, std::size_t index, std::size_t row_count,
+                               const __m512 (&y)[Rows]) {
+  const std::size_t first = index * panel_outputs;
+  const std::size_t left = out.output_count - first;
+  const __mmask16 mask =
+      left >= panel_outputs ? __mmask16{0xFFFF} : static_cast<__mmask16>((1u << left) - 1);
+  const __m512 bias =
+      out.bias != nullptr ? _mm512_maskz_loadu_ps(mask, out.bias + first) : _mm512_setzero_ps();
+  float* row = out.first + first;
+  for (int r = 0; r < Rows; ++r) {
+    if (static_cast<std::size_t>(r) >= row_count) break;
+    // Without a bias nothing is added: -0 + 0 would not be -0.
+    const __m512 value = out.bias != nullptr ? _mm512_add_ps(y[r], bias) : y[r];
+    _mm512_mask_storeu_ps(row, mask, value);
+    row += out.stride;
+  }
+}
+
+}  // namespace
+
+}  // namespace troupe::kernels
