@@ -20,6 +20,11 @@ constexpr std::size_t parts_per_thread = 8;
 /// Prefetching to try: none, and far enough ahead to hide a memory's latency.
 constexpr std::size_t prefetch_distances[] = {0, 4096};
 constexpr std::size_t limit_samples_min = 5;
+/// How many times what the L2 caches hold is surely read from an L3. Of one that serves a hundred
+/// cores a virtual machine may have a small part, so half of it can be memory already.
+constexpr std::size_t l2s_exceeded = 4;
+/// Of each kind of pages; the largest caches are exceeded by half of it.
+constexpr std::size_t read_buffer_bytes_max = 1u << 30;
 /// Below it memory was not really measured on huge pages.
 constexpr double huge_share_min = 0.9;
 
@@ -85,7 +90,8 @@ limit_meter::limit_meter(isa set, const cache_sizes& sizes, read_buffer small, r
 
 result<limit_meter> limit_meter::create(isa set, const cache_sizes& sizes,
                                         std::size_t thread_count_max) {
-  const std::size_t bytes = std::max(2 * cold_walk_bytes(sizes), thread_count_max * sizes.l2_bytes);
+  const std::size_t bytes = std::max(std::min(2 * cold_walk_bytes(sizes), read_buffer_bytes_max),
+                                     l2s_exceeded * thread_count_max * sizes.l2_bytes);
   TROUPE_TRY(auto small, read_buffer::create(bytes, page_kind::small));
   TROUPE_TRY(auto huge, read_buffer::create(bytes, page_kind::huge));
   return limit_meter(set, sizes, std::move(small), std::move(huge));
@@ -107,9 +113,7 @@ double limit_meter::measure_one(limit_kind kind, thread_pool& pool, double secon
     case limit_kind::f32_fma: return compute_rate(kind, pool, seconds);
     case limit_kind::l1_read: return private_read_rate(sizes_.l1_bytes / 2, pool, seconds);
     case limit_kind::l2_read: return private_read_rate(sizes_.l2_bytes / 2, pool, seconds);
-    case limit_kind::l3_read:
-      return shared_read_rate(huge_share_ >= huge_share_min ? huge_pages_ : small_pages_,
-                              sizes_.l3_bytes / 2, pool, seconds);
+    case limit_kind::l3_read: return l3_read_rate(pool, seconds);
     case limit_kind::memory_read:
       return shared_read_rate(small_pages_, small_pages_.size_bytes(), pool, seconds);
     case limit_kind::memory_read_huge_pages:
@@ -117,6 +121,14 @@ double limit_meter::measure_one(limit_kind kind, thread_pool& pool, double secon
       return shared_read_rate(huge_pages_, huge_pages_.size_bytes(), pool, seconds);
   }
   return 0.0;
+}
+
+double limit_meter::l3_read_rate(thread_pool& pool, double seconds) const {
+  const read_buffer& buffer = huge_share_ >= huge_share_min ? huge_pages_ : small_pages_;
+  const std::size_t half = sizes_.l3_bytes / 2;
+  const std::size_t little = l2s_exceeded * sizes_.l2_bytes * pool.thread_count();
+  const double rate = shared_read_rate(buffer, half, pool, seconds);
+  return little < half ? std::max(rate, shared_read_rate(buffer, little, pool, seconds)) : rate;
 }
 
 double limit_meter::compute_rate(limit_kind kind, thread_pool& pool, double seconds) const {

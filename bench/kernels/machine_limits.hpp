@@ -19,7 +19,7 @@ enum class limit_kind : std::size_t {
   f32_fma,                 ///< operations/s
   l1_read,                 ///< bytes/s, each thread its own half of an L1
   l2_read,                 ///< bytes/s, each thread its own half of an L2
-  l3_read,                 ///< bytes/s, all threads one buffer of half the last-level cache
+  l3_read,                 ///< bytes/s, all threads one buffer: the better of two sizes
   memory_read,             ///< bytes/s, much more than the last-level cache, small pages
   memory_read_huge_pages,  ///< the same on 2 MiB pages; 0 where the system gives none
 };
@@ -53,6 +53,7 @@ class limit_meter {
  private:
   limit_meter(isa set, const cache_sizes& sizes, read_buffer small, read_buffer huge);
   [[nodiscard]] double measure_one(limit_kind kind, thread_pool& pool, double seconds) const;
+  [[nodiscard]] double l3_read_rate(thread_pool& pool, double seconds) const;
   [[nodiscard]] double compute_rate(limit_kind kind, thread_pool& pool, double seconds) const;
   [[nodiscard]] double private_read_rate(std::size_t bytes, thread_pool& pool,
                                          double seconds) const;
