@@ -307,17 +307,7 @@ void multiply_tile(const quantized_tile& tile) {
 }
 
 void quantized(const quantized_tile& tile) {
-  switch (tile.format) {
-    case packing::nibbles_minimum: return multiply_tile<packing::nibbles_minimum>(tile);
-    case packing::nibbles_offset: return multiply_tile<packing::nibbles_offset>(tile);
-    case packing::bytes_minimum: return multiply_tile<packing::bytes_minimum>(tile);
-    case packing::bytes_offset: return multiply_tile<packing::bytes_offset>(tile);
-    case packing::nibbles_minimum_blocks:
-      return multiply_tile<packing::nibbles_minimum_blocks>(tile);
-    case packing::bytes_minimum_blocks: return multiply_tile<packing::bytes_minimum_blocks>(tile);
-    case packing::sixes_halves_blocks: return multiply_tile<packing::sixes_halves_blocks>(tile);
-    default: return;
-  }
+  with_packing(tile.format, [&tile]<packing Format> { multiply_tile<Format>(tile); });
 }
 
 void floats(const float_tile& tile) {

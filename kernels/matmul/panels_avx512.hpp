@@ -80,6 +80,24 @@ TROUPE_INLINE void store_panel(const output_block& out, std::size_t index, std::
   }
 }
 
+// Calls work.template operator()<Format>() for a quantized format that 512-bit machines have.
+template <class Work>
+TROUPE_INLINE void with_packing(packing format, const Work& work) {
+  switch (format) {
+    case packing::nibbles_minimum: return work.template operator()<packing::nibbles_minimum>();
+    case packing::nibbles_offset: return work.template operator()<packing::nibbles_offset>();
+    case packing::bytes_minimum: return work.template operator()<packing::bytes_minimum>();
+    case packing::bytes_offset: return work.template operator()<packing::bytes_offset>();
+    case packing::nibbles_minimum_blocks:
+      return work.template operator()<packing::nibbles_minimum_blocks>();
+    case packing::bytes_minimum_blocks:
+      return work.template operator()<packing::bytes_minimum_blocks>();
+    case packing::sixes_halves_blocks:
+      return work.template operator()<packing::sixes_halves_blocks>();
+    default: return;
+  }
+}
+
 }  // namespace
 
 }  // namespace troupe::kernels
