@@ -98,7 +98,7 @@ float largest_weight(const packed_matrix::state& packed, const quantized_group& 
          std::fabs(group.minimum());
 }
 
-// Returns a bound of the row's weights; NaN where one is.
+// Returns a bound of the row's weights, where they will be multiplied in bf16; NaN where one is.
 template <weight_form Form>
 float pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
                          std::uint8_t* panel) {
@@ -110,11 +110,12 @@ float pack_quantized_row(const packed_matrix::state& packed, const std::byte* ro
   std::uint8_t* block = panel + group_count * parts.group_bytes;
   std::uint8_t* q = panel;
   quantized_group group;
+  const bool wants_bound = multiplies_in_bf16(packed.set);
   float largest = 0.0f;
   for (std::size_t g = 0; g < group_count; g += parts.block_groups) {
     for (std::size_t inner = 0; inner < parts.block_groups; ++inner, q += parts.group_bytes) {
       read_group_of_block(type, row, inner, group);
-      largest = larger(largest, largest_weight(packed, group));
+      if (wants_bound) largest = larger(largest, largest_weight(packed, group));
       put_weights<Form>(group, lane, q);
       if (inner == 0) put_block_scales(parts, group, lane, block);
       if (parts.block_groups > 1) put_factors(parts, group, inner, lane, block);
@@ -251,7 +252,7 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
       }
     }
   });
-  if (packed->quantized)
+  if (packed->quantized && multiplies_in_bf16(set))
     choose_scale(std::accumulate(largest.begin(), largest.end(), 0.0f, larger), *packed);
   return packed_matrix(std::move(packed));
 }
