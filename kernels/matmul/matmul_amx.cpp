@@ -38,8 +38,7 @@ struct alignas(64) sums_between_chunks {
 tile_shapes shapes_for(std::size_t row_count) {
   const std::size_t rows = row_count < tile_rows ? row_count : tile_rows;
   tile_shapes shapes;
-  for (std::size_t i = 0; i < 4; ++i) shapes.set(i, rows, 64);
-  for (std::size_t i = 4; i < 6; ++i) shapes.set(i, rows, 64);
+  for (std::size_t i = 0; i < 6; ++i) shapes.set(i, rows, 64);
   for (std::size_t i = 6; i < 8; ++i) shapes.set(i, pair_rows, 64);
   return shapes;
 }
@@ -58,9 +57,7 @@ TROUPE_INLINE __m512h load_both_words(const std::uint8_t* halves) {
 template <packing Format>
 TROUPE_INLINE __m512h scaled_words(__m512h d, const std::uint8_t* block, std::size_t index) {
   if constexpr (parts_of<Format>.block_groups == 1) return d;
-  const std::uint8_t* factors = block + parts_of<Format>.factors_offset + 16 * index;
-  const __m256i wide =
-      _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(factors)));
+  const __m256i wide = _mm256_cvtepi8_epi16(load_factors<Format>(block, index));
   return _mm512_mul_ph(d, both_words(_mm256_castph_si256(_mm256_cvtepi16_ph(wide))));
 }
 

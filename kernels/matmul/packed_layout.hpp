@@ -80,8 +80,7 @@ struct alignas(64) activation_part {
 };
 
 /// One group of 32 columns of up to 16 quantized rows; a tile is group_count of them. Everything a
-/// panel kernel reads for a group lies within constant distances of one pointer, and the values are
-/// a register tile of AMX.
+/// panel kernel reads for a group lies within constant distances of one pointer.
 struct alignas(64) activation_group {
   std::int8_t values[tile_rows][32];
   activation_part part[tile_rows / part_rows];  // row r is row r % 8 of part r / 8

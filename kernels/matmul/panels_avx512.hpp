@@ -50,13 +50,18 @@ TROUPE_INLINE __m512 block_minimum(const std::uint8_t* block) {
   return parts_of<Format>.has_minimum ? load_halves(block + minima_offset) : _mm512_setzero_ps();
 }
 
+// 16 int8: of a panel's outputs, factor `index` of a block that has any.
+template <packing Format>
+TROUPE_INLINE __m128i load_factors(const std::uint8_t* block, std::size_t index) {
+  return _mm_load_si128(
+      reinterpret_cast<const __m128i*>(block + parts_of<Format>.factors_offset + 16 * index));
+}
+
 // d, or d times factor `index` of the block; exact.
 template <packing Format>
 TROUPE_INLINE __m512 scaled(__m512 d, const std::uint8_t* block, std::size_t index) {
   if constexpr (parts_of<Format>.block_groups == 1) return d;
-  const std::uint8_t* factors = block + parts_of<Format>.factors_offset + 16 * index;
-  const __m512i wide =
-      _mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(factors)));
+  const __m512i wide = _mm512_cvtepi8_epi32(load_factors<Format>(block, index));
   return _mm512_mul_ps(d, _mm512_cvtepi32_ps(wide));
 }
 

@@ -2,6 +2,7 @@
 // of activations.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -13,6 +14,7 @@
 namespace troupe::test {
 
 inline constexpr std::uint32_t matmul_seed = 20240611;
+
 inline std::vector<isa> runnable_variants() {
   std::vector<isa> found;
   for (const isa set : {isa::avx2, isa::avx512, isa::amx}) {
