@@ -21,6 +21,9 @@ constexpr std::size_t chunk_groups_max = 18;
 // A panel's weights are made bf16 again for each so many rows, which costs what 40 rows do.
 constexpr std::size_t rows_max = 512;
 
+// Groups that are made bf16 while as many are multiplied, where sums stay in the registers.
+constexpr std::size_t few_step_groups = 2;
+
 constexpr std::size_t pair_rows = 16;  // of a group: two of its 32 columns each
 
 struct alignas(64) weight_chunk {
@@ -180,27 +183,29 @@ TROUPE_INLINE void store_sums(float* to, std::size_t panel_stride, std::size_t t
     store_tile<3>(to + tile_stride + panel_stride, row_bytes);
 }
 
-// Adds a chunk's products to RowTiles x Panels tiles of sums, which are left in the registers.
+using weight_group = std::uint16_t[pair_rows][2 * panel_outputs];
+
 template <int RowTiles, int Panels>
-TROUPE_INLINE void multiply_block(const weight_chunk& chunk, const bf16_group* x,
-                                  std::size_t group_count, const chunk_range& range,
-                                  block_sums sums) {
-  if (range.first == 0) {
-    zero_tile<0>();
-    if constexpr (Panels > 1) zero_tile<1>();
-    if constexpr (RowTiles > 1) zero_tile<2>();
-    if constexpr (RowTiles > 1 && Panels > 1) zero_tile<3>();
-  } else {
-    load_sums<RowTiles, Panels>(sums);
-  }
+TROUPE_INLINE void zero_sums() {
+  zero_tile<0>();
+  if constexpr (Panels > 1) zero_tile<1>();
+  if constexpr (RowTiles > 1) zero_tile<2>();
+  if constexpr (RowTiles > 1 && Panels > 1) zero_tile<3>();
+}
+
+// Adds the products of `count` groups; row tiles of x are group_count apart.
+template <int RowTiles, int Panels>
+TROUPE_INLINE void multiply_groups(const weight_group* first, const weight_group* second,
+                                   const bf16_group* x, std::size_t group_count,
+                                   std::size_t count) {
   constexpr std::size_t x_bytes = sizeof x->values[0];
-  constexpr std::size_t weight_bytes = sizeof chunk.weights[0][0][0];
-  for (std::size_t g = 0; g < range.count; ++g) {
+  constexpr std::size_t weight_bytes = sizeof first[0][0];
+  for (std::size_t g = 0; g < count; ++g) {
     load_tile<4>(x[g].values, x_bytes);
-    load_tile<6>(chunk.weights[0][g], weight_bytes);
+    load_tile<6>(first[g], weight_bytes);
     multiply_bf16_tiles<0, 4, 6>();
     if constexpr (Panels > 1) {
-      load_tile<7>(chunk.weights[1][g], weight_bytes);
+      load_tile<7>(second[g], weight_bytes);
       multiply_bf16_tiles<1, 4, 7>();
     }
     if constexpr (RowTiles > 1) {
@@ -209,6 +214,20 @@ TROUPE_INLINE void multiply_block(const weight_chunk& chunk, const bf16_group* x
       if constexpr (Panels > 1) multiply_bf16_tiles<3, 5, 7>();
     }
   }
+}
+
+// Adds a chunk's products to RowTiles x Panels tiles of sums, which are left in the registers.
+template <int RowTiles, int Panels>
+TROUPE_INLINE void multiply_block(const weight_chunk& chunk, const bf16_group* x,
+                                  std::size_t group_count, const chunk_range& range,
+                                  block_sums sums) {
+  if (range.first == 0) {
+    zero_sums<RowTiles, Panels>();
+  } else {
+    load_sums<RowTiles, Panels>(sums);
+  }
+  multiply_groups<RowTiles, Panels>(chunk.weights[0], chunk.weights[Panels - 1], x, group_count,
+                                    range.count);
 }
 
 // Rows first_row .. first_row + row_count - 1 of panels `panel` .. as far as they are outputs.
@@ -227,6 +246,35 @@ void store_rows(const quantized_tile& tile, std::size_t panel, std::size_t first
   }
 }
 
+template <int RowTiles, int Panels>
+TROUPE_INLINE void spill_sums(block_sums sums) {
+  constexpr std::size_t tile_floats = tile_rows * panel_outputs;
+  store_sums<RowTiles, Panels>(sums[0][0][0], tile_floats, panels_together * tile_floats,
+                               panel_outputs);
+}
+
+// Writes the registers' sums as outputs of row tiles at .. at + RowTiles - 1, by way of `sums` where
+// they are not whole tiles of plain outputs.
+template <int RowTiles, int Panels>
+TROUPE_INLINE void finish_block(const quantized_tile& tile, std::size_t panel, std::size_t at,
+                                block_sums sums) {
+  const output_block& out = tile.output;
+  const std::size_t first_row = at * tile_rows;
+  const std::size_t rows_left = tile.row_count - first_row;
+  const std::size_t row_count = rows_left < RowTiles * tile_rows ? rows_left : RowTiles * tile_rows;
+  // The registers have as many rows as the first tile.
+  const bool has_whole_rows = row_count == RowTiles * tile_rows || (at == 0 && RowTiles == 1);
+  const bool has_whole_panels = (panel + Panels) * panel_outputs <= out.output_count;
+  if (has_whole_rows && has_whole_panels && out.bias == nullptr &&
+      tile.output_factor == 1.0f) {
+    store_sums<RowTiles, Panels>(out.first + first_row * out.stride + panel * panel_outputs,
+                                 panel_outputs, tile_rows * out.stride, out.stride);
+    return;
+  }
+  spill_sums<RowTiles, Panels>(sums);
+  store_rows<Panels>(tile, panel, first_row, row_count, sums);
+}
+
 // Row tiles at .. at + RowTiles - 1.
 template <int RowTiles, int Panels>
 TROUPE_INLINE void run_block(const quantized_tile& tile, std::size_t panel,
@@ -235,23 +283,8 @@ TROUPE_INLINE void run_block(const quantized_tile& tile, std::size_t panel,
   multiply_block<RowTiles, Panels>(chunk,
                                    tile.bf16_activations + at * tile.group_count + range.first,
                                    tile.group_count, range, sums);
-  const output_block& out = tile.output;
-  const std::size_t first_row = at * tile_rows;
-  const std::size_t rows_left = tile.row_count - first_row;
-  const std::size_t row_count = rows_left < RowTiles * tile_rows ? rows_left : RowTiles * tile_rows;
-  // The registers have as many rows as the first tile.
-  const bool has_whole_rows = row_count == RowTiles * tile_rows || (at == 0 && RowTiles == 1);
-  const bool has_whole_panels = (panel + Panels) * panel_outputs <= out.output_count;
-  if (range.is_last && has_whole_rows && has_whole_panels && out.bias == nullptr &&
-      tile.output_factor == 1.0f) {
-    store_sums<RowTiles, Panels>(out.first + first_row * out.stride + panel * panel_outputs,
-                                 panel_outputs, tile_rows * out.stride, out.stride);
-    return;
-  }
-  constexpr std::size_t tile_floats = tile_rows * panel_outputs;
-  store_sums<RowTiles, Panels>(sums[0][0][0], tile_floats, panels_together * tile_floats,
-                               panel_outputs);
-  if (range.is_last) store_rows<Panels>(tile, panel, first_row, row_count, sums);
+  if (range.is_last) return finish_block<RowTiles, Panels>(tile, panel, at, sums);
+  spill_sums<RowTiles, Panels>(sums);
 }
 
 template <int Panels>
@@ -273,8 +306,56 @@ std::size_t chunk_groups(std::size_t group_count) {
   return (blocks + chunks - 1) / chunks * block;
 }
 
+// Few rows: their sums stay in the registers over all of K, and while one step's groups are
+// multiplied the next one's are made bf16, so that both and the memory are busy at once.
+template <packing Format, int RowTiles, int Panels>
+TROUPE_INLINE void multiply_few(const quantized_tile& tile, std::size_t panel,
+                                const std::uint8_t* first_panel, const std::uint8_t* next,
+                                sums_between_chunks& sums) {
+  constexpr std::size_t step =
+      parts_of<Format>.block_groups == 1 ? few_step_groups : parts_of<Format>.block_groups;
+  alignas(64) std::uint16_t weights[2][Panels][step][pair_rows][2 * panel_outputs];
+  zero_sums<RowTiles, Panels>();
+  const auto unpack_step = [&](std::size_t group, std::size_t slot) {
+    const std::size_t left = tile.group_count - group;
+    for (int p = 0; p < Panels; ++p) {
+      const auto at = static_cast<std::size_t>(p);
+      unpack<Format>(tile, first_panel + at * tile.panel_bytes, group, left < step ? left : step,
+                     next + at * tile.panel_bytes, weights[slot][at]);
+    }
+  };
+  unpack_step(0, 0);
+  for (std::size_t group = 0, slot = 0; group < tile.group_count; group += step, slot ^= 1) {
+    if (group + step < tile.group_count) unpack_step(group + step, slot ^ 1);
+    const std::size_t left = tile.group_count - group;
+    const std::size_t count = left < step ? left : step;
+    multiply_groups<RowTiles, Panels>(weights[slot][0], weights[slot][Panels - 1],
+                                      tile.bf16_activations + group, tile.group_count, count);
+  }
+  finish_block<RowTiles, Panels>(tile, panel, 0, sums.tiles);
+}
+
+template <packing Format, int RowTiles>
+void multiply_few_rows(const quantized_tile& tile) {
+  const tile_registers registers(shapes_for(tile.row_count));
+  sums_between_chunks sums;
+  for (std::size_t panel = 0; panel < tile.panel_count; panel += panels_together) {
+    const std::size_t left = tile.panel_count - panel;
+    const std::uint8_t* const first = tile.panels + panel * tile.panel_bytes;
+    if (left == 1) {
+      multiply_few<Format, RowTiles, 1>(tile, panel, first, tile.next_panel, sums);
+    } else {
+      const std::uint8_t* const next =
+          left > panels_together ? first + panels_together * tile.panel_bytes : tile.next_panel;
+      multiply_few<Format, RowTiles, panels_together>(tile, panel, first, next, sums);
+    }
+  }
+}
+
 template <packing Format>
 void multiply_tile(const quantized_tile& tile) {
+  if (tile.row_count <= tile_rows) return multiply_few_rows<Format, 1>(tile);
+  if (tile.row_count <= 2 * tile_rows) return multiply_few_rows<Format, 2>(tile);
   const tile_registers registers(shapes_for(tile.row_count));
   weight_chunk chunk;
   sums_between_chunks sums;
