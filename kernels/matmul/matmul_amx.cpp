@@ -21,8 +21,8 @@ constexpr std::size_t chunk_groups_max = 18;
 // A panel's weights are made bf16 again for each so many rows, which costs what 40 rows do.
 constexpr std::size_t rows_max = 512;
 
-// Groups that are made bf16 while as many are multiplied, where sums stay in the registers.
-constexpr std::size_t few_step_groups = 2;
+// Groups that are made bf16 while as many are multiplied: at least so many, and whole blocks.
+constexpr std::size_t step_groups_min = 3;
 
 constexpr std::size_t pair_rows = 16;  // of a group: two of its 32 columns each
 
@@ -159,6 +159,13 @@ struct chunk_range {
   bool is_last = false;
 };
 
+// The panels that are multiplied together, and what is read after them.
+struct panel_place {
+  std::size_t index = 0;
+  const std::uint8_t* panels = nullptr;
+  const std::uint8_t* next_panels = nullptr;
+};
+
 // Where the sums of a block are while its chunks are multiplied one after another.
 using block_sums = output_tile (*)[panels_together];
 
@@ -216,18 +223,13 @@ TROUPE_INLINE void multiply_groups(const weight_group* first, const weight_group
   }
 }
 
-// Adds a chunk's products to RowTiles x Panels tiles of sums, which are left in the registers.
 template <int RowTiles, int Panels>
-TROUPE_INLINE void multiply_block(const weight_chunk& chunk, const bf16_group* x,
-                                  std::size_t group_count, const chunk_range& range,
-                                  block_sums sums) {
+TROUPE_INLINE void begin_sums(const chunk_range& range, block_sums sums) {
   if (range.first == 0) {
     zero_sums<RowTiles, Panels>();
   } else {
     load_sums<RowTiles, Panels>(sums);
   }
-  multiply_groups<RowTiles, Panels>(chunk.weights[0], chunk.weights[Panels - 1], x, group_count,
-                                    range.count);
 }
 
 // Rows first_row .. first_row + row_count - 1 of panels `panel` .. as far as they are outputs.
@@ -253,8 +255,8 @@ TROUPE_INLINE void spill_sums(block_sums sums) {
                                panel_outputs);
 }
 
-// Writes the registers' sums as outputs of row tiles at .. at + RowTiles - 1, by way of `sums` where
-// they are not whole tiles of plain outputs.
+// Writes the registers' sums as outputs of row tiles at .. at + RowTiles - 1, by way of `sums`
+// where they are not whole tiles of plain outputs.
 template <int RowTiles, int Panels>
 TROUPE_INLINE void finish_block(const quantized_tile& tile, std::size_t panel, std::size_t at,
                                 block_sums sums) {
@@ -265,8 +267,7 @@ TROUPE_INLINE void finish_block(const quantized_tile& tile, std::size_t panel, s
   // The registers have as many rows as the first tile.
   const bool has_whole_rows = row_count == RowTiles * tile_rows || (at == 0 && RowTiles == 1);
   const bool has_whole_panels = (panel + Panels) * panel_outputs <= out.output_count;
-  if (has_whole_rows && has_whole_panels && out.bias == nullptr &&
-      tile.output_factor == 1.0f) {
+  if (has_whole_rows && has_whole_panels && out.bias == nullptr && tile.output_factor == 1.0f) {
     store_sums<RowTiles, Panels>(out.first + first_row * out.stride + panel * panel_outputs,
                                  panel_outputs, tile_rows * out.stride, out.stride);
     return;
@@ -275,26 +276,27 @@ TROUPE_INLINE void finish_block(const quantized_tile& tile, std::size_t panel, s
   store_rows<Panels>(tile, panel, first_row, row_count, sums);
 }
 
-// Row tiles at .. at + RowTiles - 1.
+// A chunk is done with: the sums go to the outputs, or wait for the next chunk.
+template <int RowTiles, int Panels>
+TROUPE_INLINE void end_sums(const quantized_tile& tile, std::size_t panel, const chunk_range& range,
+                            std::size_t at, block_sums sums) {
+  if (range.is_last) {
+    finish_block<RowTiles, Panels>(tile, panel, at, sums);
+  } else {
+    spill_sums<RowTiles, Panels>(sums);
+  }
+}
+
+// Row tiles at .. at + RowTiles - 1 with a chunk that is bf16 already.
 template <int RowTiles, int Panels>
 TROUPE_INLINE void run_block(const quantized_tile& tile, std::size_t panel,
                              const weight_chunk& chunk, const chunk_range& range, std::size_t at,
                              block_sums sums) {
-  multiply_block<RowTiles, Panels>(chunk,
-                                   tile.bf16_activations + at * tile.group_count + range.first,
-                                   tile.group_count, range, sums);
-  if (range.is_last) return finish_block<RowTiles, Panels>(tile, panel, at, sums);
-  spill_sums<RowTiles, Panels>(sums);
-}
-
-template <int Panels>
-void run_rows(const quantized_tile& tile, std::size_t panel, const weight_chunk& chunk,
-              const chunk_range& range, sums_between_chunks& sums) {
-  const std::size_t row_tiles = (tile.row_count + tile_rows - 1) / tile_rows;
-  std::size_t at = 0;
-  for (; at + row_tiles_together <= row_tiles; at += row_tiles_together)
-    run_block<row_tiles_together, Panels>(tile, panel, chunk, range, at, sums.tiles + at);
-  if (at < row_tiles) run_block<1, Panels>(tile, panel, chunk, range, at, sums.tiles + at);
+  begin_sums<RowTiles, Panels>(range, sums);
+  multiply_groups<RowTiles, Panels>(chunk.weights[0], chunk.weights[Panels - 1],
+                                    tile.bf16_activations + at * tile.group_count + range.first,
+                                    tile.group_count, range.count);
+  end_sums<RowTiles, Panels>(tile, panel, range, at, sums);
 }
 
 // As few chunks as there can be, and of one size: whole blocks of the format.
@@ -306,80 +308,79 @@ std::size_t chunk_groups(std::size_t group_count) {
   return (blocks + chunks - 1) / chunks * block;
 }
 
-// Few rows: their sums stay in the registers over all of K, and while one step's groups are
-// multiplied the next one's are made bf16, so that both and the memory are busy at once.
+template <packing Format>
+constexpr std::size_t step_groups =
+    parts_of<Format>.block_groups == 1 ? step_groups_min : parts_of<Format>.block_groups;
+
+// The first rows' products with a chunk, whose weights are made bf16 on the way: a step of groups
+// while the step before it is multiplied, so that vectors, tiles and the memory are busy at once.
+// Of the chunk, the last kept_groups stay.
 template <packing Format, int RowTiles, int Panels>
-TROUPE_INLINE void multiply_few(const quantized_tile& tile, std::size_t panel,
-                                const std::uint8_t* first_panel, const std::uint8_t* next,
-                                sums_between_chunks& sums) {
-  constexpr std::size_t step =
-      parts_of<Format>.block_groups == 1 ? few_step_groups : parts_of<Format>.block_groups;
-  alignas(64) std::uint16_t weights[2][Panels][step][pair_rows][2 * panel_outputs];
-  zero_sums<RowTiles, Panels>();
-  const auto unpack_step = [&](std::size_t group, std::size_t slot) {
-    const std::size_t left = tile.group_count - group;
-    for (int p = 0; p < Panels; ++p) {
-      const auto at = static_cast<std::size_t>(p);
-      unpack<Format>(tile, first_panel + at * tile.panel_bytes, group, left < step ? left : step,
-                     next + at * tile.panel_bytes, weights[slot][at]);
+TROUPE_INLINE void multiply_first_rows(const quantized_tile& tile, const panel_place& place,
+                                       const chunk_range& range, std::size_t kept_groups,
+                                       weight_chunk& chunk, block_sums sums) {
+  constexpr std::size_t step = step_groups<Format>;
+  const auto unpack_step = [&](std::size_t group) {
+    const std::size_t left = range.count - group;
+    for (std::size_t p = 0; p < static_cast<std::size_t>(Panels); ++p) {
+      unpack<Format>(tile, place.panels + p * tile.panel_bytes, range.first + group,
+                     left < step ? left : step, place.next_panels + p * tile.panel_bytes,
+                     chunk.weights[p] + group % kept_groups);
     }
   };
-  unpack_step(0, 0);
-  for (std::size_t group = 0, slot = 0; group < tile.group_count; group += step, slot ^= 1) {
-    if (group + step < tile.group_count) unpack_step(group + step, slot ^ 1);
-    const std::size_t left = tile.group_count - group;
-    const std::size_t count = left < step ? left : step;
-    multiply_groups<RowTiles, Panels>(weights[slot][0], weights[slot][Panels - 1],
-                                      tile.bf16_activations + group, tile.group_count, count);
+  begin_sums<RowTiles, Panels>(range, sums);
+  unpack_step(0);
+  for (std::size_t group = 0; group < range.count; group += step) {
+    if (group + step < range.count) unpack_step(group + step);
+    const std::size_t left = range.count - group, at = group % kept_groups;
+    multiply_groups<RowTiles, Panels>(chunk.weights[0] + at, chunk.weights[Panels - 1] + at,
+                                      tile.bf16_activations + range.first + group, tile.group_count,
+                                      left < step ? left : step);
   }
-  finish_block<RowTiles, Panels>(tile, panel, 0, sums.tiles);
+  end_sums<RowTiles, Panels>(tile, place.index, range, 0, sums);
 }
 
-template <packing Format, int RowTiles>
-void multiply_few_rows(const quantized_tile& tile) {
-  const tile_registers registers(shapes_for(tile.row_count));
-  sums_between_chunks sums;
-  for (std::size_t panel = 0; panel < tile.panel_count; panel += panels_together) {
-    const std::size_t left = tile.panel_count - panel;
-    const std::uint8_t* const first = tile.panels + panel * tile.panel_bytes;
-    if (left == 1) {
-      multiply_few<Format, RowTiles, 1>(tile, panel, first, tile.next_panel, sums);
+template <packing Format, int Panels>
+TROUPE_INLINE void multiply_panels(const quantized_tile& tile, const panel_place& place,
+                                   weight_chunk& chunk, sums_between_chunks& sums) {
+  const std::size_t row_tiles = (tile.row_count + tile_rows - 1) / tile_rows;
+  // Where the first rows are all, nothing of a chunk is read again: it is all of K.
+  const bool is_read_again = row_tiles > row_tiles_together;
+  const std::size_t chunk_size =
+      is_read_again ? chunk_groups<Format>(tile.group_count) : tile.group_count;
+  const std::size_t kept_groups = is_read_again ? chunk_groups_max : 2 * step_groups<Format>;
+  chunk_range range;
+  for (; range.first < tile.group_count; range.first += range.count) {
+    const std::size_t groups_left = tile.group_count - range.first;
+    range.count = groups_left < chunk_size ? groups_left : chunk_size;
+    range.is_last = range.count == groups_left;
+    if (row_tiles == 1) {
+      multiply_first_rows<Format, 1, Panels>(tile, place, range, kept_groups, chunk, sums.tiles);
     } else {
-      const std::uint8_t* const next =
-          left > panels_together ? first + panels_together * tile.panel_bytes : tile.next_panel;
-      multiply_few<Format, RowTiles, panels_together>(tile, panel, first, next, sums);
+      multiply_first_rows<Format, 2, Panels>(tile, place, range, kept_groups, chunk, sums.tiles);
     }
+    std::size_t at = row_tiles_together;
+    for (; at + row_tiles_together <= row_tiles; at += row_tiles_together)
+      run_block<row_tiles_together, Panels>(tile, place.index, chunk, range, at, sums.tiles + at);
+    if (at < row_tiles) run_block<1, Panels>(tile, place.index, chunk, range, at, sums.tiles + at);
   }
 }
 
 template <packing Format>
 void multiply_tile(const quantized_tile& tile) {
-  if (tile.row_count <= tile_rows) return multiply_few_rows<Format, 1>(tile);
-  if (tile.row_count <= 2 * tile_rows) return multiply_few_rows<Format, 2>(tile);
   const tile_registers registers(shapes_for(tile.row_count));
   weight_chunk chunk;
   sums_between_chunks sums;
-  const std::size_t chunk_size = chunk_groups<Format>(tile.group_count);
-  for (std::size_t panel = 0; panel < tile.panel_count; panel += panels_together) {
-    const std::size_t left = tile.panel_count - panel;
-    const std::size_t panels = left < panels_together ? left : panels_together;
-    const std::uint8_t* const first_panel = tile.panels + panel * tile.panel_bytes;
-    const std::uint8_t* const next =
-        left > panels ? first_panel + panels * tile.panel_bytes : tile.next_panel;
-    chunk_range range;
-    for (; range.first < tile.group_count; range.first += range.count) {
-      const std::size_t groups_left = tile.group_count - range.first;
-      range.count = groups_left < chunk_size ? groups_left : chunk_size;
-      range.is_last = range.count == groups_left;
-      for (std::size_t p = 0; p < panels; ++p) {
-        unpack<Format>(tile, first_panel + p * tile.panel_bytes, range.first, range.count,
-                       next + p * tile.panel_bytes, chunk.weights[p]);
-      }
-      if (panels == 1) {
-        run_rows<1>(tile, panel, chunk, range, sums);
-      } else {
-        run_rows<2>(tile, panel, chunk, range, sums);
-      }
+  panel_place place;
+  for (; place.index < tile.panel_count; place.index += panels_together) {
+    const std::size_t left = tile.panel_count - place.index;
+    place.panels = tile.panels + place.index * tile.panel_bytes;
+    place.next_panels = left > panels_together ? place.panels + panels_together * tile.panel_bytes
+                                               : tile.next_panel;
+    if (left == 1) {
+      multiply_panels<Format, 1>(tile, place, chunk, sums);
+    } else {
+      multiply_panels<Format, panels_together>(tile, place, chunk, sums);
     }
   }
 }
