@@ -89,15 +89,19 @@ void thread_pool::claim_tasks(std::size_t thread_index) {
 void thread_pool::claim_share(std::size_t share, std::size_t thread_index) {
   std::atomic<std::uint32_t>& unclaimed = shares_[share].unclaimed;
   std::uint32_t left = unclaimed.load(std::memory_order_acquire);
+  std::uint32_t done = 0;
   while (left != 0) {
     if (!unclaimed.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
                                          std::memory_order_acquire)) {
       continue;
     }
     job_.call(job_.context, share_begin(share + 1) - left, thread_index);
-    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+    ++done;
     left = unclaimed.load(std::memory_order_acquire);
   }
+  // Once for the share rather than for each task: all threads write this cache line.
+  if (done != 0 && unfinished_.fetch_sub(done, std::memory_order_acq_rel) == done)
+    unfinished_.notify_one();
 }
 
 void thread_pool::run(job work, std::size_t task_count) {

@@ -127,14 +127,14 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
 }
 
 // Rows row_first .. of some tiles, panels first_panel ..
-void run_tiles(const matmul_job& job, const output_range& range, std::size_t first_panel,
-               std::size_t panel_count, const std::uint8_t* next_panel) {
+void run_tiles(const matmul_job& job, const output_range& range, const made_outputs& made,
+               std::size_t first_panel, std::size_t panel_count, const std::uint8_t* next_panel) {
   const packed_matrix::state& weight = job.weight->packed();
   const matmul_kernels& kernels = kernels_of(weight.set);
   const std::uint8_t* panels = weight.panels + first_panel * weight.panel_bytes;
-  const output_block output{
-      job.output + range.row_first * job.output_stride + range.output_first, job.output_stride,
-      job.bias != nullptr ? job.bias + range.output_first : nullptr, range.output_count};
+  const output_block output{made.first, made.stride,
+                            job.bias != nullptr ? job.bias + range.output_first : nullptr,
+                            range.output_count};
   if (weight.quantized) {
     const std::size_t tile = range.row_first / tile_rows;
     kernels.quantized({.format = weight.format,
@@ -162,6 +162,31 @@ const std::uint8_t* panel_of(const matmul_job& job, std::size_t panel) {
   return weight.panels + panel * weight.panel_bytes;
 }
 
+// Capacity that calls reuse, for outputs that only an epilogue sees.
+struct scratch {
+  aligned_buffer<float> outputs;
+};
+
+// Where a range's outputs go, by job. Scratch rows are an odd number of cache lines apart, so that
+// they do not all fall into the same cache sets.
+std::array<made_outputs, matmul_set_jobs_max> place_outputs(const matmul_set& set,
+                                                            const output_range& range,
+                                                            scratch& space) {
+  std::array<made_outputs, matmul_set_jobs_max> made;
+  const std::size_t stride = (divide_up(range.output_count, panel_outputs) | 1) * panel_outputs;
+  for (std::size_t i = 0; i < set.jobs.size(); ++i) {
+    const matmul_job& job = set.jobs[i];
+    if (job.output != nullptr) {
+      made[i] = {job.output + range.row_first * job.output_stride + range.output_first,
+                 job.output_stride};
+    } else {
+      space.outputs.reserve_discarding(set.jobs.size() * range.row_count * stride);
+      made[i] = {space.outputs.data() + i * range.row_count * stride, stride};
+    }
+  }
+  return made;
+}
+
 // next_panel: what this thread will probably read afterwards.
 void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count, std::size_t task,
               const std::uint8_t* next_panel) {
@@ -175,15 +200,18 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
   range.output_first = first_panel * panel_outputs;
   range.output_count = std::min(weight.row_count - range.output_first, panel_count * panel_outputs);
   const std::size_t rows_max = kernels_of(weight.set).rows_max;
+  thread_local scratch space;
   for (range.row_first = first_row; range.row_first < end_row; range.row_first += rows_max) {
     range.row_count = std::min(rows_max, end_row - range.row_first);
+    const auto made = place_outputs(set, range, space);
+    range.made = std::span(made).first(set.jobs.size());
     const bool is_last = range.row_first + rows_max >= end_row;
     for (std::size_t i = 0; i < set.jobs.size(); ++i) {
       const bool is_last_job = i + 1 == set.jobs.size();
       const std::uint8_t* const next =
           is_last && is_last_job ? next_panel
                                  : panel_of(set.jobs[is_last_job ? 0 : i + 1], first_panel);
-      run_tiles(set.jobs[i], range, first_panel, panel_count, next);
+      run_tiles(set.jobs[i], range, made[i], first_panel, panel_count, next);
     }
     set.epilogue(range);
   }
@@ -229,8 +257,9 @@ class region {
 };
 
 void check_job(const matmul_job& job, std::size_t row_count) {
-  TROUPE_CHECK(job.weight != nullptr && job.output != nullptr);
-  TROUPE_CHECK(job.output_stride >= job.weight->row_count() || row_count == 1);
+  TROUPE_CHECK(job.weight != nullptr);
+  TROUPE_CHECK(job.output == nullptr || row_count == 1 ||
+               job.output_stride >= job.weight->row_count());
   if (job.weight->wants_quantized()) {
     TROUPE_CHECK(job.quantized != nullptr);
     TROUPE_CHECK(job.quantized->row_count() >= row_count);
@@ -278,7 +307,8 @@ void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool
   if (row_count == 0) return;
   std::size_t cycles = 0;
   for (const matmul_set& set : sets) {
-    TROUPE_CHECK(!set.jobs.empty() && set.output_multiple > 0);
+    TROUPE_CHECK(!set.jobs.empty() && set.jobs.size() <= matmul_set_jobs_max);
+    TROUPE_CHECK(set.output_multiple > 0);
     for (const matmul_job& job : set.jobs) {
       check_job(job, row_count);
       TROUPE_CHECK(job.weight->row_count() == set.jobs[0].weight->row_count());

@@ -135,14 +135,23 @@ struct matmul_job {
   const float* floats = nullptr;              ///< M x K; read otherwise
   std::size_t floats_stride = 0;              ///< elements between rows
   const float* bias = nullptr;                ///< N values or nullptr
-  float* output = nullptr;                    ///< M x N; must not alias the inputs
+  float* output = nullptr;  ///< M x N, must not alias the inputs; nullptr: for the epilogue only
   std::size_t output_stride = 0;
 };
 
-/// A rectangle of outputs.
+/// Where some of a job's outputs are.
+struct made_outputs {
+  float* first = nullptr;  ///< of the range's first row, its first output
+  std::size_t stride = 0;  ///< elements between rows
+
+  [[nodiscard]] float* row(std::size_t index) const noexcept { return first + index * stride; }
+};
+
+/// A rectangle of outputs that a thread has just made.
 struct output_range {
   std::size_t row_first = 0, row_count = 0;  ///< begins with an activation tile
   std::size_t output_first = 0, output_count = 0;
+  std::span<const made_outputs> made;  ///< for each job of the set
 };
 
 /// What follows on outputs while they are in the cache of the thread that made them. Refers to its
@@ -152,11 +161,11 @@ class matmul_epilogue {
   matmul_epilogue() = default;
   template <class Body>
   explicit matmul_epilogue(const Body& body)
-      : body_(&body), call_([](const void* context, const output_range& made) {
-          (*static_cast<const Body*>(context))(made);
+      : body_(&body), call_([](const void* context, const output_range& range) {
+          (*static_cast<const Body*>(context))(range);
         }) {}
-  void operator()(const output_range& made) const {
-    if (call_ != nullptr) call_(body_, made);
+  void operator()(const output_range& range) const {
+    if (call_ != nullptr) call_(body_, range);
   }
 
  private:
@@ -165,12 +174,14 @@ class matmul_epilogue {
 };
 
 /// Jobs with the same N whose outputs are made together, range by range (gate and up), and what
-/// follows on each range. Ranges begin at multiples of output_multiple.
+/// follows on each range. Ranges begin at multiples of output_multiple. Jobs without an output have
+/// theirs in a scratch that lasts as long as the epilogue's call. At most matmul_set_jobs_max jobs.
 struct matmul_set {
   std::span<const matmul_job> jobs;
   matmul_epilogue epilogue;
   std::size_t output_multiple = 1;
 };
+inline constexpr std::size_t matmul_set_jobs_max = 4;
 
 /// Runs all jobs, with the same M, in one parallel region (so that Q, K and V cost one barrier). At
 /// most matmul_sets_max sets.

@@ -1,7 +1,6 @@
-// Root-mean-square normalization of one row (Zhang and Sennrich 2019), optionally after adding a
-// residual:
+// Root-mean-square normalization of one row (Zhang and Sennrich 2019), and adding to one:
 //
-//   x += delta;   y[i] = (x[i] * s) * weight[i],   s = 1 / sqrt(sum(x^2) / count + epsilon)
+//   y[i] = (x[i] * s) * weight[i],   s = 1 / sqrt(sum(x^2) / count + epsilon)
 //
 // The sum of squares goes into 16 lanes (lane = i mod 16, i ascending, fused multiply-adds), which
 // are folded by halves: 16 -> 8 -> 4 -> 2 -> 1. All in float; the square root and the divisions are
@@ -16,8 +15,7 @@
 namespace troupe::kernels {
 
 struct rms_norm_row {
-  float* x = nullptr;             ///< count values; written only where there is a delta
-  const float* delta = nullptr;   ///< count values to add to x first, or nullptr
+  const float* x = nullptr;       ///< count values
   const float* weight = nullptr;  ///< count values
   float epsilon = 0.0f;
   std::size_t count = 0;
@@ -27,7 +25,7 @@ struct rms_norm_row {
 /// No alignment is needed. Also the per-head norm of Q and K, with count = head_dim.
 void rms_norm(isa set, const rms_norm_row& row);
 
-/// x[i] += delta[i]: a residual that no norm follows.
+/// x[i] += delta[i].
 void add_row(isa set, float* x, const float* delta, std::size_t count);
 
 namespace detail {

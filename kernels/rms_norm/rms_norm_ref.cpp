@@ -9,7 +9,6 @@ void add_row_ref(float* x, const float* delta, std::size_t count) {
 }
 
 void rms_norm_ref(const rms_norm_row& row) {
-  if (row.delta != nullptr) add_row_ref(row.x, row.delta, row.count);
   float lanes[16] = {};
   for (std::size_t i = 0; i < row.count; ++i) {
     lanes[i % 16] = std::fma(row.x[i], row.x[i], lanes[i % 16]);

@@ -38,7 +38,6 @@ float sum_of_squares(const float* x, std::size_t count) {
 
 template <class Simd>
 void rms_norm_vector(const rms_norm_row& row) {
-  if (row.delta != nullptr) add_row_vector<Simd>(row.x, row.delta, row.count);
   const float mean = sum_of_squares<Simd>(row.x, row.count) / static_cast<float>(row.count);
   const Simd scale = Simd::broadcast(1.0f / __builtin_sqrtf(mean + row.epsilon));
   std::size_t i = 0;

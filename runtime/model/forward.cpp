@@ -15,26 +15,27 @@ namespace troupe {
 
 namespace {
 
-/// Rows of activations as a linear layer reads them: floats always, quantized where a weight wants
-/// it.
+/// Rows of activations as the linear layers that read them want them.
 struct activations {
   aligned_buffer<float> floats;
   kernels::quantized_rows quantized;
   std::size_t width = 0;
+  bool wants_floats = false;
   bool wants_quantized = false;
 
+  void add_reader(const kernels::packed_matrix& weight) {
+    (weight.wants_quantized() ? wants_quantized : wants_floats) = true;
+  }
   void resize(isa set, std::size_t row_count) {
-    floats.reserve_discarding(row_count * width);
+    if (wants_floats) floats.reserve_discarding(row_count * width);
     if (wants_quantized) quantized.resize(set, row_count, width);
   }
   float* row(std::size_t index) { return floats.data() + index * width; }
-  void quantize(isa set, std::size_t index) {
-    if (wants_quantized) kernels::quantize_row(set, row(index), index, quantized);
-  }
-  /// Columns from `first` on; they begin with a group, and end with one or with the row.
-  void quantize_part(isa set, std::size_t index, std::size_t first, std::size_t count) {
-    if (wants_quantized)
-      kernels::quantize_columns(set, row(index) + first, index, first, count, quantized);
+  /// Takes columns first .. first + count - 1 of a row from elsewhere. They begin with a group, and
+  /// end with one or with the row.
+  void put(isa set, std::size_t index, std::size_t first, std::size_t count, const float* from) {
+    if (wants_floats) std::copy_n(from, count, row(index) + first);
+    if (wants_quantized) kernels::quantize_columns(set, from, index, first, count, quantized);
   }
 };
 
@@ -55,22 +56,20 @@ struct forward_pass::state {
   std::size_t tokens_max;
 
   std::size_t query_width;
-  std::size_t kv_width;
-  std::size_t qkv_width;
 
   std::vector<row_place> places;                 // of every row of the step
   std::vector<std::size_t> wanted;               // rows whose logits are asked for, ascending
   std::vector<kernels::attention_slice> slices;  // all rows
   std::vector<kernels::attention_slice> wanted_slices;  // the wanted rows only
   aligned_buffer<float> hidden;                         // [row][hidden_size], the residual stream
-  aligned_buffer<float> projected;       // [row][hidden_size], to be added to it by the next norm
-  aligned_buffer<float> qkv;             // [row][Q heads, K heads, V heads]
-  aligned_buffer<float> up;              // [row][intermediate_size]
+  std::size_t thread_row_stride;
+  aligned_buffer<float> thread_rows;     // [thread][hidden_size], one cache line more between them
+  aligned_buffer<float> query;           // [row][head][head_dim]
   aligned_buffer<float> cosines, sines;  // [row][pair]
   aligned_buffer<float> logits;          // [wanted row][vocab_size]
   activations normed;                    // input of Q, K, V; of gate and up; of the head
   activations attended;                  // input of the output projection
-  activations gated;                     // gate, then input of down
+  activations gated;                     // input of down
 
   state(const model_description& m, const model_weights& w, kv_cache& c, thread_pool& p, isa s,
         std::size_t tokens);
@@ -79,12 +78,14 @@ struct forward_pass::state {
   template <class Body>
   void for_rows(std::size_t row_count, const Body& body);
   void embed(std::size_t row_count);
-  void norm_rows(std::size_t row_count, std::span<const float> weight, bool add_projected);
+  void norm_rows(std::size_t row_count, std::span<const float> weight);
   void turn_heads(float* heads, std::size_t count, std::size_t row,
                   const aligned_buffer<float>& norm);
   void make_qkv(const layer_weights& layer, kernels::kv_layer kv, std::size_t row_count);
   void attend(kernels::kv_layer kv, bool wanted_only);
   void keep_wanted_rows();
+  void add_to_hidden(const kernels::packed_matrix& weight, const activations& input,
+                     std::size_t row_count);
   void finish_layer(const layer_weights& layer, std::size_t row_count);
   void make_gated(const layer_weights& layer, std::size_t row_count);
   std::span<const float> make_logits();
@@ -92,16 +93,14 @@ struct forward_pass::state {
 
 namespace {
 
+/// Its outputs are for the epilogue only.
 kernels::matmul_job job_of(const kernels::packed_matrix& weight, const activations& input,
-                           float* output, std::size_t output_stride,
                            const aligned_buffer<float>* bias = nullptr) {
   return {.weight = &weight,
           .quantized = &input.quantized,
           .floats = input.floats.data(),
           .floats_stride = input.width,
-          .bias = bias != nullptr && bias->size() != 0 ? bias->data() : nullptr,
-          .output = output,
-          .output_stride = output_stride};
+          .bias = bias != nullptr && bias->size() != 0 ? bias->data() : nullptr};
 }
 
 }  // namespace
@@ -116,20 +115,20 @@ forward_pass::state::state(const model_description& m, const model_weights& w, k
   TROUPE_CHECK(cache.layout().head_dim == model.head_dim);
   TROUPE_CHECK(model.rope.frequencies.size() * 2 <= model.head_dim);
   query_width = model.head_count * model.head_dim;
-  kv_width = model.kv_head_count * model.head_dim;
-  qkv_width = query_width + 2 * kv_width;
   normed.width = model.hidden_size;
   attended.width = query_width;
   gated.width = model.intermediate_size;
-  normed.wants_quantized = weights.head().wants_quantized();
+  normed.add_reader(weights.head());
   for (std::size_t i = 0; i < weights.layer_count(); ++i) {
     const layer_weights& layer = weights.layer(i);
-    for (const auto* matrix : {&layer.query, &layer.key, &layer.value, &layer.gate, &layer.up}) {
-      normed.wants_quantized |= matrix->wants_quantized();
-    }
-    attended.wants_quantized |= layer.output.wants_quantized();
-    gated.wants_quantized |= layer.down.wants_quantized();
+    for (const auto* matrix : {&layer.query, &layer.key, &layer.value, &layer.gate, &layer.up})
+      normed.add_reader(*matrix);
+    attended.add_reader(layer.output);
+    gated.add_reader(layer.down);
   }
+  attended.wants_floats = true;  // attention writes them
+  thread_row_stride = model.hidden_size + 16;
+  thread_rows = aligned_buffer<float>(pool.thread_count() * thread_row_stride);
 }
 
 /// Lists the step's rows, and those whose logits are wanted, and checks everything that kernels
@@ -169,9 +168,7 @@ void forward_pass::state::place_rows(std::span<const forward_slice> step) {
 
 void forward_pass::state::make_room(std::size_t row_count) {
   hidden.reserve_discarding(row_count * model.hidden_size);
-  projected.reserve_discarding(row_count * model.hidden_size);
-  qkv.reserve_discarding(row_count * qkv_width);
-  up.reserve_discarding(row_count * model.intermediate_size);
+  query.reserve_discarding(row_count * query_width);
   cosines.reserve_discarding(row_count * model.rope.frequencies.size());
   sines.reserve_discarding(row_count * model.rope.frequencies.size());
   logits.reserve_discarding(wanted.size() * model.vocab_size);
@@ -188,15 +185,15 @@ void forward_pass::state::for_rows(std::size_t row_count, const Body& body) {
   const std::size_t share = (row_count + 4 * pool.thread_count() - 1) / (4 * pool.thread_count());
   const std::size_t rows_per_task = (std::min<std::size_t>(share, 32) + part - 1) / part * part;
   const std::size_t tasks = (row_count + rows_per_task - 1) / rows_per_task;
-  pool.parallel_for(tasks, [&](std::size_t task, std::size_t) {
+  pool.parallel_for(tasks, [&](std::size_t task, std::size_t thread) {
     const std::size_t end = std::min(row_count, (task + 1) * rows_per_task);
-    for (std::size_t row = task * rows_per_task; row < end; ++row) body(row);
+    for (std::size_t row = task * rows_per_task; row < end; ++row) body(row, thread);
   });
 }
 
 void forward_pass::state::embed(std::size_t row_count) {
   const std::size_t pairs = model.rope.frequencies.size();
-  for_rows(row_count, [&](std::size_t row) {
+  for_rows(row_count, [&](std::size_t row, std::size_t) {
     const row_place& place = places[row];
     const token_id token = place.slice->tokens[place.position - place.slice->position_first];
     weights.read_embedding(token, {hidden.data() + row * model.hidden_size, model.hidden_size});
@@ -206,17 +203,16 @@ void forward_pass::state::embed(std::size_t row_count) {
   });
 }
 
-void forward_pass::state::norm_rows(std::size_t row_count, std::span<const float> weight,
-                                    bool add_projected) {
+void forward_pass::state::norm_rows(std::size_t row_count, std::span<const float> weight) {
   const std::size_t width = model.hidden_size;
-  for_rows(row_count, [&](std::size_t row) {
+  for_rows(row_count, [&](std::size_t row, std::size_t thread) {
+    float* const y = thread_rows.data() + thread * thread_row_stride;
     kernels::rms_norm(set, {.x = hidden.data() + row * width,
-                            .delta = add_projected ? projected.data() + row * width : nullptr,
                             .weight = weight.data(),
                             .epsilon = model.rms_epsilon,
                             .count = width,
-                            .y = normed.row(row)});
-    normed.quantize(set, row);
+                            .y = y});
+    normed.put(set, row, 0, width, y);
   });
 }
 
@@ -247,42 +243,38 @@ void forward_pass::state::turn_heads(float* heads, std::size_t count, std::size_
 /// that made it.
 void forward_pass::state::make_qkv(const layer_weights& layer, kernels::kv_layer kv,
                                    std::size_t row_count) {
-  float* const key = qkv.data() + query_width;
-  float* const value = key + kv_width;
-  const kernels::matmul_job query_job =
-      job_of(layer.query, normed, qkv.data(), qkv_width, &layer.query_bias);
-  const kernels::matmul_job key_job = job_of(layer.key, normed, key, qkv_width, &layer.key_bias);
-  const kernels::matmul_job value_job =
-      job_of(layer.value, normed, value, qkv_width, &layer.value_bias);
+  kernels::matmul_job query_job = job_of(layer.query, normed, &layer.query_bias);
+  query_job.output = query.data();
+  query_job.output_stride = query_width;
+  const kernels::matmul_job key_job = job_of(layer.key, normed, &layer.key_bias);
+  const kernels::matmul_job value_job = job_of(layer.value, normed, &layer.value_bias);
 
-  const auto for_range_rows = [&](const kernels::output_range& made, const auto& body) {
-    const std::size_t head = made.output_first / model.head_dim;
-    const std::size_t count = made.output_count / model.head_dim;
-    for (std::size_t i = 0; i < made.row_count; ++i) body(made.row_first + i, head, count);
+  const auto for_made_rows = [&](const kernels::output_range& range, const auto& body) {
+    const std::size_t head = range.output_first / model.head_dim;
+    const std::size_t count = range.output_count / model.head_dim;
+    for (std::size_t i = 0; i < range.row_count; ++i)
+      body(range.row_first + i, head, count, range.made[0].row(i));
   };
-  const auto turn_query = [&](const kernels::output_range& made) {
-    for_range_rows(made, [&](std::size_t row, std::size_t head, std::size_t count) {
-      turn_heads(qkv.data() + row * qkv_width + head * model.head_dim, count, row,
-                 layer.query_norm);
+  const auto turn_query = [&](const kernels::output_range& range) {
+    for_made_rows(range, [&](std::size_t row, std::size_t, std::size_t count, float* heads) {
+      turn_heads(heads, count, row, layer.query_norm);
     });
   };
   const auto write = [&](std::size_t row, std::size_t head, const float* k, const float* v) {
     kernels::write_kv_head(set, cache.layout(), kv, places[row].slice->block_table,
                            places[row].position, head, k, v);
   };
-  const auto keep_keys = [&](const kernels::output_range& made) {
-    for_range_rows(made, [&](std::size_t row, std::size_t head, std::size_t count) {
-      float* const first = key + row * qkv_width + head * model.head_dim;
-      turn_heads(first, count, row, layer.key_norm);
+  const auto keep_keys = [&](const kernels::output_range& range) {
+    for_made_rows(range, [&](std::size_t row, std::size_t head, std::size_t count, float* keys) {
+      turn_heads(keys, count, row, layer.key_norm);
       for (std::size_t i = 0; i < count; ++i)
-        write(row, head + i, first + i * model.head_dim, nullptr);
+        write(row, head + i, keys + i * model.head_dim, nullptr);
     });
   };
-  const auto keep_values = [&](const kernels::output_range& made) {
-    for_range_rows(made, [&](std::size_t row, std::size_t head, std::size_t count) {
-      const float* const first = value + row * qkv_width + head * model.head_dim;
+  const auto keep_values = [&](const kernels::output_range& range) {
+    for_made_rows(range, [&](std::size_t row, std::size_t head, std::size_t count, float* values) {
       for (std::size_t i = 0; i < count; ++i)
-        write(row, head + i, nullptr, first + i * model.head_dim);
+        write(row, head + i, nullptr, values + i * model.head_dim);
     });
   };
   using kernels::matmul_epilogue;
@@ -295,8 +287,8 @@ void forward_pass::state::make_qkv(const layer_weights& layer, kernels::kv_layer
 
 void forward_pass::state::attend(kernels::kv_layer kv, bool wanted_only) {
   kernels::paged_attention(set, cache.layout(), kv, wanted_only ? wanted_slices : slices,
-                           {.query = qkv.data(),
-                            .query_stride = qkv_width,
+                           {.query = query.data(),
+                            .query_stride = query_width,
                             .output = attended.floats.data(),
                             .output_stride = query_width,
                             .head_count = model.head_count,
@@ -314,29 +306,42 @@ void forward_pass::state::keep_wanted_rows() {
   }
 }
 
-/// From the attended rows to the next layer; the last addition is left to its norm.
+/// hidden += input * weight.
+void forward_pass::state::add_to_hidden(const kernels::packed_matrix& weight,
+                                        const activations& input, std::size_t row_count) {
+  const kernels::matmul_job job = job_of(weight, input);
+  const auto add = [&](const kernels::output_range& range) {
+    for (std::size_t i = 0; i < range.row_count; ++i) {
+      float* const to =
+          hidden.data() + (range.row_first + i) * model.hidden_size + range.output_first;
+      kernels::add_row(set, to, range.made[0].row(i), range.output_count);
+    }
+  };
+  const kernels::matmul_set one{.jobs = {&job, 1}, .epilogue = kernels::matmul_epilogue(add)};
+  kernels::matmul({&one, 1}, row_count, pool);
+}
+
+/// From the attended rows to the next layer.
 void forward_pass::state::finish_layer(const layer_weights& layer, std::size_t row_count) {
   if (attended.wants_quantized) {
-    for_rows(row_count, [&](std::size_t row) { attended.quantize(set, row); });
+    for_rows(row_count, [&](std::size_t row, std::size_t) {
+      kernels::quantize_row(set, attended.row(row), row, attended.quantized);
+    });
   }
-  kernels::matmul(job_of(layer.output, attended, projected.data(), model.hidden_size), row_count,
-                  pool);
-  norm_rows(row_count, layer.feed_forward_norm.span(), true);
+  add_to_hidden(layer.output, attended, row_count);
+  norm_rows(row_count, layer.feed_forward_norm.span());
   make_gated(layer, row_count);
-  kernels::matmul(job_of(layer.down, gated, projected.data(), model.hidden_size), row_count, pool);
+  add_to_hidden(layer.down, gated, row_count);
 }
 
 /// silu(gate) * up, quantized by the thread that made both: whole groups of columns.
 void forward_pass::state::make_gated(const layer_weights& layer, std::size_t row_count) {
-  const std::size_t inner = model.intermediate_size;
-  const kernels::matmul_job jobs[] = {job_of(layer.gate, normed, gated.floats.data(), inner),
-                                      job_of(layer.up, normed, up.data(), inner)};
-  const auto combine = [&](const kernels::output_range& made) {
-    for (std::size_t row = made.row_first; row < made.row_first + made.row_count; ++row) {
-      float* const gate = gated.row(row) + made.output_first;
-      kernels::silu_mul(set, gate, up.data() + row * inner + made.output_first, made.output_count,
-                        gate);
-      gated.quantize_part(set, row, made.output_first, made.output_count);
+  const kernels::matmul_job jobs[] = {job_of(layer.gate, normed), job_of(layer.up, normed)};
+  const auto combine = [&](const kernels::output_range& range) {
+    for (std::size_t i = 0; i < range.row_count; ++i) {
+      float* const gate = range.made[0].row(i);
+      kernels::silu_mul(set, gate, range.made[1].row(i), range.output_count, gate);
+      gated.put(set, range.row_first + i, range.output_first, range.output_count, gate);
     }
   };
   const kernels::matmul_set both{jobs, kernels::matmul_epilogue(combine),
@@ -345,9 +350,11 @@ void forward_pass::state::make_gated(const layer_weights& layer, std::size_t row
 }
 
 std::span<const float> forward_pass::state::make_logits() {
-  norm_rows(wanted.size(), weights.output_norm(), true);
-  kernels::matmul(job_of(weights.head(), normed, logits.data(), model.vocab_size), wanted.size(),
-                  pool);
+  norm_rows(wanted.size(), weights.output_norm());
+  kernels::matmul_job job = job_of(weights.head(), normed);
+  job.output = logits.data();
+  job.output_stride = model.vocab_size;
+  kernels::matmul(job, wanted.size(), pool);
   return {logits.data(), wanted.size() * model.vocab_size};
 }
 
@@ -372,7 +379,7 @@ std::span<const float> forward_pass::run(std::span<const forward_slice> slices) 
     const layer_weights& layer = s.weights.layer(index);
     const kernels::kv_layer kv = s.cache.layer(index);
     const bool is_last = index + 1 == s.model.layer_count;
-    s.norm_rows(row_count, layer.attention_norm.span(), index > 0);
+    s.norm_rows(row_count, layer.attention_norm.span());
     s.make_qkv(layer, kv, row_count);
     if (is_last && s.wanted.empty()) return {};
     s.attend(kv, is_last);
