@@ -23,12 +23,14 @@ constexpr std::size_t rows_max = 512;
 
 // Groups that are made bf16 while as many are multiplied: at least so many, and whole blocks.
 constexpr std::size_t step_groups_min = 3;
+// Room for a chunk, and for two steps of the formats whose blocks are 8 groups.
+constexpr std::size_t chunk_room = 16;
 
 constexpr std::size_t pair_rows = 16;  // of a group: two of its 32 columns each
 
 struct alignas(64) weight_chunk {
   // Columns 4 j + e and 4 j + e + 2 of the 16 outputs in row 2 j + e.
-  std::uint16_t weights[panels_together][chunk_groups_max][pair_rows][2 * panel_outputs];
+  std::uint16_t weights[panels_together][chunk_room][pair_rows][2 * panel_outputs];
 };
 
 using output_tile = float[tile_rows][panel_outputs];
@@ -320,6 +322,7 @@ TROUPE_INLINE void multiply_first_rows(const quantized_tile& tile, const panel_p
                                        const chunk_range& range, std::size_t kept_groups,
                                        weight_chunk& chunk, block_sums sums) {
   constexpr std::size_t step = step_groups<Format>;
+  static_assert(2 * step <= chunk_room && chunk_groups_max <= chunk_room);
   const auto unpack_step = [&](std::size_t group) {
     const std::size_t left = range.count - group;
     for (std::size_t p = 0; p < static_cast<std::size_t>(Panels); ++p) {
