@@ -174,7 +174,7 @@ void order_moves::shuffle(order_candidate& candidate, search_random& random) {
   const auto count = static_cast<std::uint32_t>(order.size());
   for (std::uint32_t i = 0; i < count; ++i) std::swap(order[i], order[i + random.below(count - i)]);
   const std::uint32_t least = problem_.width_max, most = problem_.limits.sequences_max;
-  if (random.below(2) == 0) candidate.running_max = least + random.below(most - least + 1);
+  if (random.below(5) == 0) candidate.running_max = least + random.below(most - least + 1);
 }
 
 void order_moves::change_bound(order_candidate& candidate, search_random& random) {
