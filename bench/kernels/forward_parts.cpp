@@ -45,6 +45,23 @@ void multiply(std::span<const kernels::packed_matrix* const> matrices, const ste
   kernels::matmul(sets, row_count, pool);
 }
 
+/// The same for gate and up, which are made together and whose outputs only an epilogue sees.
+void multiply_into_scratch(std::span<const kernels::packed_matrix* const> matrices,
+                           const step_rows& input, std::size_t row_count, thread_pool& pool) {
+  std::vector<kernels::matmul_job> jobs;
+  for (const kernels::packed_matrix* matrix : matrices) {
+    jobs.push_back({.weight = matrix,
+                    .quantized = &input.quantized,
+                    .floats = input.floats.data(),
+                    .floats_stride = input.width});
+  }
+  const auto ignore = [](const kernels::output_range&) {};
+  const kernels::matmul_set set{.jobs = jobs,
+                                .epilogue = kernels::matmul_epilogue(ignore),
+                                .output_multiple = kernels::activation_group_size};
+  kernels::matmul({&set, 1}, row_count, pool);
+}
+
 std::vector<kernels::attention_slice> attention_slices(const step_shape& shape,
                                                        std::span<const block_index> table,
                                                        bool last_rows_only) {
@@ -95,7 +112,7 @@ class step_parts {
       const kernels::packed_matrix* const down[] = {&layer.down};
       multiply(qkv, normed_, shape_.rows(), output_.data(), runner_.pool());
       multiply(o, attended_, rows, output_.data(), runner_.pool());
-      multiply(gate_up, normed_, rows, output_.data(), runner_.pool());
+      multiply_into_scratch(gate_up, normed_, rows, runner_.pool());
       multiply(down, gated_, rows, output_.data(), runner_.pool());
     }
   }

@@ -76,11 +76,11 @@ class thread_pool {
   };
 
   // A task is claimed by counting its share down. A successful claim proves that a region is open
-  // and, because the region cannot close before that task is done, that job_ and task_count_ are
-  // its own: so a thread that wakes late costs nothing, it finds no task or helps with a later
+  // and, because the region cannot close before that task is counted off, that job_ and task_count_
+  // are its own: so a thread that wakes late costs nothing, it finds no task or helps with a later
   // region.
   alignas(64) std::atomic<std::uint32_t> region_{0};  // changes with each region; wakes the workers
-  alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // tasks that are not done
+  alignas(64) std::atomic<std::uint32_t> unfinished_{0};  // tasks that are not counted off
   std::vector<task_share> shares_;                        // one for each thread
   job job_;
   std::size_t task_count_ = 0;

@@ -53,8 +53,6 @@ inline __attribute__((always_inline)) void zero_tile() {
   asm volatile("tilezero %%tmm%c0" ::"i"(Tile));
 }
 
-/// sums.
-
 /// Sum[m][n] += (sum over k of Left[m][2 k] * Right[k][2 n]) + (the same of 2 k + 1 and 2 n + 1),
 /// bf16 products in floats, k ascending by fused multiply-adds from zero; denormal inputs and
 /// results count as zero.

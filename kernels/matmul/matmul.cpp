@@ -42,6 +42,9 @@ constexpr std::size_t rows_per_thread_min = 64;
 // Activations that a task reads again for each of its panels: half of a common L2 cache.
 constexpr std::size_t task_activation_bytes_max = 768 * 1024;
 
+// Outputs of a task that only its epilogue reads, so that they are still in L2 then.
+constexpr std::size_t task_scratch_bytes_max = 512 * 1024;
+
 // How one set is cut: tasks are (panel range) x (row range).
 struct set_plan {
   std::size_t panels_per_task = 1, panel_tasks = 0;
@@ -82,6 +85,10 @@ std::size_t set_panel_cycles(const matmul_set& set, std::size_t row_count) {
   return cycles;
 }
 
+bool has_scratch(const matmul_set& set) {
+  return std::ranges::any_of(set.jobs, [](const matmul_job& job) { return job.output == nullptr; });
+}
+
 std::size_t set_panel_bytes(const matmul_set& set) {
   std::size_t bytes = 0;
   for (const matmul_job& job : set.jobs) bytes += job.weight->packed().panel_bytes;
@@ -118,6 +125,11 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
   if (plan.row_tiles_per_task > 1 && kernels.rows_max == tile_rows) {
     panels =
         std::min(panels, std::max<std::size_t>(1, task_weight_bytes_max / set_panel_bytes(set)));
+  }
+  if (has_scratch(set) && kernels.rows_max > tile_rows) {
+    const std::size_t panel_outputs_bytes = set.jobs.size() * rows * panel_outputs * sizeof(float);
+    panels =
+        std::min(panels, std::max<std::size_t>(1, task_scratch_bytes_max / panel_outputs_bytes));
   }
   panels = std::min(panels, panel_count);
   plan.panel_tasks = divide_up(panel_count, panels);
@@ -162,16 +174,11 @@ const std::uint8_t* panel_of(const matmul_job& job, std::size_t panel) {
   return weight.panels + panel * weight.panel_bytes;
 }
 
-// Capacity that calls reuse, for outputs that only an epilogue sees.
-struct scratch {
-  aligned_buffer<float> outputs;
-};
-
 // Where a range's outputs go, by job. Scratch rows are an odd number of cache lines apart, so that
 // they do not all fall into the same cache sets.
 std::array<made_outputs, matmul_set_jobs_max> place_outputs(const matmul_set& set,
                                                             const output_range& range,
-                                                            scratch& space) {
+                                                            aligned_buffer<float>& scratch) {
   std::array<made_outputs, matmul_set_jobs_max> made;
   const std::size_t stride = (divide_up(range.output_count, panel_outputs) | 1) * panel_outputs;
   for (std::size_t i = 0; i < set.jobs.size(); ++i) {
@@ -180,8 +187,8 @@ std::array<made_outputs, matmul_set_jobs_max> place_outputs(const matmul_set& se
       made[i] = {job.output + range.row_first * job.output_stride + range.output_first,
                  job.output_stride};
     } else {
-      space.outputs.reserve_discarding(set.jobs.size() * range.row_count * stride);
-      made[i] = {space.outputs.data() + i * range.row_count * stride, stride};
+      scratch.reserve_discarding(set.jobs.size() * range.row_count * stride);
+      made[i] = {scratch.data() + i * range.row_count * stride, stride};
     }
   }
   return made;
@@ -200,10 +207,10 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
   range.output_first = first_panel * panel_outputs;
   range.output_count = std::min(weight.row_count - range.output_first, panel_count * panel_outputs);
   const std::size_t rows_max = kernels_of(weight.set).rows_max;
-  thread_local scratch space;
+  thread_local aligned_buffer<float> scratch;  // capacity that calls reuse
   for (range.row_first = first_row; range.row_first < end_row; range.row_first += rows_max) {
     range.row_count = std::min(rows_max, end_row - range.row_first);
-    const auto made = place_outputs(set, range, space);
+    const auto made = place_outputs(set, range, scratch);
     range.made = std::span(made).first(set.jobs.size());
     const bool is_last = range.row_first + rows_max >= end_row;
     for (std::size_t i = 0; i < set.jobs.size(); ++i) {
@@ -311,6 +318,7 @@ void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool
     TROUPE_CHECK(set.output_multiple > 0);
     for (const matmul_job& job : set.jobs) {
       check_job(job, row_count);
+      TROUPE_CHECK(job.output != nullptr || !set.epilogue.is_empty());
       TROUPE_CHECK(job.weight->row_count() == set.jobs[0].weight->row_count());
       TROUPE_CHECK(job.weight->instruction_set() == set.jobs[0].weight->instruction_set());
     }

@@ -167,6 +167,7 @@ class matmul_epilogue {
   void operator()(const output_range& range) const {
     if (call_ != nullptr) call_(body_, range);
   }
+  [[nodiscard]] bool is_empty() const noexcept { return call_ == nullptr; }
 
  private:
   const void* body_ = nullptr;

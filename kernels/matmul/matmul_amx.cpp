@@ -15,15 +15,15 @@ namespace {
 // tile that is loaded is used twice.
 constexpr std::size_t panels_together = 2;
 constexpr std::size_t row_tiles_together = 2;
-// Groups that are made bf16 at a time: 18 KiB, which stay in an L1 of 48 KiB while as much of the
-// activations goes by.
-constexpr std::size_t chunk_groups_max = 9;
+// Groups that are made bf16 at a time, of formats whose blocks are one group: up to 18 KiB, which
+// stay in an L1 of 48 KiB while as much of the activations goes by. Others have two blocks of 8, so
+// that there are two steps in a chunk.
+constexpr std::size_t single_groups_max = 9;
 // A panel's weights are made bf16 again for each so many rows, which costs what 40 rows do.
 constexpr std::size_t rows_max = 512;
 
 // Groups that are made bf16 while as many are multiplied: at least so many, and whole blocks.
 constexpr std::size_t step_groups_min = 3;
-// Room for a chunk, and for two steps of the formats whose blocks are 8 groups.
 constexpr std::size_t chunk_room = 16;
 
 constexpr std::size_t pair_rows = 16;  // of a group: two of its 32 columns each
@@ -301,11 +301,16 @@ TROUPE_INLINE void run_block(const quantized_tile& tile, std::size_t panel,
   end_sums<RowTiles, Panels>(tile, panel, range, at, sums);
 }
 
+template <packing Format>
+constexpr std::size_t groups_max =
+    parts_of<Format>.block_groups == 1 ? single_groups_max : chunk_room;
+
 // As few chunks as there can be, and of one size: whole blocks of the format.
 template <packing Format>
 std::size_t chunk_groups(std::size_t group_count) {
   constexpr std::size_t block = parts_of<Format>.block_groups;
-  const std::size_t blocks = group_count / block, blocks_max = chunk_groups_max / block;
+  constexpr std::size_t blocks_max = groups_max<Format> / block;
+  const std::size_t blocks = group_count / block;
   const std::size_t chunks = (blocks + blocks_max - 1) / blocks_max;
   return (blocks + chunks - 1) / chunks * block;
 }
@@ -315,14 +320,14 @@ constexpr std::size_t step_groups =
     parts_of<Format>.block_groups == 1 ? step_groups_min : parts_of<Format>.block_groups;
 
 // The first rows' products with a chunk, whose weights are made bf16 on the way: a step of groups
-// while the step before it is multiplied, so that vectors, tiles and the memory are busy at once.
-// Of the chunk, the last kept_groups stay.
+// (three, or a block) while the step before it is multiplied, so that vectors, tiles and the memory
+// are busy at once. Of the chunk, the last kept_groups stay.
 template <packing Format, int RowTiles, int Panels>
 TROUPE_INLINE void multiply_first_rows(const quantized_tile& tile, const panel_place& place,
                                        const chunk_range& range, std::size_t kept_groups,
                                        weight_chunk& chunk, block_sums sums) {
   constexpr std::size_t step = step_groups<Format>;
-  static_assert(2 * step <= chunk_room && chunk_groups_max <= chunk_room);
+  static_assert(2 * step <= chunk_room && groups_max<Format> <= chunk_room);
   const auto unpack_step = [&](std::size_t group) {
     const std::size_t left = range.count - group;
     for (std::size_t p = 0; p < static_cast<std::size_t>(Panels); ++p) {
@@ -351,7 +356,7 @@ TROUPE_INLINE void multiply_panels(const quantized_tile& tile, const panel_place
   const bool is_read_again = row_tiles > row_tiles_together;
   const std::size_t chunk_size =
       is_read_again ? chunk_groups<Format>(tile.group_count) : tile.group_count;
-  const std::size_t kept_groups = is_read_again ? chunk_groups_max : 2 * step_groups<Format>;
+  const std::size_t kept_groups = is_read_again ? groups_max<Format> : 2 * step_groups<Format>;
   chunk_range range;
   for (; range.first < tile.group_count; range.first += range.count) {
     const std::size_t groups_left = tile.group_count - range.first;

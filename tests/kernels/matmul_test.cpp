@@ -210,6 +210,33 @@ TEST_CASE("matmul: every variant gives the reference's bits for every N and M") 
   }
 }
 
+TEST_CASE("matmul: many groups and many rows, in chunks of every size") {
+  INFO("seed " << seed);
+  std::mt19937 random(seed + 6);
+  const std::size_t n = 37;
+  for (const dtype type : quantized_types) {
+    const bool has_blocks = layout_of(type)->block_elements > 32;
+    for (const std::size_t blocks : {10u, 20u, 29u}) {
+      const std::size_t k = columns_of(type, has_blocks ? blocks / 5 : blocks);
+      const std::size_t m_max = blocks == 10 ? 530 : 130;
+      const auto weights = random_weights(type, n, k, random);
+      const auto x = random_activations(m_max, k, random);
+      for (const isa set : runnable_variants()) {
+        const auto plain = pack(specification_of(set), type, weights, n, k, several());
+        const auto packed = pack(set, type, weights, n, k, several());
+        const auto expected = multiply({plain, x, m_max}, several());
+        for (const std::size_t m : {std::size_t{33}, std::size_t{64}, m_max}) {
+          INFO(troupe::to_string(set) << " " << layout_of(type)->name << " M " << m << " K " << k);
+          const std::vector<float> some(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(m * k));
+          const std::vector<float> wanted(expected.begin(),
+                                          expected.begin() + static_cast<std::ptrdiff_t>(m * n));
+          CHECK(same_bits(multiply({packed, some, m}, single()), wanted));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("matmul: extreme weights and activations stay exact") {
   // All weights at the ends of their range against all activations at +-127: the largest sums.
   for (const dtype type : quantized_types) {

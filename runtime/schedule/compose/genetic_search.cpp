@@ -153,7 +153,8 @@ class search {
     const auto may_breed = [&] { return prediction_.spent() < genetic_share; };
     std::uint32_t shuffles = moves_.is_of_use(order_move::shuffle) ? shuffles_min : 0;
     const double begun = prediction_.spent();
-    const double shuffles_end = std::max(genetic_share, begun + shuffles_share * (1.0 - begun));
+    const double shuffles_end = std::min(
+        std::max(genetic_share, begun + shuffles_share * (1.0 - begun)), few_samples_share);
     while (shuffles-- != 0 && prediction_.spent() < shuffles_end)
       if (breed(order_move::shuffle)) shuffles = shuffles_more;
     for (std::uint32_t restarts = 0; restarts < vain_restarts_max && may_breed();) {
