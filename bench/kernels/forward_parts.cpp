@@ -27,18 +27,27 @@ struct step_rows {
   }
 };
 
-/// One job for each matrix, all on the same rows, outputs one behind the other.
-void multiply(std::span<const kernels::packed_matrix* const> matrices, const step_rows& input,
-              std::size_t row_count, float* output, thread_pool& pool) {
+/// One for each matrix, all on the same rows, without outputs.
+std::vector<kernels::matmul_job> jobs_of(std::span<const kernels::packed_matrix* const> matrices,
+                                         const step_rows& input) {
   std::vector<kernels::matmul_job> jobs;
   for (const kernels::packed_matrix* matrix : matrices) {
     jobs.push_back({.weight = matrix,
                     .quantized = &input.quantized,
                     .floats = input.floats.data(),
-                    .floats_stride = input.width,
-                    .output = output,
-                    .output_stride = matrix->row_count()});
-    output += row_count * matrix->row_count();
+                    .floats_stride = input.width});
+  }
+  return jobs;
+}
+
+/// One job for each matrix, all on the same rows, outputs one behind the other.
+void multiply(std::span<const kernels::packed_matrix* const> matrices, const step_rows& input,
+              std::size_t row_count, float* output, thread_pool& pool) {
+  std::vector<kernels::matmul_job> jobs = jobs_of(matrices, input);
+  for (kernels::matmul_job& job : jobs) {
+    job.output = output;
+    job.output_stride = job.weight->row_count();
+    output += row_count * job.output_stride;
   }
   std::vector<kernels::matmul_set> sets;
   for (const kernels::matmul_job& job : jobs) sets.push_back({.jobs = {&job, 1}, .epilogue = {}});
@@ -48,13 +57,7 @@ void multiply(std::span<const kernels::packed_matrix* const> matrices, const ste
 /// The same for gate and up, which are made together and whose outputs only an epilogue sees.
 void multiply_into_scratch(std::span<const kernels::packed_matrix* const> matrices,
                            const step_rows& input, std::size_t row_count, thread_pool& pool) {
-  std::vector<kernels::matmul_job> jobs;
-  for (const kernels::packed_matrix* matrix : matrices) {
-    jobs.push_back({.weight = matrix,
-                    .quantized = &input.quantized,
-                    .floats = input.floats.data(),
-                    .floats_stride = input.width});
-  }
+  const std::vector<kernels::matmul_job> jobs = jobs_of(matrices, input);
   const auto ignore = [](const kernels::output_range&) {};
   const kernels::matmul_set set{.jobs = jobs,
                                 .epilogue = kernels::matmul_epilogue(ignore),

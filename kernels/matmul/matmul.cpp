@@ -64,6 +64,11 @@ std::size_t divide_up(std::size_t a, std::size_t b) {
   return (a + b - 1) / b;
 }
 
+// At least one.
+std::size_t panels_within(std::size_t bytes, std::size_t panel_bytes) {
+  return std::max<std::size_t>(1, bytes / panel_bytes);
+}
+
 // Cycles of one panel for row_count rows, roughly: reading the panel (measured 10 bytes a cycle
 // from memory) or unpacking it, then each row's vector instructions, two a cycle.
 std::size_t panel_cycles(const packed_matrix::state& weight, std::size_t row_count) {
@@ -123,13 +128,12 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
   const std::size_t rows = std::min(row_count, plan.row_tiles_per_task * tile_rows);
   std::size_t panels = std::max<std::size_t>(1, task_cycles / set_panel_cycles(set, rows));
   if (plan.row_tiles_per_task > 1 && kernels.rows_max == tile_rows) {
-    panels =
-        std::min(panels, std::max<std::size_t>(1, task_weight_bytes_max / set_panel_bytes(set)));
+    panels = std::min(panels, panels_within(task_weight_bytes_max, set_panel_bytes(set)));
   }
   if (has_scratch(set) && kernels.rows_max > tile_rows) {
-    const std::size_t panel_outputs_bytes = set.jobs.size() * rows * panel_outputs * sizeof(float);
     panels =
-        std::min(panels, std::max<std::size_t>(1, task_scratch_bytes_max / panel_outputs_bytes));
+        std::min(panels, panels_within(task_scratch_bytes_max,
+                                       set.jobs.size() * rows * panel_outputs * sizeof(float)));
   }
   panels = std::min(panels, panel_count);
   plan.panel_tasks = divide_up(panel_count, panels);

@@ -28,9 +28,11 @@ constexpr std::size_t chunk_room = 16;
 
 constexpr std::size_t pair_rows = 16;  // of a group: two of its 32 columns each
 
+// Columns 4 j + e and 4 j + e + 2 of the 16 outputs in row 2 j + e.
+using weight_group = std::uint16_t[pair_rows][2 * panel_outputs];
+
 struct alignas(64) weight_chunk {
-  // Columns 4 j + e and 4 j + e + 2 of the 16 outputs in row 2 j + e.
-  std::uint16_t weights[panels_together][chunk_room][pair_rows][2 * panel_outputs];
+  weight_group weights[panels_together][chunk_room];
 };
 
 using output_tile = float[tile_rows][panel_outputs];
@@ -108,8 +110,7 @@ TROUPE_INLINE void put_nibbles(__m512i both, const group_scale& scale, std::uint
 // One group of one panel: `first` scales quads 0 .. 3, `second` 4 .. 7.
 template <packing Format>
 TROUPE_INLINE void put_group(const std::uint8_t* q, const group_scale& first,
-                             const group_scale& second,
-                             std::uint16_t (&to)[pair_rows][2 * panel_outputs]) {
+                             const group_scale& second, weight_group& to) {
   if constexpr (parts_of<Format>.form == weight_form::nibbles) {
     for (int i = 0; i < 4; ++i) put_nibbles(_mm512_load_si512(q + 64 * i), first, to[2 * i]);
   } else {
@@ -122,8 +123,7 @@ TROUPE_INLINE void put_group(const std::uint8_t* q, const group_scale& first,
 // Groups first_group .. first_group + count - 1 of a panel; asks for as much of what is read next.
 template <packing Format>
 void unpack(const quantized_tile& tile, const std::uint8_t* panel, std::size_t first_group,
-            std::size_t count, const std::uint8_t* next,
-            std::uint16_t (*to)[pair_rows][2 * panel_outputs]) {
+            std::size_t count, const std::uint8_t* next, weight_group* to) {
   constexpr quantized_packing parts = parts_of<Format>;
   const std::uint8_t* q = panel + first_group * parts.group_bytes;
   const std::uint8_t* block = panel + tile.group_count * parts.group_bytes +
@@ -191,8 +191,6 @@ TROUPE_INLINE void store_sums(float* to, std::size_t panel_stride, std::size_t t
   if constexpr (RowTiles > 1 && Panels > 1)
     store_tile<3>(to + tile_stride + panel_stride, row_bytes);
 }
-
-using weight_group = std::uint16_t[pair_rows][2 * panel_outputs];
 
 template <int RowTiles, int Panels>
 TROUPE_INLINE void zero_sums() {

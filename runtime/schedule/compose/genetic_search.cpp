@@ -30,8 +30,8 @@ constexpr std::uint32_t vain_restarts_max = 50, vain_moves_max = 1000;
 /// Random orders that are tried before anything else, and as soon as one of them was the best: so
 /// many more in vain.
 constexpr std::uint32_t shuffles_min = 6, shuffles_more = 40;
-/// Of what is left of the budget: random orders that keep winning get more than other children do,
-/// or where few replays fit the budget there would be none.
+/// Share of the budget until which random orders that keep winning go on: more than other children
+/// get, or where few replays fit the budget there would be none.
 constexpr double shuffles_share = 0.7;
 /// Where the budget is at most so many replays for each request, orders are compared on so many
 /// samples until a share of it is spent: a wrong turn costs less than few orders.
@@ -152,10 +152,7 @@ class search {
   void evolve() {
     const auto may_breed = [&] { return prediction_.spent() < genetic_share; };
     std::uint32_t shuffles = moves_.is_of_use(order_move::shuffle) ? shuffles_min : 0;
-    const double begun = prediction_.spent();
-    const double shuffles_end = std::min(
-        std::max(genetic_share, begun + shuffles_share * (1.0 - begun)), few_samples_share);
-    while (shuffles-- != 0 && prediction_.spent() < shuffles_end)
+    while (shuffles-- != 0 && prediction_.spent() < shuffles_share)
       if (breed(order_move::shuffle)) shuffles = shuffles_more;
     for (std::uint32_t restarts = 0; restarts < vain_restarts_max && may_breed();) {
       const double before_ms = champion_.objective_ms();
