@@ -16,29 +16,50 @@ using detail::attention_item;
 /// Tasks per thread below which segments become tasks of their own.
 constexpr std::size_t tasks_per_thread_min = 4;
 
-struct variant {
+/// Query rows (positions x heads of a group) of a slice from which tiles are worth their while.
+constexpr std::size_t many_rows_min = 16;
+
+/// Runs items of up to so many rows.
+struct item_kernel {
   void (*run)(const attention_item&);
-  void (*merge)(const attention_item&);
-  void (*write)(const detail::kv_row_target&, const float*, const float*);
   std::size_t rows_max;
 };
 
-variant variant_of(isa set, kv_dtype type) {
-  const bool has_pair_dot = type == kv_dtype::bf16 && detect_cpu_features().avx512_bf16;
+struct variant {
+  item_kernel few;
+  item_kernel many;  ///< of slices with many_rows_min rows or more; gives the same bits
+  void (*merge)(const attention_item&);
+  void (*write)(const detail::kv_row_target&, const float*, const float*);
+
+  variant(void (*run)(const attention_item&), std::size_t rows_max,
+          void (*merge_partials)(const attention_item&),
+          void (*write_row)(const detail::kv_row_target&, const float*, const float*))
+      : few{run, rows_max}, many(few), merge(merge_partials), write(write_row) {}
+};
+
+variant variant_of(isa set, const kv_layout& layout) {
+  const bool has_pair_dot = layout.type == kv_dtype::bf16 && detect_cpu_features().avx512_bf16;
+  const bool has_byte_tiles = layout.type == kv_dtype::int8 && detect_cpu_features().amx_int8 &&
+                              layout.head_dim % detail::attention_head_dim_step_amx == 0;
   switch (set) {
     case isa::bf16_reference:
     case isa::reference: break;
     case isa::avx2:
-      return {detail::attention_item_avx2, detail::attention_merge_avx2, detail::write_kv_head_avx2,
-              detail::attention_rows_max_avx2};
+      return variant(detail::attention_item_avx2, detail::attention_rows_max_avx2,
+                     detail::attention_merge_avx2, detail::write_kv_head_avx2);
     case isa::amx:
-    case isa::avx512:
-      return {has_pair_dot ? detail::attention_item_avx512bf16 : detail::attention_item_avx512,
-              detail::attention_merge_avx512, detail::write_kv_head_avx512,
-              detail::attention_rows_max_avx512};
+    case isa::avx512: {
+      variant chosen(
+          has_pair_dot ? detail::attention_item_avx512bf16 : detail::attention_item_avx512,
+          detail::attention_rows_max_avx512, detail::attention_merge_avx512,
+          detail::write_kv_head_avx512);
+      if (has_byte_tiles)
+        chosen.many = {detail::attention_item_amx, detail::attention_rows_max_amx};
+      return chosen;
+    }
   }
-  return {detail::attention_item_ref, detail::attention_merge_ref, detail::write_kv_head_ref,
-          detail::attention_rows_max_avx512};
+  return variant(detail::attention_item_ref, detail::attention_rows_max_avx512,
+                 detail::attention_merge_ref, detail::write_kv_head_ref);
 }
 
 /// Capacity that calls reuse; it carries nothing from one call to the next.
@@ -65,11 +86,12 @@ std::size_t partial_count(const attention_item& item) {
 
 /// The items of one slice, each over all of its segments.
 void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& slice,
-               const attention_arguments& arguments, std::size_t rows_max,
+               const attention_arguments& arguments, const variant& chosen,
                std::vector<attention_item>& items) {
   const std::size_t group = arguments.head_count / layout.kv_head_count;
-  const std::size_t heads_max = std::min(group, rows_max);
-  const std::size_t positions_max = rows_max / heads_max;
+  const item_kernel& kernel = slice.row_count * group < many_rows_min ? chosen.few : chosen.many;
+  const std::size_t heads_max = std::min(group, kernel.rows_max);
+  const std::size_t positions_max = kernel.rows_max / heads_max;
   const std::size_t end = slice.position_first + slice.row_count;
   TROUPE_CHECK(slice.block_table.size() * layout.block_tokens >= end);
   for (std::size_t kv_head = 0; kv_head < layout.kv_head_count; ++kv_head) {
@@ -79,6 +101,7 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
         const std::size_t segment_left =
             attention_segment_tokens - position % attention_segment_tokens;
         attention_item item;
+        item.run = kernel.run;
         item.cache = {.data = layer.data + 2 * kv_head * layout.head_block_bytes(),
                       .block_bytes = layout.block_bytes(),
                       .values_offset = layout.head_block_bytes(),
@@ -131,8 +154,9 @@ void run_split(const variant& chosen, workspace& space, thread_pool& pool) {
     }
   }
   link_next(space.segments);
-  pool.parallel_for(space.segments.size(),
-                    [&](std::size_t task, std::size_t) { chosen.run(space.segments[task]); });
+  pool.parallel_for(space.segments.size(), [&](std::size_t task, std::size_t) {
+    space.segments[task].run(space.segments[task]);
+  });
   pool.parallel_for(space.items.size(),
                     [&](std::size_t task, std::size_t) { chosen.merge(space.items[task]); });
 }
@@ -153,7 +177,7 @@ void write_kv_head(isa set, const kv_layout& layout, kv_layer layer,
   target.token = in_block % kv_tile_tokens;
   target.head_dim = layout.head_dim;
   target.type = layout.type;
-  variant_of(set, layout.type).write(target, k, v);
+  variant_of(set, layout).write(target, k, v);
 }
 
 void write_kv(isa set, const kv_layout& layout, kv_layer layer,
@@ -178,11 +202,11 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
   check_layout(layout);
   TROUPE_CHECK(layout.kv_head_count > 0 && arguments.head_count % layout.kv_head_count == 0);
   thread_local workspace space;
-  const variant chosen = variant_of(set, layout.type);
+  const variant chosen = variant_of(set, layout);
   space.items.clear();
   std::size_t segments_max = 0;
   for (const attention_slice& slice : slices) {
-    add_items(layout, layer, slice, arguments, chosen.rows_max, space.items);
+    add_items(layout, layer, slice, arguments, chosen, space.items);
     if (slice.row_count > 0)
       segments_max = std::max(segments_max, segment_count(space.items.back()));
   }
@@ -194,8 +218,9 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
   link_next(space.items);
   // Captured by pointer: in another thread the name would mean that thread's own.
   const std::vector<attention_item>* items = &space.items;
-  pool.parallel_for(items->size(),
-                    [&, items](std::size_t task, std::size_t) { chosen.run((*items)[task]); });
+  pool.parallel_for(items->size(), [&, items](std::size_t task, std::size_t) {
+    (*items)[task].run((*items)[task]);
+  });
 }
 
 }  // namespace troupe::kernels

@@ -14,6 +14,8 @@ inline constexpr std::size_t attention_segment_tiles = attention_segment_tokens 
 /// and one broadcast fit the 32 registers of AVX-512; 6 x 2 fit the 16 of AVX2.
 inline constexpr std::size_t attention_rows_max_avx512 = 12;
 inline constexpr std::size_t attention_rows_max_avx2 = 6;
+/// Three tiles of 16 rows share a copy of V.
+inline constexpr std::size_t attention_rows_max_amx = 48;
 /// Largest integers of an int8 cache's K and V, and of what multiplies them.
 inline constexpr float kv_byte_max = 127.0f;
 inline constexpr float attention_word_max = 32767.0f;
@@ -35,6 +37,7 @@ struct attention_cache {
 /// Row r is position position_first + r / head_count, head r % head_count. All the positions lie in
 /// one segment, so that every row has at least one key in every segment of the item.
 struct attention_item {
+  void (*run)(const attention_item&) = nullptr;  ///< one of the functions below
   attention_cache cache;
   std::size_t head_dim = 0;
   std::size_t head_count = 0;
@@ -60,6 +63,10 @@ void attention_item_avx2(const attention_item& item);
 void attention_item_avx512(const attention_item& item);
 /// For a bf16 cache, on a machine with vdpbf16ps: the same bits as the others.
 void attention_item_avx512bf16(const attention_item& item);
+/// For an int8 cache whose head_dim is a multiple of this, on a machine with AMX_INT8: the same
+/// bits.
+inline constexpr std::size_t attention_head_dim_step_amx = 64;
+void attention_item_amx(const attention_item& item);
 
 /// Folds the partials of segments segment_first .. segment_end - 1 in ascending order into the
 /// output. Reads the item's shape, partials (of segment_first) and output; the same bits as one

@@ -3,13 +3,11 @@
 // *_avx2.cpp and *_avx512.cpp only.
 #pragma once
 
-#include <cstring>
-
 #include "kernels/attention/attention_bytes.hpp"
 #include "kernels/attention/attention_pairs.hpp"
+#include "kernels/attention/attention_segments.hpp"
 #include "kernels/attention/attention_softmax.hpp"
 #include "kernels/attention/attention_tiles.hpp"
-#include "kernels/exp/exp_vector.hpp"
 
 namespace troupe::kernels {
 
@@ -56,9 +54,10 @@ class attention_runner {
   static constexpr bool in_quads = Type == kv_dtype::int8;
   static constexpr std::size_t rows_max =
       Simd::width == 16 ? detail::attention_rows_max_avx512 : detail::attention_rows_max_avx2;
+  static constexpr std::size_t rows_room = (rows_max + Simd::width - 1) / Simd::width * Simd::width;
   struct segment_rows {
-    float maximum[rows_max];
-    float sum[rows_max];
+    float maximum[rows_room];
+    float sum[rows_room];
     alignas(64) float output[rows_max * attention_row_stride];
   };
 
@@ -92,7 +91,7 @@ class attention_runner {
   /// Addresses of the segment's tiles; a tile that no row sees is never looked up. A segment begins
   /// with a block, because blocks divide segments.
   void find_tiles(std::size_t segment, std::size_t tile_count) {
-    find_keys(item_, segment, tile_count, tiles_.keys);
+    find_keys<Simd>(item_, segment, tile_count, tiles_.keys);
     for (std::size_t tile = 0; tile < tile_count; ++tile) {
       tiles_.values[tile] = tiles_.keys[tile] + item_.cache.values_offset;
     }
@@ -101,47 +100,20 @@ class attention_runner {
     }
     std::size_t next_count = 0;
     if (segment + 1 < item_.segment_end) {
-      next_count = least(tile_count, tiles_in(item_, segment + 1));
-      find_keys(item_, segment + 1, next_count, tiles_.next_keys);
+      next_count = least(tile_count, tiles_in<Simd>(item_, segment + 1));
+      find_keys<Simd>(item_, segment + 1, next_count, tiles_.next_keys);
     } else if (item_.next != nullptr) {
-      next_count = least(tile_count, tiles_in(*item_.next, item_.next->segment_first));
-      find_keys(*item_.next, item_.next->segment_first, next_count, tiles_.next_keys);
+      next_count = least(tile_count, tiles_in<Simd>(*item_.next, item_.next->segment_first));
+      find_keys<Simd>(*item_.next, item_.next->segment_first, next_count, tiles_.next_keys);
     }
     for (; next_count < tile_count; ++next_count) tiles_.next_keys[next_count] = tiles_.keys[0];
   }
 
-  static void find_keys(const detail::attention_item& item, std::size_t segment,
-                        std::size_t tile_count, const std::byte** keys) {
-    const detail::attention_cache& cache = item.cache;
-    const block_index* block =
-        cache.table + segment * attention_segment_tokens / cache.block_tokens;
-    for (std::size_t tile = 0; tile < tile_count; ++block) {
-      const std::byte* at = cache.data + static_cast<std::size_t>(*block) * cache.block_bytes;
-      for (std::size_t token = 0; token < cache.block_tokens && tile < tile_count;
-           token += kv_tile_tokens, ++tile, at += cache.tile_bytes) {
-        keys[tile] = at;
-      }
-    }
-  }
-
   static std::size_t least(std::size_t a, std::size_t b) { return a < b ? a : b; }
-
-  /// How many keys of the segment that begins at first an item's position-th position sees.
-  static std::size_t visible_keys(const detail::attention_item& item, std::size_t position,
-                                  std::size_t first) {
-    return least(item.position_first + position + 1 - first, attention_segment_tokens);
-  }
-
-  /// Tiles of a segment that an item's last position sees.
-  static std::size_t tiles_in(const detail::attention_item& item, std::size_t segment) {
-    const std::size_t keys =
-        visible_keys(item, item.position_count - 1, segment * attention_segment_tokens);
-    return (keys + kv_tile_tokens - 1) / kv_tile_tokens;
-  }
 
   void run_segment(std::size_t segment, segment_rows& out) {
     const std::size_t first = segment * attention_segment_tokens;
-    const std::size_t tile_count = tiles_in(item_, segment);
+    const std::size_t tile_count = tiles_in<Simd>(item_, segment);
     find_tiles(segment, tile_count);
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
       for_tile_steps<Simd, Rows>(tile_count, [&]<int Tiles>(std::size_t tile) {
@@ -163,7 +135,7 @@ class attention_runner {
   }
 
   [[nodiscard]] std::size_t keys_in_segment(std::size_t position, std::size_t first) const {
-    return visible_keys(item_, position, first);
+    return visible_keys<Simd>(item_, position, first);
   }
 
   void soften(std::size_t first, segment_rows& out) {
@@ -225,7 +197,7 @@ class attention_runner {
   /// The same in quads of keys, for all rows at once: keys that a row does not see have a weight of
   /// zero, and integers hold no NaN.
   void weigh_quads_of_keys(std::size_t first, segment_rows& out) {
-    const std::size_t tile_count = tiles_in(item_, first / attention_segment_tokens);
+    const std::size_t tile_count = tiles_in<Simd>(item_, first / attention_segment_tokens);
     const std::size_t end = keys_in_segment(item_.position_count - 1, first);
     float scales[rows_max];
     for (std::size_t row = 0; row < row_count_; ++row) {
@@ -240,69 +212,24 @@ class attention_runner {
     });
   }
 
-  static float exp_of(float x) {
-    float lanes[Simd::width];
-    exp_vector(Simd::broadcast(x)).store(lanes);
-    return lanes[0];
+  static row_results results_of(segment_rows& rows) {
+    return {rows.maximum, rows.sum, rows.output, attention_row_stride};
   }
 
   void merge_next() {
-    for (std::size_t row = 0; row < row_count_; ++row) {
-      const float maximum =
-          next_.maximum[row] > state_.maximum[row] ? next_.maximum[row] : state_.maximum[row];
-      const float scale_state = exp_of(state_.maximum[row] - maximum);
-      const float scale_next = exp_of(next_.maximum[row] - maximum);
-      state_.maximum[row] = maximum;
-      state_.sum[row] = __builtin_fmaf(next_.sum[row], scale_next, state_.sum[row] * scale_state);
-      const Simd state_factor = Simd::broadcast(scale_state);
-      const Simd next_factor = Simd::broadcast(scale_next);
-      float* state = state_.output + row * attention_row_stride;
-      const float* next = next_.output + row * attention_row_stride;
-      for (std::size_t d = 0; d < item_.head_dim; d += Simd::width) {
-        Simd::fma(Simd::load(next + d), next_factor, Simd::load(state + d) * state_factor)
-            .store(state + d);
-      }
-    }
+    merge_rows<Simd>(results_of(state_), results_of(next_), row_count_, item_.head_dim);
   }
 
-  void finish() const {
-    for (std::size_t row = 0; row < row_count_; ++row) {
-      float* to = item_.output + row / item_.head_count * item_.output_stride +
-                  row % item_.head_count * item_.head_dim;
-      const float* from = state_.output + row * attention_row_stride;
-      const Simd divisor = Simd::broadcast(state_.sum[row]);
-      std::size_t d = 0;
-      for (; d + Simd::width <= item_.head_dim; d += Simd::width) {
-        (Simd::load(from + d) / divisor).store(to + d);
-      }
-      if (const std::size_t left = item_.head_dim - d; left != 0) {
-        (Simd::load_first(from + d, left) / divisor).store_first(to + d, left);
-      }
-    }
+  void finish() { finish_rows<Simd>(results_of(state_), item_, 0, row_count_); }
+
+  void store_partial(std::size_t segment, segment_rows& from) {
+    copy_rows<Simd>(results_of(from), 0, partials_of<Simd>(item_, segment), 0, row_count_,
+                    item_.head_dim);
   }
 
-  [[nodiscard]] float* partial_of(std::size_t segment) const {
-    return item_.partials + (segment - item_.segment_first) * row_count_ * (2 + item_.head_dim);
-  }
-
-  void store_partial(std::size_t segment, const segment_rows& from) const {
-    float* partial = partial_of(segment);
-    std::memcpy(partial, from.maximum, row_count_ * sizeof(float));
-    std::memcpy(partial + row_count_, from.sum, row_count_ * sizeof(float));
-    for (std::size_t row = 0; row < row_count_; ++row) {
-      std::memcpy(partial + 2 * row_count_ + row * item_.head_dim,
-                  from.output + row * attention_row_stride, item_.head_dim * sizeof(float));
-    }
-  }
-
-  void load_partial(std::size_t segment, segment_rows& to) const {
-    const float* partial = partial_of(segment);
-    std::memcpy(to.maximum, partial, row_count_ * sizeof(float));
-    std::memcpy(to.sum, partial + row_count_, row_count_ * sizeof(float));
-    for (std::size_t row = 0; row < row_count_; ++row) {
-      std::memcpy(to.output + row * attention_row_stride,
-                  partial + 2 * row_count_ + row * item_.head_dim, item_.head_dim * sizeof(float));
-    }
+  void load_partial(std::size_t segment, segment_rows& to) {
+    copy_rows<Simd>(partials_of<Simd>(item_, segment), 0, results_of(to), 0, row_count_,
+                    item_.head_dim);
   }
 
   const detail::attention_item& item_;

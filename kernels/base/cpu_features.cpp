@@ -38,7 +38,9 @@ const cpu_features& detect_cpu_features() noexcept {
     found.avx512_bf16 = found.avx512 && __builtin_cpu_supports("avx512bf16");
     found.amx = found.avx512 && __builtin_cpu_supports("amx-tile") &&
                 __builtin_cpu_supports("amx-bf16") && found.avx512_bf16 &&
-                __builtin_cpu_supports("avx512fp16") && may_use_tile_registers();
+                __builtin_cpu_supports("avx512fp16") && __builtin_cpu_supports("avx512vbmi") &&
+                may_use_tile_registers();
+    found.amx_int8 = found.amx && __builtin_cpu_supports("amx-int8");
     return found;
   }();
   return features;

@@ -14,7 +14,7 @@ namespace troupe {
 enum class isa : std::uint8_t {
   reference,       ///< plain loops, the specification
   avx2,            ///< AVX2 + FMA + F16C
-  avx512,          ///< AVX-512 F/BW/DQ/VL + VNNI (BF16 where a kernel says so)
+  avx512,          ///< AVX-512 F/BW/DQ/VL + VNNI (BF16 and AMX_INT8 where a kernel says so)
   amx,             ///< AVX-512 with BF16 and FP16, and AMX_BF16: matmul in bf16, all else as avx512
   bf16_reference,  ///< plain loops: the specification of what amx computes
 };
@@ -47,8 +47,9 @@ struct cpu_features {
   bool avx2 = false;         ///< AVX2, FMA and F16C, saved by the OS
   bool avx512 = false;       ///< F, BW, DQ, VL and VNNI, saved by the OS
   bool avx512_bf16 = false;  ///< VDPBF16PS
-  bool amx =
-      false;  ///< AVX-512 with BF16 and FP16, AMX_BF16, and the kernel lets this process use them
+  bool amx = false;       ///< AVX-512 with BF16, FP16 and VBMI, AMX_BF16, and the kernel lets this
+                          ///< process use them
+  bool amx_int8 = false;  ///< amx, with AMX_INT8 too
 };
 
 /// Asks CPUID and XGETBV once, and the kernel for the process's right to AMX's registers; later

@@ -61,6 +61,19 @@ inline __attribute__((always_inline)) void multiply_bf16_tiles() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(Left), "i"(Right));
 }
 
+/// Sum[m][n] += sum over k and e of Left[m][4 k + e] * Right[k][4 n + e], bytes with signs in
+/// 32-bit integers.
+template <int Sum, int Left, int Right>
+inline __attribute__((always_inline)) void multiply_byte_tiles() {
+  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(Left), "i"(Right));
+}
+
+/// The same where the bytes of Left have no signs.
+template <int Sum, int Left, int Right>
+inline __attribute__((always_inline)) void multiply_unsigned_byte_tiles() {
+  asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(Left), "i"(Right));
+}
+
 }  // namespace
 
 }  // namespace troupe::kernels
