@@ -39,14 +39,6 @@ class attention_runner {
     if (item_.partials == nullptr) finish();
   }
 
-  void merge() {
-    for (std::size_t segment = item_.segment_first; segment < item_.segment_end; ++segment) {
-      load_partial(segment, segment == item_.segment_first ? state_ : next_);
-      if (segment != item_.segment_first) merge_next();
-    }
-    finish();
-  }
-
  private:
   /// bf16 multiplies in pairs, with queries and weights rounded to bf16 as well.
   static constexpr bool in_pairs = Type == kv_dtype::bf16;
@@ -227,11 +219,6 @@ class attention_runner {
                     item_.head_dim);
   }
 
-  void load_partial(std::size_t segment, segment_rows& to) {
-    copy_rows<Simd>(partials_of<Simd>(item_, segment), 0, results_of(to), 0, row_count_,
-                    item_.head_dim);
-  }
-
   const detail::attention_item& item_;
   const std::size_t row_count_;
   segment_tiles tiles_;
@@ -252,10 +239,26 @@ void attention_item_vector(const detail::attention_item& item) {
                      [&]<kv_dtype Type> { attention_runner<Simd, Type>(item).run(); });
 }
 
-/// Partials are floats whatever the cache holds.
+/// The partials of an item of any number of rows, a vector's worth of rows at a time.
 template <class Simd>
 void attention_merge_vector(const detail::attention_item& item) {
-  attention_runner<Simd, kv_dtype::f32>(item).merge();
+  struct buffer {
+    float maximum[Simd::width];
+    float sum[Simd::width];
+    alignas(64) float output[Simd::width * attention_row_stride];
+    row_results rows() { return {maximum, sum, output, attention_row_stride}; }
+  } state, next;
+  const std::size_t row_count = item.position_count * item.head_count;
+  for (std::size_t row = 0; row < row_count; row += Simd::width) {
+    const std::size_t count = row_count - row < Simd::width ? row_count - row : Simd::width;
+    for (std::size_t segment = item.segment_first; segment < item.segment_end; ++segment) {
+      const bool is_first = segment == item.segment_first;
+      copy_rows<Simd>(partials_of<Simd>(item, segment), row, (is_first ? state : next).rows(), 0,
+                      count, item.head_dim);
+      if (!is_first) merge_rows<Simd>(state.rows(), next.rows(), count, item.head_dim);
+    }
+    finish_rows<Simd>(state.rows(), item, row, count);
+  }
 }
 
 }  // namespace troupe::kernels
