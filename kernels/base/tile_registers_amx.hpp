@@ -43,6 +43,14 @@ inline __attribute__((always_inline)) void load_tile(const void* from, std::size
   asm volatile("tileloadd (%1,%2,1), %%tmm%c0" ::"i"(Tile), "r"(from), "r"(row_stride) : "memory");
 }
 
+/// The same for what goes by: it does not push out of L1 what is read again.
+template <int Tile>
+inline __attribute__((always_inline)) void load_passing_tile(const void* from,
+                                                             std::size_t row_stride) {
+  asm volatile("tileloaddt1 (%1,%2,1), %%tmm%c0" ::"i"(Tile), "r"(from), "r"(row_stride)
+               : "memory");
+}
+
 template <int Tile>
 inline __attribute__((always_inline)) void store_tile(void* to, std::size_t row_stride) {
   asm volatile("tilestored %%tmm%c0, (%1,%2,1)" ::"i"(Tile), "r"(to), "r"(row_stride) : "memory");

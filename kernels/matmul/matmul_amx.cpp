@@ -15,16 +15,14 @@ namespace {
 // tile that is loaded is used twice.
 constexpr std::size_t panels_together = 2;
 constexpr std::size_t row_tiles_together = 2;
-// Groups that are made bf16 at a time, of formats whose blocks are one group: up to 18 KiB, which
-// stay in an L1 of 48 KiB while as much of the activations goes by. Others have two blocks of 8, so
-// that there are two steps in a chunk.
-constexpr std::size_t single_groups_max = 9;
+// Groups that are made bf16 at a time: up to 36 KiB, which stay in an L1 of 48 KiB as long as the
+// activations pass it by. Formats whose blocks are several groups have as many whole ones.
+constexpr std::size_t chunk_room = 18;
 // A panel's weights are made bf16 again for each so many rows, which costs what 40 rows do.
 constexpr std::size_t rows_max = 512;
 
-// Groups that are made bf16 while as many are multiplied: at least so many, and whole blocks.
-constexpr std::size_t step_groups_min = 3;
-constexpr std::size_t chunk_room = 16;
+// Groups between one that is made bf16 and the one that is multiplied meanwhile.
+constexpr std::size_t groups_ahead = 1;
 
 constexpr std::size_t pair_rows = 16;  // of a group: two of its 32 columns each
 
@@ -107,53 +105,72 @@ TROUPE_INLINE void put_nibbles(__m512i both, const group_scale& scale, std::uint
   put(_mm512_srli_epi16(both, 12), to + 9 * row);
 }
 
-// One group of one panel: `first` scales quads 0 .. 3, `second` 4 .. 7.
+// Makes a panel's groups bf16 one after another, each in two halves; asks for as much of what is
+// read next.
 template <packing Format>
-TROUPE_INLINE void put_group(const std::uint8_t* q, const group_scale& first,
-                             const group_scale& second, weight_group& to) {
-  if constexpr (parts_of<Format>.form == weight_form::nibbles) {
-    for (int i = 0; i < 4; ++i) put_nibbles(_mm512_load_si512(q + 64 * i), first, to[2 * i]);
-  } else {
-    __m512i quads[8];
-    load_weights<Format>(q, quads);
-    for (int i = 0; i < 8; ++i) put_bytes(quads[i], i < 4 ? first : second, to[2 * i]);
-  }
-}
+class panel_unpacker {
+ public:
+  TROUPE_INLINE panel_unpacker(const quantized_tile& tile, const std::uint8_t* panel,
+                               std::size_t first_group, const std::uint8_t* next)
+      : q_(panel + first_group * parts.group_bytes),
+        block_(panel + tile.group_count * parts.group_bytes +
+               first_group / parts.block_groups * parts.block_scale_bytes),
+        next_(next + first_group * parts.group_lines * 64),
+        upscale_(_mm512_set1_ph(static_cast<_Float16>(1 << tile.scale_shift))),
+        offset_(_mm512_set1_ph(static_cast<_Float16>(-(1 << tile.offset_shift)))) {}
 
-// Groups first_group .. first_group + count - 1 of a panel; asks for as much of what is read next.
-template <packing Format>
-void unpack(const quantized_tile& tile, const std::uint8_t* panel, std::size_t first_group,
-            std::size_t count, const std::uint8_t* next, weight_group* to) {
-  constexpr quantized_packing parts = parts_of<Format>;
-  const std::uint8_t* q = panel + first_group * parts.group_bytes;
-  const std::uint8_t* block = panel + tile.group_count * parts.group_bytes +
-                              first_group / parts.block_groups * parts.block_scale_bytes;
-  next += first_group * parts.group_lines * 64;
-  const __m512h upscale = _mm512_set1_ph(static_cast<_Float16>(1 << tile.scale_shift));
-  const __m512h offset = _mm512_set1_ph(static_cast<_Float16>(-(1 << tile.offset_shift)));
-  for (std::size_t g = 0; g < count; g += parts.block_groups) {
-    const __m512h d = _mm512_mul_ph(load_both_words(block), upscale);
-    const __m512h d_minimum = parts.has_minimum
-                                  ? _mm512_mul_ph(load_both_words(block + minima_offset), upscale)
-                                  : _mm512_setzero_ph();
-    for (std::size_t i = 0; i < parts.block_groups; ++i, q += parts.group_bytes) {
-#pragma GCC unroll 16
-      for (std::size_t line = 0; line < parts.group_lines; ++line, next += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
-      group_scale first, second;
-      first.d = scaled_words<Format>(d, block, 2 * i);
-      first.m = parts.has_minimum ? scaled_words<Format>(d_minimum, block, 2 * i + 1)
-                                  : _mm512_mul_ph(first.d, offset);
-      second = first;
-      if constexpr (parts.has_halves) {
-        second.d = scaled_words<Format>(d, block, 2 * i + 1);
-        second.m = _mm512_mul_ph(second.d, offset);
-      }
-      put_group<Format>(q, first, second, to[g + i]);
+  template <int Half>
+  TROUPE_INLINE void put_half(weight_group& to) {
+    if constexpr (Half == 0) begin_group();
+    if constexpr (parts.form == weight_form::nibbles) {
+      for (int i = 2 * Half; i < 2 * Half + 2; ++i)
+        put_nibbles(_mm512_load_si512(q_ + 64 * i), scales_[0], to[2 * i]);
+    } else {
+      __m512i quads[8];
+      load_weights<Format>(q_, quads);
+      for (int i = 4 * Half; i < 4 * Half + 4; ++i)
+        put_bytes(quads[i], scales_[parts.has_halves ? Half : 0], to[2 * i]);
     }
-    block += parts.block_scale_bytes;
+    if constexpr (Half == 1) end_group();
   }
-}
+
+ private:
+  static constexpr quantized_packing parts = parts_of<Format>;
+
+  TROUPE_INLINE void begin_group() {
+#pragma GCC unroll 16
+    for (std::size_t line = 0; line < parts.group_lines; ++line)
+      _mm_prefetch(reinterpret_cast<const char*>(next_ + 64 * line), _MM_HINT_T1);
+    if (parts.block_groups == 1 || index_ == 0) {
+      d_ = _mm512_mul_ph(load_both_words(block_), upscale_);
+      if constexpr (parts.has_minimum)
+        d_minimum_ = _mm512_mul_ph(load_both_words(block_ + minima_offset), upscale_);
+    }
+    for (std::size_t half = 0; half < (parts.has_halves ? 2 : 1); ++half) {
+      group_scale& scale = scales_[half];
+      scale.d = scaled_words<Format>(d_, block_, 2 * index_ + half);
+      scale.m = parts.has_minimum ? scaled_words<Format>(d_minimum_, block_, 2 * index_ + 1)
+                                  : _mm512_mul_ph(scale.d, offset_);
+    }
+  }
+
+  TROUPE_INLINE void end_group() {
+    q_ += parts.group_bytes;
+    next_ += parts.group_lines * 64;
+    if (parts.block_groups > 1) {
+      if (++index_ < parts.block_groups) return;
+      index_ = 0;
+    }
+    block_ += parts.block_scale_bytes;
+  }
+
+  const std::uint8_t* q_;
+  const std::uint8_t* block_;
+  const std::uint8_t* next_;
+  std::size_t index_ = 0;  // of the group in its block
+  __m512h upscale_, offset_, d_{}, d_minimum_{};
+  group_scale scales_[2]{};
+};
 
 // Groups of the panels that are multiplied together, made bf16.
 struct chunk_range {
@@ -200,25 +217,41 @@ TROUPE_INLINE void zero_sums() {
   if constexpr (RowTiles > 1 && Panels > 1) zero_tile<3>();
 }
 
-// Adds the products of `count` groups; row tiles of x are group_count apart.
-template <int RowTiles, int Panels>
-TROUPE_INLINE void multiply_groups(const weight_group* first, const weight_group* second,
-                                   const bf16_group* x, std::size_t group_count,
-                                   std::size_t count) {
-  constexpr std::size_t x_bytes = sizeof x->values[0];
-  constexpr std::size_t weight_bytes = sizeof first[0][0];
-  for (std::size_t g = 0; g < count; ++g) {
-    load_tile<4>(x[g].values, x_bytes);
-    load_tile<6>(first[g], weight_bytes);
-    multiply_bf16_tiles<0, 4, 6>();
+// How activations are loaded: those of few rows are read again for the next panels; more go by, and
+// must not push the weights out of L1.
+enum class activation_use { again, passing };
+
+template <activation_use Use, int Tile>
+TROUPE_INLINE void load_activations(const bf16_group& x) {
+  if constexpr (Use == activation_use::again) {
+    load_tile<Tile>(x.values, sizeof x.values[0]);
+  } else {
+    load_passing_tile<Tile>(x.values, sizeof x.values[0]);
+  }
+}
+
+// Adds the products of one group; row tiles of x are group_count apart. Before each of them comes
+// work(sum) for vectors: what is between them can run beside them.
+template <int RowTiles, int Panels, activation_use Use, class Work>
+TROUPE_INLINE void multiply_group(const weight_group& first, const weight_group& second,
+                                  const bf16_group* x, std::size_t group_count, const Work& work) {
+  constexpr std::size_t weight_bytes = sizeof first[0];
+  load_activations<Use, 4>(x[0]);
+  load_tile<6>(first, weight_bytes);
+  work.template operator()<0>();
+  multiply_bf16_tiles<0, 4, 6>();
+  if constexpr (Panels > 1) {
+    load_tile<7>(second, weight_bytes);
+    work.template operator()<1>();
+    multiply_bf16_tiles<1, 4, 7>();
+  }
+  if constexpr (RowTiles > 1) {
+    load_activations<Use, 5>(x[group_count]);
+    work.template operator()<2>();
+    multiply_bf16_tiles<2, 5, 6>();
     if constexpr (Panels > 1) {
-      load_tile<7>(second[g], weight_bytes);
-      multiply_bf16_tiles<1, 4, 7>();
-    }
-    if constexpr (RowTiles > 1) {
-      load_tile<5>(x[group_count + g].values, x_bytes);
-      multiply_bf16_tiles<2, 5, 6>();
-      if constexpr (Panels > 1) multiply_bf16_tiles<3, 5, 7>();
+      work.template operator()<3>();
+      multiply_bf16_tiles<3, 5, 7>();
     }
   }
 }
@@ -292,57 +325,69 @@ template <int RowTiles, int Panels>
 TROUPE_INLINE void run_block(const quantized_tile& tile, std::size_t panel,
                              const weight_chunk& chunk, const chunk_range& range, std::size_t at,
                              block_sums sums) {
+  const bf16_group* const x = tile.bf16_activations + at * tile.group_count + range.first;
   begin_sums<RowTiles, Panels>(range, sums);
-  multiply_groups<RowTiles, Panels>(chunk.weights[0], chunk.weights[Panels - 1],
-                                    tile.bf16_activations + at * tile.group_count + range.first,
-                                    tile.group_count, range.count);
+  for (std::size_t g = 0; g < range.count; ++g) {
+    multiply_group<RowTiles, Panels, activation_use::passing>(
+        chunk.weights[0][g], chunk.weights[Panels - 1][g], x + g, tile.group_count, []<int> {});
+  }
   end_sums<RowTiles, Panels>(tile, panel, range, at, sums);
 }
-
-template <packing Format>
-constexpr std::size_t groups_max =
-    parts_of<Format>.block_groups == 1 ? single_groups_max : chunk_room;
 
 // As few chunks as there can be, and of one size: whole blocks of the format.
 template <packing Format>
 std::size_t chunk_groups(std::size_t group_count) {
   constexpr std::size_t block = parts_of<Format>.block_groups;
-  constexpr std::size_t blocks_max = groups_max<Format> / block;
+  constexpr std::size_t blocks_max = chunk_room / block;
   const std::size_t blocks = group_count / block;
   const std::size_t chunks = (blocks + blocks_max - 1) / blocks_max;
   return (blocks + chunks - 1) / chunks * block;
 }
 
-template <packing Format>
-constexpr std::size_t step_groups =
-    parts_of<Format>.block_groups == 1 ? step_groups_min : parts_of<Format>.block_groups;
-
-// The first rows' products with a chunk, whose weights are made bf16 on the way: a step of groups
-// (three, or a block) while the step before it is multiplied, so that vectors, tiles and the memory
-// are busy at once. Of the chunk, the last kept_groups stay.
-template <packing Format, int RowTiles, int Panels>
+// The first rows' products with a chunk, whose weights are made bf16 on the way: a part of a group
+// between any two products with one before it. Together these are less than what waits for its turn
+// in a core, so that vectors, tiles and the memory are busy at once. Of the chunk, the last
+// kept_groups stay.
+template <packing Format, int RowTiles, int Panels, activation_use Use>
 TROUPE_INLINE void multiply_first_rows(const quantized_tile& tile, const panel_place& place,
                                        const chunk_range& range, std::size_t kept_groups,
                                        weight_chunk& chunk, block_sums sums) {
-  constexpr std::size_t step = step_groups<Format>;
-  static_assert(2 * step <= chunk_room && groups_max<Format> <= chunk_room);
-  const auto unpack_step = [&](std::size_t group) {
-    const std::size_t left = range.count - group;
-    for (std::size_t p = 0; p < static_cast<std::size_t>(Panels); ++p) {
-      unpack<Format>(tile, place.panels + p * tile.panel_bytes, range.first + group,
-                     left < step ? left : step, place.next_panels + p * tile.panel_bytes,
-                     chunk.weights[p] + group % kept_groups);
+  panel_unpacker<Format> first(tile, place.panels, range.first, place.next_panels);
+  panel_unpacker<Format> second(tile, place.panels + (Panels - 1) * tile.panel_bytes, range.first,
+                                place.next_panels + (Panels - 1) * tile.panel_bytes);
+  // Halves of the first panel's group, then of the second's.
+  const auto unpack_part = [&]<int Part>(std::size_t slot) TROUPE_INLINE_LAMBDA {
+    if constexpr (Part < 2) {
+      first.template put_half<Part>(chunk.weights[0][slot]);
+    } else if constexpr (Part < 2 * Panels) {
+      second.template put_half<Part % 2>(chunk.weights[1][slot]);
     }
   };
   begin_sums<RowTiles, Panels>(range, sums);
-  unpack_step(0);
-  for (std::size_t group = 0; group < range.count; group += step) {
-    if (group + step < range.count) unpack_step(group + step);
-    const std::size_t left = range.count - group, at = group % kept_groups;
-    multiply_groups<RowTiles, Panels>(chunk.weights[0] + at, chunk.weights[Panels - 1] + at,
-                                      tile.bf16_activations + range.first + group, tile.group_count,
-                                      left < step ? left : step);
+  for (std::size_t g = 0; g < groups_ahead && g < range.count; ++g) {
+    unpack_part.template operator()<0>(g);
+    unpack_part.template operator()<1>(g);
+    unpack_part.template operator()<2>(g);
+    unpack_part.template operator()<3>(g);
   }
+  const bf16_group* const x = tile.bf16_activations + range.first;
+  std::size_t slot = 0, slot_ahead = groups_ahead;
+  const auto multiply_next = [&](std::size_t g, const auto& work) TROUPE_INLINE_LAMBDA {
+    multiply_group<RowTiles, Panels, Use>(chunk.weights[0][slot], chunk.weights[Panels - 1][slot],
+                                          x + g, tile.group_count, work);
+    if (++slot == kept_groups) slot = 0;
+  };
+  std::size_t g = 0;
+  for (; g + groups_ahead < range.count; ++g) {
+    multiply_next(g, [&]<int Sum>() TROUPE_INLINE_LAMBDA {
+      constexpr int parts = 2 / RowTiles;  // of each product
+      constexpr int part = (Sum / 2 * Panels + Sum % 2) * parts;
+      unpack_part.template operator()<part>(slot_ahead);
+      if constexpr (parts > 1) unpack_part.template operator()<part + 1>(slot_ahead);
+    });
+    if (++slot_ahead == kept_groups) slot_ahead = 0;
+  }
+  for (; g < range.count; ++g) multiply_next(g, []<int> {});
   end_sums<RowTiles, Panels>(tile, place.index, range, 0, sums);
 }
 
@@ -354,16 +399,21 @@ TROUPE_INLINE void multiply_panels(const quantized_tile& tile, const panel_place
   const bool is_read_again = row_tiles > row_tiles_together;
   const std::size_t chunk_size =
       is_read_again ? chunk_groups<Format>(tile.group_count) : tile.group_count;
-  const std::size_t kept_groups = is_read_again ? groups_max<Format> : 2 * step_groups<Format>;
+  const std::size_t kept_groups = is_read_again ? chunk_room : groups_ahead + 1;
   chunk_range range;
   for (; range.first < tile.group_count; range.first += range.count) {
     const std::size_t groups_left = tile.group_count - range.first;
     range.count = groups_left < chunk_size ? groups_left : chunk_size;
     range.is_last = range.count == groups_left;
     if (row_tiles == 1) {
-      multiply_first_rows<Format, 1, Panels>(tile, place, range, kept_groups, chunk, sums.tiles);
+      multiply_first_rows<Format, 1, Panels, activation_use::again>(tile, place, range, kept_groups,
+                                                                    chunk, sums.tiles);
+    } else if (is_read_again) {
+      multiply_first_rows<Format, 2, Panels, activation_use::passing>(
+          tile, place, range, kept_groups, chunk, sums.tiles);
     } else {
-      multiply_first_rows<Format, 2, Panels>(tile, place, range, kept_groups, chunk, sums.tiles);
+      multiply_first_rows<Format, 2, Panels, activation_use::again>(tile, place, range, kept_groups,
+                                                                    chunk, sums.tiles);
     }
     std::size_t at = row_tiles_together;
     for (; at + row_tiles_together <= row_tiles; at += row_tiles_together)

@@ -6,6 +6,7 @@
 #include "kernels/matmul/packed_layout.hpp"
 
 #define TROUPE_INLINE inline __attribute__((always_inline))
+#define TROUPE_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace troupe::kernels {
 
