@@ -65,12 +65,12 @@ void multiply(const std::byte* high, const std::byte* low, std::size_t left_row_
   zero_tile<2>();
   zero_tile<3>();
   for (std::size_t step = 0; step < steps; ++step) {
-    load_tile<4>(high + step * tile_depth, left_row_bytes);
-    load_tile<6>(right.columns[0] + step * right.step_bytes, right.row_bytes);
+    load_passing_tile<4>(high + step * tile_depth, left_row_bytes);
+    load_passing_tile<6>(right.columns[0] + step * right.step_bytes, right.row_bytes);
     multiply_byte_tiles<0, 4, 6>();
-    load_tile<5>(low + step * tile_depth, left_row_bytes);
+    load_passing_tile<5>(low + step * tile_depth, left_row_bytes);
     multiply_unsigned_byte_tiles<1, 5, 6>();
-    load_tile<7>(right.columns[1] + step * right.step_bytes, right.row_bytes);
+    load_passing_tile<7>(right.columns[1] + step * right.step_bytes, right.row_bytes);
     multiply_byte_tiles<2, 4, 7>();
     multiply_unsigned_byte_tiles<3, 5, 7>();
   }
@@ -144,7 +144,16 @@ inline __attribute__((always_inline)) void split_floats(const float* from, float
 class quad_attention {
  public:
   explicit quad_attention(const detail::attention_item& item)
-      : item_(item), row_count_(item.position_count * item.head_count) {}
+      : item_(item), row_count_(item.position_count * item.head_count) {
+    std::size_t row = 0;
+    for (std::size_t position = 0; position < item.position_count; ++position) {
+      const float* from = item.query + position * item.query_stride;
+      for (std::size_t head = 0; head < item.head_count; ++head, ++row, from += item.head_dim) {
+        positions_[row] = position;
+        queries_[row] = from;
+      }
+    }
+  }
 
   void run() {
     const tile_shapes shapes = whole_tiles();
@@ -159,27 +168,33 @@ class quad_attention {
   }
 
  private:
-  [[nodiscard]] std::size_t position_of(std::size_t row) const { return row / item_.head_count; }
-
   row_results state_of(std::size_t row) {
     return {maximum_ + row, sum_ + row, output_ + row * item_.head_dim, item_.head_dim};
   }
   row_results next() { return {next_maximum_, next_sum_, next_output_, item_.head_dim}; }
 
+  /// A pass over all rows at a time, as in run_rows.
   void pack_query() {
+    __m512i magnitudes[rows_max];
+    word_scale scales[rows_max];
     for (std::size_t row = 0; row < row_count_; ++row) {
-      const float* const from = item_.query + position_of(row) * item_.query_stride +
-                                row % item_.head_count * item_.head_dim;
-      __m512i magnitudes = _mm512_setzero_si512();
+      const float* const from = queries_[row];
+      __m512i highest = _mm512_setzero_si512();
       for (std::size_t d = 0; d < item_.head_dim; d += simd::width) {
-        magnitudes = larger(magnitudes, simd::load(from + d));
+        highest = larger(highest, simd::load(from + d));
       }
-      const word_scale scale(magnitudes);
-      factors_[row] = scale.scale * item_.scale;
+      magnitudes[row] = highest;
+    }
+    for (std::size_t row = 0; row < row_count_; ++row) {
+      scales[row] = word_scale(magnitudes[row]);
+      factors_[row] = scales[row].scale * item_.scale;
+    }
+    for (std::size_t row = 0; row < row_count_; ++row) {
       auto& to = query_[row / tile_rows];
       const std::size_t offset = row % tile_rows * item_.head_dim;
+      const float* const from = queries_[row];
       for (std::size_t d = 0; d < item_.head_dim; d += tile_depth) {
-        split_floats(from + d, scale.factor, to.high + offset + d, to.low + offset + d);
+        split_floats(from + d, scales[row].factor, to.high + offset + d, to.low + offset + d);
       }
     }
   }
@@ -207,11 +222,10 @@ class quad_attention {
   /// is hidden behind the others.
   void run_rows(std::size_t segment, std::size_t row) {
     const std::size_t count = row_count_ - row < tile_rows ? row_count_ - row : tile_rows;
-    const std::size_t tile_count =
-        visible_tiles<simd>(item_, position_of(row + count - 1), segment);
+    const std::size_t tile_count = visible_tiles<simd>(item_, positions_[row + count - 1], segment);
     for (std::size_t r = 0; r < count; ++r) {
       key_counts_[r] =
-          visible_keys<simd>(item_, position_of(row + r), segment * attention_segment_tokens);
+          visible_keys<simd>(item_, positions_[row + r], segment * attention_segment_tokens);
     }
     score(row, count, tile_count);
     soften(count, tile_count);
@@ -378,6 +392,8 @@ class quad_attention {
 
   const detail::attention_item& item_;
   const std::size_t row_count_;
+  std::size_t positions_[rows_max];  // of the rows in the item
+  const float* queries_[rows_max];
   split_words<attention_head_dim_max> query_[rows_max / tile_rows];  // rows are head_dim apart
   float factors_[rows_max];  // the queries' scales times the item's
   // Of one segment.
