@@ -4,6 +4,12 @@ namespace troupe::bench {
 
 namespace {
 
+// What is little larger than a private cache stays there for the most part: replacement is no strict
+// order of last use, by which nothing would.
+bool is_mostly_held(std::size_t bytes, std::size_t cache_bytes) {
+  return bytes <= cache_bytes + cache_bytes / 4;
+}
+
 double read_rate(const machine_limits& limits, memory_tier tier) {
   switch (tier) {
     case memory_tier::l1: return limits.rate(limit_kind::l1_read);
@@ -28,8 +34,8 @@ std::string_view to_string(memory_tier tier) {
 
 memory_tier tier_of(const cache_sizes& sizes, std::size_t walked_bytes, std::size_t thread_count) {
   const std::size_t share = walked_bytes / thread_count;
-  if (share <= sizes.l1_bytes) return memory_tier::l1;
-  if (share <= sizes.l2_bytes) return memory_tier::l2;
+  if (is_mostly_held(share, sizes.l1_bytes)) return memory_tier::l1;
+  if (is_mostly_held(share, sizes.l2_bytes)) return memory_tier::l2;
   return walked_bytes <= sizes.l3_bytes ? memory_tier::l3 : memory_tier::memory;
 }
 

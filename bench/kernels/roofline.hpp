@@ -16,7 +16,8 @@ enum class memory_tier { l1, l2, l3, memory };
 
 std::string_view to_string(memory_tier tier);
 
-/// The tier that holds what the threads walk through again and again, split evenly between them.
+/// The tier that holds what the threads walk through again and again, split evenly between them; a
+/// private cache, most of it.
 memory_tier tier_of(const cache_sizes& sizes, std::size_t walked_bytes, std::size_t thread_count);
 
 /// What a call must do at least, whatever the implementation.

@@ -6,6 +6,7 @@
 #include "kernels/attention/attention_item.hpp"
 #include "kernels/base/aligned_buffer.hpp"
 #include "kernels/base/check.hpp"
+#include "kernels/base/divide_up.hpp"
 
 namespace troupe::kernels {
 
@@ -16,7 +17,8 @@ using detail::attention_item;
 /// Tasks per thread below which segments become tasks of their own.
 constexpr std::size_t tasks_per_thread_min = 4;
 
-/// Query rows (positions x heads of a group) of a slice from which tiles are worth their while.
+/// Query rows (positions x heads of a group) of a slice of several positions from which tiles are
+/// worth their while, and that an item of them gets at least.
 constexpr std::size_t many_rows_min = 16;
 
 /// Runs items of up to so many rows.
@@ -84,14 +86,20 @@ std::size_t partial_count(const attention_item& item) {
   return item.position_count * item.head_count * (2 + item.head_dim);
 }
 
-/// The items of one slice, each over all of its segments.
+/// The items of one slice, each over all of its segments; about items_wanted where that leaves each
+/// many_rows_min rows.
 void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& slice,
                const attention_arguments& arguments, const variant& chosen,
-               std::vector<attention_item>& items) {
+               std::size_t items_wanted, std::vector<attention_item>& items) {
   const std::size_t group = arguments.head_count / layout.kv_head_count;
-  const item_kernel& kernel = slice.row_count * group < many_rows_min ? chosen.few : chosen.many;
+  const bool has_many = slice.row_count > 1 && slice.row_count * group >= many_rows_min;
+  const item_kernel& kernel = has_many ? chosen.many : chosen.few;
   const std::size_t heads_max = std::min(group, kernel.rows_max);
-  const std::size_t positions_max = kernel.rows_max / heads_max;
+  const std::size_t items_of_position = layout.kv_head_count * divide_up(group, heads_max);
+  const std::size_t positions_max =
+      std::clamp(slice.row_count * items_of_position / items_wanted,
+                 std::min(divide_up(many_rows_min, heads_max), kernel.rows_max / heads_max),
+                 kernel.rows_max / heads_max);
   const std::size_t end = slice.position_first + slice.row_count;
   TROUPE_CHECK(slice.block_table.size() * layout.block_tokens >= end);
   for (std::size_t kv_head = 0; kv_head < layout.kv_head_count; ++kv_head) {
@@ -112,7 +120,8 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
         item.head_dim = layout.head_dim;
         item.head_count = std::min(heads_max, group - head);
         item.position_first = position;
-        item.position_count = std::min({positions_max, end - position, segment_left});
+        const std::size_t left = std::min(end - position, segment_left);
+        item.position_count = divide_up(left, divide_up(left, positions_max));
         item.segment_end = position / attention_segment_tokens + 1;
         const std::size_t row = slice.row_first + position - slice.position_first;
         const std::size_t column = (kv_head * group + head) * layout.head_dim;
@@ -204,13 +213,13 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
   thread_local workspace space;
   const variant chosen = variant_of(set, layout);
   space.items.clear();
+  const std::size_t wanted = tasks_per_thread_min * pool.thread_count();
   std::size_t segments_max = 0;
   for (const attention_slice& slice : slices) {
-    add_items(layout, layer, slice, arguments, chosen, space.items);
+    add_items(layout, layer, slice, arguments, chosen, wanted, space.items);
     if (slice.row_count > 0)
       segments_max = std::max(segments_max, segment_count(space.items.back()));
   }
-  const std::size_t wanted = tasks_per_thread_min * pool.thread_count();
   if (pool.thread_count() > 1 && segments_max > 1 && space.items.size() < wanted) {
     run_split(chosen, space, pool);
     return;

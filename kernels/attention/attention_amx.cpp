@@ -57,7 +57,8 @@ tile_shapes whole_tiles() {
 }
 
 /// sums[column] = left rows times right columns, over steps x 64 of depth. Sums in tiles 0 to 3,
-/// the left factor in 4 and 5, the right in 6 and 7.
+/// the left factor in 4 and 5, the right in 6 and 7. Both are read again only after as much as L1
+/// holds: they pass it by.
 void multiply(const std::byte* high, const std::byte* low, std::size_t left_row_bytes,
               const right_factors& right, std::size_t steps, tile_sums* sums) {
   zero_tile<0>();
@@ -106,26 +107,8 @@ void split(const __m512i (&words)[4], std::byte* high, std::byte* low) {
   _mm512_store_si512(low, _mm512_permutexvar_epi8(places, lower));
 }
 
-/// What makes floats whose largest magnitude is given words of at most attention_word_max; of all
-/// of them zeros where none can.
-struct word_scale {
-  float factor;
-  float scale;
-
-  word_scale() = default;
-  explicit word_scale(__m512i magnitudes) {
-    const float largest = __builtin_bit_cast(float, _mm512_reduce_max_epi32(magnitudes));
-    const float inverse = detail::attention_word_max / largest;
-    factor = inverse > 0.0f && inverse <= FLT_MAX ? inverse : 0.0f;
-    scale = largest / detail::attention_word_max;
-  }
-};
-
-/// Magnitudes compare as integers: a NaN is the largest of all.
-inline __attribute__((always_inline)) __m512i larger(__m512i magnitudes, simd x) {
-  const __m512i magnitude =
-      _mm512_and_si512(_mm512_castps_si512(x.value), _mm512_set1_epi32(0x7FFFFFFF));
-  return _mm512_max_epi32(magnitudes, magnitude);
+word_scale<simd> scale_of(simd magnitudes) {
+  return {magnitudes.largest_magnitude(), detail::attention_word_max};
 }
 
 /// 64 floats times factor, rounded. A factor of zero makes zeros of everything.
@@ -141,9 +124,9 @@ inline __attribute__((always_inline)) void split_floats(const float* from, float
   split(words, high, low);
 }
 
-class quad_attention {
+class tile_attention {
  public:
-  explicit quad_attention(const detail::attention_item& item)
+  explicit tile_attention(const detail::attention_item& item)
       : item_(item), row_count_(item.position_count * item.head_count) {
     std::size_t row = 0;
     for (std::size_t position = 0; position < item.position_count; ++position) {
@@ -171,22 +154,24 @@ class quad_attention {
   row_results state_of(std::size_t row) {
     return {maximum_ + row, sum_ + row, output_ + row * item_.head_dim, item_.head_dim};
   }
-  row_results next() { return {next_maximum_, next_sum_, next_output_, item_.head_dim}; }
+  row_results segment_rows() {
+    return {segment_maximum_, segment_sum_, segment_output_, item_.head_dim};
+  }
 
   /// A pass over all rows at a time, as in run_rows.
   void pack_query() {
-    __m512i magnitudes[rows_max];
-    word_scale scales[rows_max];
+    simd magnitudes[rows_max];
+    word_scale<simd> scales[rows_max];
     for (std::size_t row = 0; row < row_count_; ++row) {
       const float* const from = queries_[row];
-      __m512i highest = _mm512_setzero_si512();
+      simd highest = simd::zero();
       for (std::size_t d = 0; d < item_.head_dim; d += simd::width) {
-        highest = larger(highest, simd::load(from + d));
+        highest = simd::larger_magnitude(highest, simd::load(from + d));
       }
       magnitudes[row] = highest;
     }
     for (std::size_t row = 0; row < row_count_; ++row) {
-      scales[row] = word_scale(magnitudes[row]);
+      scales[row] = scale_of(magnitudes[row]);
       factors_[row] = scales[row].scale * item_.scale;
     }
     for (std::size_t row = 0; row < row_count_; ++row) {
@@ -231,14 +216,15 @@ class quad_attention {
     soften(count, tile_count);
     const bool is_first = segment == item_.segment_first;
     const bool is_state = is_first && item_.partials == nullptr;
-    weigh(count, tile_count, is_state ? state_of(row).output : next_output_);
+    weigh(count, tile_count, is_state ? state_of(row).output : segment_output_);
     if (item_.partials != nullptr) {
-      copy_rows<simd>(next(), 0, partials_of<simd>(item_, segment), row, count, item_.head_dim);
+      copy_rows<simd>(segment_rows(), 0, partials_of<simd>(item_, segment), row, count,
+                      item_.head_dim);
     } else if (is_first) {
-      simd::load(next_maximum_).store(maximum_ + row);
-      simd::load(next_sum_).store(sum_ + row);
+      simd::load(segment_maximum_).store(maximum_ + row);
+      simd::load(segment_sum_).store(sum_ + row);
     } else {
-      merge_rows<simd>(state_of(row), next(), count, item_.head_dim);
+      merge_rows<simd>(state_of(row), segment_rows(), count, item_.head_dim);
     }
   }
 
@@ -253,7 +239,7 @@ class quad_attention {
       if (tile + depth_tiles < tile_count) multiply_keys(row, tile + depth_tiles, tile_count);
       scale_scores(row, count, tile, tile_count);
     }
-    for (std::size_t r = 0; r < count; ++r) next_maximum_[r] = highest_[r].largest();
+    for (std::size_t r = 0; r < count; ++r) segment_maximum_[r] = highest_[r].largest();
   }
 
   tile_sums* sums_of_chunk(std::size_t tile) { return sums_ + tile % (2 * depth_tiles); }
@@ -311,12 +297,12 @@ class quad_attention {
   /// The rows' softmax, and its weights times the scales of V as words.
   void soften(std::size_t count, std::size_t tile_count) {
     const std::size_t step_count = (tile_count + depth_tiles - 1) / depth_tiles;
-    word_scale* const scales = word_scales_;
-    __m512i magnitudes[tile_rows];
+    word_scale<simd>* const scales = word_scales_;
+    simd magnitudes[tile_rows];
     for (std::size_t r = 0; r < count; ++r) {
       magnitudes[r] = soften_row(r, step_count * depth_tiles);
     }
-    for (std::size_t r = 0; r < count; ++r) scales[r] = word_scale(magnitudes[r]);
+    for (std::size_t r = 0; r < count; ++r) scales[r] = scale_of(magnitudes[r]);
     for (std::size_t r = 0; r < count; ++r) {
       for (std::size_t step = 0; step < step_count; ++step) {
         const std::size_t at = r * attention_segment_tokens + step * tile_depth;
@@ -326,10 +312,10 @@ class quad_attention {
     }
   }
 
-  __m512i soften_row(std::size_t r, std::size_t tile_count) {
-    const simd maximum = simd::broadcast(next_maximum_[r]);
+  simd soften_row(std::size_t r, std::size_t tile_count) {
+    const simd maximum = simd::broadcast(segment_maximum_[r]);
     simd sum = simd::zero();
-    __m512i magnitudes = _mm512_setzero_si512();
+    simd magnitudes = simd::zero();
     const std::size_t whole = key_counts_[r] / kv_tile_tokens;
     std::size_t tile = 0;
     for (; tile < whole; ++tile) {
@@ -337,7 +323,7 @@ class quad_attention {
       const simd weight = exp_vector(simd::load(at) - maximum);
       sum = sum + weight;
       const simd scaled = weight * simd::load(value_scales_ + tile * kv_tile_tokens);
-      magnitudes = larger(magnitudes, scaled);
+      magnitudes = simd::larger_magnitude(magnitudes, scaled);
       scaled.store(at);
     }
     for (; tile < tile_count; ++tile) {  // what is not visible may have any scale
@@ -350,10 +336,10 @@ class quad_attention {
         scaled = simd::first_of(weight * simd::load(value_scales_ + tile * kv_tile_tokens), left,
                                 scaled);
       }
-      magnitudes = larger(magnitudes, scaled);
+      magnitudes = simd::larger_magnitude(magnitudes, scaled);
       scaled.store(at);
     }
-    next_sum_[r] = sum.sum();
+    segment_sum_[r] = sum.sum();
     return magnitudes;
   }
 
@@ -407,10 +393,10 @@ class quad_attention {
   simd highest_[tile_rows];
   alignas(64) float scores_[tile_rows][attention_segment_tokens];
   split_words<attention_segment_tokens> weights_;
-  word_scale word_scales_[tile_rows];
-  alignas(64) float next_maximum_[tile_rows];
-  alignas(64) float next_sum_[tile_rows];
-  alignas(64) float next_output_[tile_rows * attention_head_dim_max];  // rows are head_dim apart
+  word_scale<simd> word_scales_[tile_rows];
+  alignas(64) float segment_maximum_[tile_rows];
+  alignas(64) float segment_sum_[tile_rows];
+  alignas(64) float segment_output_[tile_rows * attention_head_dim_max];  // rows are head_dim apart
   alignas(64) float maximum_[rows_max];
   alignas(64) float sum_[rows_max];
   alignas(64) float output_[rows_max * attention_head_dim_max];  // rows are head_dim apart
@@ -421,7 +407,7 @@ class quad_attention {
 namespace detail {
 
 void attention_item_amx(const attention_item& item) {
-  quad_attention(item).run();
+  tile_attention(item).run();
 }
 
 }  // namespace detail

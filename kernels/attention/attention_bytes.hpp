@@ -2,8 +2,8 @@
 // bytes (four d of a key, four tokens of a channel), which two shifts make two pairs of 16-bit
 // words; queries and softmax weights are 16-bit words too, so that they round far finer than the
 // cache, at the price of two dot products for a quad instead of one. Sums are exact, so nothing
-// depends on their order. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp and *_avx512.cpp
-// only.
+// depends on their order. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp, *_avx512.cpp and
+// *_amx.cpp only.
 #pragma once
 
 #include <cfloat>
@@ -19,9 +19,23 @@ static_assert(attention_segment_tokens * 32767 * 127 <= 0x7FFFFFFF &&
 /// Bytes of 16 quads: a cache line.
 inline constexpr std::size_t kv_quads_bytes = 4 * kv_tile_tokens;
 
+/// What makes floats whose largest magnitude is given integers of at most limit, and what makes
+/// them floats again. Where largest is not finite, or too small, all become zeros, and the scale
+/// carries a NaN or infinity on.
+template <class Simd>
+struct word_scale {
+  float factor;
+  float scale;
+
+  word_scale() = default;
+  word_scale(float largest, float limit) : scale(largest / limit) {
+    const float inverse = limit / largest;
+    factor = inverse > 0.0f && inverse <= FLT_MAX ? inverse : 0.0f;
+  }
+};
+
 /// Rounds count floats to integers of at most limit, whole vectors at a time: to has room for them.
-/// Returns the scale, which is NaN or infinite where a float is; then, and where all are too small,
-/// the integers are zero.
+/// Returns the scale.
 template <class Simd>
 float quantize_words(const float* from, std::size_t count, float limit, std::uint16_t* to) {
   const auto load = [&](std::size_t i) {
@@ -31,14 +45,12 @@ float quantize_words(const float* from, std::size_t count, float limit, std::uin
   for (std::size_t i = 0; i < count; i += Simd::width) {
     magnitudes = Simd::larger_magnitude(magnitudes, load(i));
   }
-  const float largest = magnitudes.largest_magnitude();
-  const float inverse = limit / largest;
-  const bool is_usable = inverse > 0.0f && inverse <= FLT_MAX;
-  const Simd factor = Simd::broadcast(inverse);
+  const word_scale<Simd> scale(magnitudes.largest_magnitude(), limit);
+  const Simd factor = Simd::broadcast(scale.factor);
   for (std::size_t i = 0; i < count; i += Simd::width) {
-    (is_usable ? load(i) * factor : Simd::zero()).store_words(to + i);
+    (scale.factor != 0.0f ? load(i) * factor : Simd::zero()).store_words(to + i);
   }
-  return largest / limit;
+  return scale.scale;
 }
 
 /// The scales of a tile's 16 tokens.

@@ -1,8 +1,8 @@
 // The two products of attention over a bf16 cache, as dot products of pairs: each 32-bit lane holds
 // two bf16 values (two d of a key, two tokens of a channel), and one step adds the second product,
 // then the first, each rounded once, with denormal inputs and results taken as zero: what vdpbf16ps
-// does. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp, *_avx512.cpp and *_avx512bf16.cpp
-// only.
+// does. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp, *_avx512.cpp,
+// *_avx512bf16.cpp and *_amx.cpp only.
 #pragma once
 
 #include <immintrin.h>

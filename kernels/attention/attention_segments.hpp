@@ -49,7 +49,7 @@ void find_keys(const detail::attention_item& item, std::size_t segment, std::siz
 }
 
 /// The results of some rows over some segments: the largest score, the sum of the softmax
-/// numerators and head_dim weighted sums of V of each. Whole vectors have room everywhere.
+/// numerators and head_dim weighted sums of V of each.
 struct row_results {
   float* maximum;
   float* sum;
@@ -57,7 +57,8 @@ struct row_results {
   std::size_t stride;  ///< elements of output from a row to the next
 };
 
-/// state becomes the result over its own segments and the one behind them.
+/// state becomes the result over its own segments and the one behind them. Both have room for whole
+/// vectors everywhere.
 template <class Simd>
 void merge_rows(const row_results& state, const row_results& next, std::size_t row_count,
                 std::size_t head_dim) {

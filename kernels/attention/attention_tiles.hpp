@@ -1,7 +1,7 @@
 // The two register-blocked products of attention, written once for both vector widths: scores of
 // some query rows against tiles of 16 keys, and weighted sums of V. Each output has one
-// accumulator, so a tiling changes no bits. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp
-// and *_avx512.cpp only.
+// accumulator, so a tiling changes no bits. Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp,
+// *_avx512.cpp and *_amx.cpp only.
 #pragma once
 
 #include <cstddef>

@@ -84,9 +84,11 @@ struct simd_avx2 {
     return {_mm256_andnot_ps(_mm256_cmp_ps(x.value, bound.value, _CMP_LT_OQ), result.value)};
   }
 
-  /// Lane by lane the larger of two magnitudes, NaN being the largest: they compare as integers.
-  static simd_avx2 larger_magnitude(simd_avx2 a, simd_avx2 b) {
-    return {_mm256_castsi256_ps(_mm256_max_epi32(magnitude_bits(a), magnitude_bits(b)))};
+  /// Lane by lane the larger of a magnitude and that of x, NaN being the largest: they compare as
+  /// integers.
+  static simd_avx2 larger_magnitude(simd_avx2 magnitudes, simd_avx2 x) {
+    return {_mm256_castsi256_ps(
+        _mm256_max_epi32(_mm256_castps_si256(magnitudes.value), magnitude_bits(x)))};
   }
   [[nodiscard]] float largest_magnitude() const {
     const __m256i eight = magnitude_bits(*this);

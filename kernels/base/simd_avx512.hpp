@@ -1,6 +1,6 @@
 // Sixteen floats in an AVX-512 register, for code that is written once for several widths. Include
-// it from *_avx512.cpp only: the anonymous namespace keeps whatever is compiled with these
-// instructions out of the rest of the program, which must run without them.
+// it from *_avx512.cpp and *_amx.cpp only: the anonymous namespace keeps whatever is compiled with
+// these instructions out of the rest of the program, which must run without them.
 #pragma once
 
 // GCC 12 takes the undefined merge operands in its own header for uses of uninitialized variables
@@ -93,9 +93,11 @@ struct simd_avx512 {
         _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.value, bound.value, _CMP_NLT_UQ), result.value)};
   }
 
-  /// Lane by lane the larger of two magnitudes, NaN being the largest: they compare as integers.
-  static simd_avx512 larger_magnitude(simd_avx512 a, simd_avx512 b) {
-    return {_mm512_castsi512_ps(_mm512_max_epi32(magnitude_bits(a), magnitude_bits(b)))};
+  /// Lane by lane the larger of a magnitude and that of x, NaN being the largest: they compare as
+  /// integers.
+  static simd_avx512 larger_magnitude(simd_avx512 magnitudes, simd_avx512 x) {
+    return {_mm512_castsi512_ps(
+        _mm512_max_epi32(_mm512_castps_si512(magnitudes.value), magnitude_bits(x)))};
   }
   [[nodiscard]] float largest_magnitude() const {
     return __builtin_bit_cast(float, _mm512_reduce_max_epi32(magnitude_bits(*this)));

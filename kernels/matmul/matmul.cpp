@@ -5,6 +5,7 @@
 #include <array>
 #include <numeric>
 
+#include "kernels/base/divide_up.hpp"
 #include "kernels/matmul/packed_state.hpp"
 
 namespace troupe::kernels {
@@ -59,10 +60,6 @@ struct set_plan {
     return (shares_rows ? task / panel_tasks : task % row_tasks) * row_tiles_per_task * tile_rows;
   }
 };
-
-std::size_t divide_up(std::size_t a, std::size_t b) {
-  return (a + b - 1) / b;
-}
 
 // At least one.
 std::size_t panels_within(std::size_t bytes, std::size_t panel_bytes) {

@@ -21,7 +21,7 @@ constexpr std::size_t chunk_room = 18;
 // A panel's weights are made bf16 again for each so many rows, which costs what 40 rows do.
 constexpr std::size_t rows_max = 512;
 
-// Groups between one that is made bf16 and the one that is multiplied meanwhile.
+// How many groups unpacking is ahead of multiplying.
 constexpr std::size_t groups_ahead = 1;
 
 constexpr std::size_t pair_rows = 16;  // of a group: two of its 32 columns each

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include <catch2/catch.hpp>
 
@@ -173,10 +174,11 @@ TEST_CASE("attention variants give the reference's bits", "[attention]") {
   struct shape {
     std::size_t heads, kv_heads, head_dim, block_tokens, tokens;
   };
-  const shape shapes[] = {{9, 3, 64, 16, 530},  {4, 4, 24, 16, 70},  {7, 1, 8, 32, 280},
-                          {14, 2, 64, 256, 65}, {2, 1, 128, 16, 40}, {26, 2, 10, 64, 33},
-                          {3, 1, 2, 16, 18},    {1, 1, 256, 16, 20}, {5, 1, 80, 16, 50},
-                          {10, 1, 96, 16, 30}};
+  const shape shapes[] = {{9, 3, 64, 16, 530},  {4, 4, 24, 16, 70},   {7, 1, 8, 32, 280},
+                          {14, 2, 64, 256, 65}, {2, 1, 128, 16, 40},  {26, 2, 10, 64, 33},
+                          {3, 1, 2, 16, 18},    {1, 1, 256, 16, 20},  {5, 1, 80, 16, 50},
+                          {10, 1, 96, 16, 30},  {20, 1, 192, 16, 50}, {50, 1, 64, 16, 20},
+                          {2, 1, 128, 32, 300}, {1, 1, 256, 16, 280}};
   for (isa set : test::vector_sets()) {
     if (!is_supported(set)) {
       test::skip("this machine cannot run " + std::string(to_string(set)));
@@ -197,6 +199,45 @@ TEST_CASE("attention variants give the reference's bits", "[attention]") {
         const std::vector<float> actual = input.run(set, {s.tokens}, pool);
         REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
       }
+    }
+  }
+}
+
+TEST_CASE("attention over an int8 cache carries special values as the reference does",
+          "[attention]") {
+  thread_pool pool({.thread_count = 2});
+  const float inf = std::numeric_limits<float>::infinity();
+  const float special[] = {
+      0.0f,   inf,           -inf,          std::numeric_limits<float>::quiet_NaN(),
+      3e-38f, 3.4028235e38f, -3.4028235e38f};
+  constexpr std::size_t dim = 64, tokens = 560;
+  const kv_layout layout{
+      .type = kv_dtype::int8, .kv_head_count = 1, .head_dim = dim, .block_tokens = 16};
+  for (const isa set : test::vector_sets()) {
+    if (!is_supported(set)) continue;
+    for (const int part : {0, 1, 2}) {  // Q, K, V
+      sequence_case input(layout, 2, tokens, 16);
+      std::vector<float>& rows = part == 0 ? input.q : part == 1 ? input.k : input.v;
+      const std::size_t count = rows.size() / dim;
+      // Late rows, so that others stay finite; a whole row, or one element of it.
+      std::size_t row = count / 2 + 5;
+      for (const float value : special) {
+        std::fill_n(rows.begin() + static_cast<std::ptrdiff_t>(row * dim), dim, value);
+        rows[(row + 3) * dim + 17] = value;
+        row += 31;
+      }
+      if (part == 2) std::fill_n(input.v.begin(), 256 * dim, 0.0f);  // a segment without V
+      const std::vector<float> expected = input.run(isa::reference, {tokens}, pool);
+      const std::vector<float> actual = input.run(set, {tokens}, pool);
+      CAPTURE(to_string(set), part);
+      REQUIRE(std::ranges::any_of(expected, [](float x) { return std::isnan(x); }));
+      std::size_t different = 0;
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        const bool is_same = std::isnan(expected[i]) ? std::isnan(actual[i])
+                                                     : test::same_bits(&expected[i], &actual[i], 1);
+        different += is_same ? 0 : 1;
+      }
+      REQUIRE(different == 0);
     }
   }
 }
@@ -235,9 +276,12 @@ TEST_CASE("one call over many sequences equals a call for each", "[attention]") 
   thread_pool pool({.thread_count = 2});
   const isa set = best_isa();
   const kv_dtype type = GENERATE(kv_dtype::bf16, kv_dtype::int8);
-  const kv_layout layout{.type = type, .kv_head_count = 1, .head_dim = 16, .block_tokens = 16};
+  // With 64 some of the lengths are for an int8 cache's tiles, and some are not.
+  const std::size_t head_dim = GENERATE(std::size_t{16}, std::size_t{64});
+  const kv_layout layout{
+      .type = type, .kv_head_count = 1, .head_dim = head_dim, .block_tokens = 16};
   const std::size_t lengths[] = {1, 17, 300, 5, 513};
-  const std::size_t width = 3 * 16;
+  const std::size_t width = 3 * head_dim;
   std::vector<std::byte> cache;
   std::vector<std::vector<block_index>> tables;
   std::vector<attention_slice> slices;
@@ -264,7 +308,7 @@ TEST_CASE("one call over many sequences equals a call for each", "[attention]") 
   }
   cache.resize(next_block * layout.block_bytes(), std::byte{0xFF});
   const kv_layer layer{cache.data(), static_cast<std::size_t>(next_block)};
-  write_kv(set, layout, layer, slices, k.data(), v.data(), 16, pool);
+  write_kv(set, layout, layer, slices, k.data(), v.data(), head_dim, pool);
   std::vector<float> actual(expected.size());
   paged_attention(set, layout, layer, slices,
                   {.query = q.data(),
@@ -272,7 +316,7 @@ TEST_CASE("one call over many sequences equals a call for each", "[attention]") 
                    .output = actual.data(),
                    .output_stride = width,
                    .head_count = 3,
-                   .scale = 0.25f},
+                   .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))},
                   pool);
   CHECK(test::same_bits(expected.data(), actual.data(), expected.size()));
 }

@@ -216,7 +216,7 @@ TEST_CASE("matmul: many groups and many rows, in chunks of every size") {
   const std::size_t n = 37;
   for (const dtype type : quantized_types) {
     const bool has_blocks = layout_of(type)->block_elements > 32;
-    for (const std::size_t blocks : {10u, 20u, 29u}) {
+    for (const std::size_t blocks : {10u, 18u, 20u, 37u}) {
       const std::size_t k = columns_of(type, has_blocks ? blocks / 5 : blocks);
       const std::size_t m_max = blocks == 10 ? 530 : 130;
       const auto weights = random_weights(type, n, k, random);

@@ -53,6 +53,8 @@ TEST_CASE("private caches hold each thread's share, the shared one all") {
   CHECK(tier_of(sizes, 20, 2) == memory_tier::l1);
   CHECK(tier_of(sizes, 21, 1) == memory_tier::l2);
   CHECK(tier_of(sizes, 200, 2) == memory_tier::l2);
+  CHECK(tier_of(sizes, 125, 1) == memory_tier::l2);
+  CHECK(tier_of(sizes, 126, 1) == memory_tier::l3);
   CHECK(tier_of(sizes, 1000, 2) == memory_tier::l3);
   CHECK(tier_of(sizes, 1001, 2) == memory_tier::memory);
 }
