@@ -4,8 +4,8 @@ namespace troupe::bench {
 
 namespace {
 
-// What is little larger than a private cache stays there for the most part: replacement is no strict
-// order of last use, by which nothing would.
+// What is little larger than a private cache stays there for the most part: replacement is no
+// strict order of last use, by which nothing would.
 bool is_mostly_held(std::size_t bytes, std::size_t cache_bytes) {
   return bytes <= cache_bytes + cache_bytes / 4;
 }
