@@ -96,10 +96,10 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
   const item_kernel& kernel = has_many ? chosen.many : chosen.few;
   const std::size_t heads_max = std::min(group, kernel.rows_max);
   const std::size_t items_of_position = layout.kv_head_count * divide_up(group, heads_max);
-  const std::size_t positions_max =
-      std::clamp(slice.row_count * items_of_position / items_wanted,
-                 std::min(divide_up(many_rows_min, heads_max), kernel.rows_max / heads_max),
-                 kernel.rows_max / heads_max);
+  const std::size_t positions_most = kernel.rows_max / heads_max;
+  const std::size_t positions_least = std::min(divide_up(many_rows_min, heads_max), positions_most);
+  const std::size_t positions_max = std::clamp(slice.row_count * items_of_position / items_wanted,
+                                               positions_least, positions_most);
   const std::size_t end = slice.position_first + slice.row_count;
   TROUPE_CHECK(slice.block_table.size() * layout.block_tokens >= end);
   for (std::size_t kv_head = 0; kv_head < layout.kv_head_count; ++kv_head) {

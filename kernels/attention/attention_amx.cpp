@@ -2,8 +2,8 @@
 // factor as it stands (rows of 4 d, 16 keys across), and four V tiles are one when they follow each
 // other (rows of 4 tokens, 16 channels across). Queries and softmax weights are 16-bit words; their
 // high and low bytes are two left factors, and the exact sums are put together afterwards: the bits
-// of every other variant. What is left to do per key, the softmax, costs vectors several times what
-// the products cost tiles.
+// of every other variant. What is left to do per key, the softmax, takes vectors longer than the
+// products take tiles.
 #include "kernels/base/simd_avx512.hpp"
 #include "kernels/base/tile_registers_amx.hpp"
 // The vector type comes first: the templates below find its functions in it.
@@ -297,16 +297,15 @@ class tile_attention {
   /// The rows' softmax, and its weights times the scales of V as words.
   void soften(std::size_t count, std::size_t tile_count) {
     const std::size_t step_count = (tile_count + depth_tiles - 1) / depth_tiles;
-    word_scale<simd>* const scales = word_scales_;
     simd magnitudes[tile_rows];
     for (std::size_t r = 0; r < count; ++r) {
       magnitudes[r] = soften_row(r, step_count * depth_tiles);
     }
-    for (std::size_t r = 0; r < count; ++r) scales[r] = scale_of(magnitudes[r]);
+    for (std::size_t r = 0; r < count; ++r) word_scales_[r] = scale_of(magnitudes[r]);
     for (std::size_t r = 0; r < count; ++r) {
       for (std::size_t step = 0; step < step_count; ++step) {
         const std::size_t at = r * attention_segment_tokens + step * tile_depth;
-        split_floats(scores_[r] + step * tile_depth, scales[r].factor, weights_.high + at,
+        split_floats(scores_[r] + step * tile_depth, word_scales_[r].factor, weights_.high + at,
                      weights_.low + at);
       }
     }
