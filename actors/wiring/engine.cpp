@@ -228,7 +228,6 @@ class wired_engine final : public engine {
                     {},
                     steady_now,
                     thread_cpu_time,
-                    config_.compute_nice,
                     placement::detached});
       long_lived_.push_back(composer);
     }

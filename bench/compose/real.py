@@ -4,12 +4,13 @@ switched off), in the best static order (the client sends them in that order, th
 orders them by itself.
 
 The objective is the composer's: ms until all have ended, and ms that each ends after it was due. Every run has a fresh
-server, which other requests of the workload have warmed up. The static orders of a workload are tried once, the best of
-them goes on. Rounds have prompts of their own, and the ways take turns. Prints a Markdown table."""
+server, which other requests of the workload have warmed up. Due times are shares of the time that the workload takes by
+arrival on this machine, measured first. The static orders of a workload are tried once, the best of them goes on. Rounds have prompts of their own, and the ways take turns. Prints a Markdown table."""
 
 import argparse
 import dataclasses
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -74,8 +75,8 @@ def totals(port: int) -> dict[str, float]:
     return totals_of(exposition(port))
 
 
-def measure(arguments: argparse.Namespace, workload: str, count: int, seed: int, way: str) -> Measured:
-    requests = workloads.make(workload, count, seed)
+def measure(arguments: argparse.Namespace, workload: str, count: int, seed: int, way: str, horizon_ms: float) -> Measured:
+    requests = workloads.make(workload, count, seed, horizon_ms)
     others = workloads.make(workload, WARM_UP_REQUESTS, seed + 1_000_000)
     order = {**workloads.orders(requests), FIFO: range(count), COMPOSED: range(count)}[way]
     endpoint = f"tcp://{HOST}:{free_port()}"
@@ -101,22 +102,24 @@ def measure(arguments: argparse.Namespace, workload: str, count: int, seed: int,
     return made
 
 
-def best_heuristic(arguments: argparse.Namespace, workload: str, count: int) -> str:
+def best_heuristic(arguments: argparse.Namespace, workload: str, count: int, horizon_ms: float) -> str:
     """By one run each, with requests of their own."""
-    names = list(workloads.orders(workloads.make(workload, count, 0)))
+    names = list(workloads.orders(workloads.make(workload, count, 0, horizon_ms)))
     if arguments.heuristic in names:
         return arguments.heuristic
     return names[0] if len(names) == 1 else min(
-        names, key=lambda name: measure(arguments, workload, count, 0, name).objective_ms)
+        names, key=lambda name: measure(arguments, workload, count, 0, name, horizon_ms).objective_ms)
 
 
 def measure_case(arguments: argparse.Namespace, workload: str, count: int) -> dict[str, list[Measured]]:
-    heuristic = best_heuristic(arguments, workload, count)
+    is_due = workloads.SHAPES[workload].due_share > 0
+    horizon_ms = measure(arguments, workload, count, 0, FIFO, math.inf).makespan_ms if is_due else math.inf
+    heuristic = best_heuristic(arguments, workload, count, horizon_ms)
     ways = [FIFO, COMPOSED, heuristic]
     made: dict[str, list[Measured]] = {way: [] for way in ways}
     for i in range(arguments.rounds):
         for way in ways[i % len(ways):] + ways[:i % len(ways)]:
-            made[way].append(measure(arguments, workload, count, i + 1, way))
+            made[way].append(measure(arguments, workload, count, i + 1, way, horizon_ms))
     return made
 
 
@@ -163,7 +166,7 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", choices=list(workloads.SHAPES), default=list(workloads.SHAPES))
     parser.add_argument("--sizes", type=int, nargs="+", default=[96, 384], help="requests at once")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--heuristic", help="the static order to measure, where it is one of the workload's; else all are tried once")
+    parser.add_argument("--heuristic", choices=workloads.ORDERS, help="the static order to measure, where it is one of the workload's; else all are tried once")
     parser.add_argument("--kv-token-bytes", type=int, default=23_040, help="of the KV cache; the default is SmolLM2-135M's in f16")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

@@ -7,8 +7,8 @@ import random
 
 # Ids that every vocabulary has and that end nothing, and one that prompts do not hold.
 TOKEN_MIN, TOKEN_MAX, END_TOKEN = 20, 999, 10
-# What due times are drawn against: a request's rows on two cores.
-PROMPT_ROW_MS, OUTPUT_ROW_MS = 0.15, 0.5
+# When what is due is due, as shares of the time that everything takes by arrival.
+DUE_MIN, DUE_MAX = 0.12, 0.85
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +55,9 @@ class Request:
         return made
 
 
-def make(workload: str, count: int, seed: int) -> list[Request]:
-    """The same arguments make the same requests."""
+def make(workload: str, count: int, seed: int, horizon_ms: float = math.inf) -> list[Request]:
+    """The same arguments make the same requests. horizon_ms: how long all of them take by arrival on the machine; the same
+    workload is as urgent on every machine. Infinite: nothing is due."""
     shape, draw = SHAPES[workload], random.Random(f"{workload} {count} {seed}")
 
     def tokens(mean: float) -> int:
@@ -74,8 +75,7 @@ def make(workload: str, count: int, seed: int) -> list[Request]:
         output_max = tokens(output)
         used = max(1, math.ceil(math.sqrt(draw.random()) * output_max))
         made.append(Request((prefixes[group] if prefixes else ()) + text(tokens(prompt)), output_max, used, group, math.inf))
-    work_ms = sum(PROMPT_ROW_MS * len(each.prompt) + OUTPUT_ROW_MS * each.output_max for each in made)
-    return [dataclasses.replace(each, due_ms=work_ms * (0.1 + 0.6 * draw.random())) if draw.random() < shape.due_share else each
+    return [dataclasses.replace(each, due_ms=horizon_ms * draw.uniform(DUE_MIN, DUE_MAX)) if draw.random() < shape.due_share else each
             for each in made]
 
 
@@ -83,6 +83,9 @@ def kv_tokens(workload: str, requests: list[Request]) -> int:
     """Positions that the KV cache shall have."""
     mean = sum(each.tokens for each in requests) / len(requests)
     return max(MODEL_LEN_MAX, round(mean * (SHAPES[workload].kv_requests or 4 * SEATS)))
+
+
+ORDERS = ("longest_first", "shortest_first", "earliest_deadline", "longest_prefix", "depth_first_deadline")
 
 
 def orders(requests: list[Request]) -> dict[str, list[int]]:
@@ -99,13 +102,11 @@ def orders(requests: list[Request]) -> dict[str, list[int]]:
     def group_due(i: int) -> float:
         return requests[i].due_ms if requests[i].group is None else due_of[requests[i].group]
 
-    made = {"longest_first": sorted(everything, key=lambda i: -requests[i].tokens),
-            "shortest_first": sorted(everything, key=lambda i: requests[i].tokens),
-            "earliest_deadline": sorted(everything, key=lambda i: requests[i].due_ms),
-            "longest_prefix": sorted(everything, key=group_first),
-            "depth_first_deadline": sorted(everything, key=lambda i: (group_due(i), group_first(i), requests[i].due_ms))}
+    keys = (lambda i: -requests[i].tokens, lambda i: requests[i].tokens, lambda i: requests[i].due_ms, group_first,
+            lambda i: (group_due(i), group_first(i), requests[i].due_ms))
     kept: dict[str, list[int]] = {}
-    for name, order in made.items():
+    for name, key in zip(ORDERS, keys, strict=True):
+        order = sorted(everything, key=key)
         if order != list(everything) and order not in kept.values():
             kept[name] = order
     return kept

@@ -89,6 +89,7 @@ std::optional<async_batch_view> scheduler_core::state::async_view(monotonic_time
                  .model_fingerprint = limits.model_fingerprint,
                  .enable_prefix_caching = limits.enable_prefix_caching};
   view.cost = cost.profile();
+  view.cost_error = cost.error();
   view.lengths = lengths[to_index(lane::async)];
   return view;
 }

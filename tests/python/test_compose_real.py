@@ -16,13 +16,15 @@ import workloads  # noqa: E402
 
 @pytest.mark.parametrize("workload", workloads.SHAPES)
 def test_workloads_are_functions_of_their_seed(workload):
-    made = workloads.make(workload, 40, 3)
-    assert made == workloads.make(workload, 40, 3)
-    assert made != workloads.make(workload, 40, 4)
+    made = workloads.make(workload, 40, 3, 1000)
+    assert made == workloads.make(workload, 40, 3, 1000)
+    assert made != workloads.make(workload, 40, 4, 1000)
     assert all(1 <= each.output <= each.output_max and each.tokens <= workloads.MODEL_LEN_MAX for each in made)
     shape = workloads.SHAPES[workload]
-    due = sum(math.isfinite(each.due_ms) for each in made) / len(made)
-    assert abs(due - shape.due_share) < 0.3
+    due = [each.due_ms for each in made if math.isfinite(each.due_ms)]
+    assert abs(len(due) / len(made) - shape.due_share) < 0.3
+    assert all(120 <= each <= 850 for each in due)
+    assert not any(math.isfinite(each.due_ms) for each in workloads.make(workload, 40, 3))
     if shape.prefix:
         assert all(each.prompt[:shape.prefix] == other.prompt[:shape.prefix]
                    for each in made for other in made if each.group == other.group)

@@ -66,6 +66,7 @@ struct async_batch_view {
   std::uint32_t previous_running_max = UINT32_MAX;  ///< its bound
   async_limits limits;
   cost_profile cost;
+  double cost_error = 0.0;  ///< of the profile's predictions, as a share (cost_model::error)
   output_lengths lengths;  ///< what is known of how much of max_tokens requests use
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -15,6 +16,12 @@ namespace {
 constexpr double never = std::numeric_limits<double>::infinity();
 /// Of preempted requests, in their order; those of others are their priorities.
 constexpr std::int64_t preempted_precedence = std::numeric_limits<std::int64_t>::min();
+/// Steps of a smaller running set were hardly measured lately: what they are predicted to cost is off
+/// by more than other steps are.
+constexpr double doubts_per_error = 2.0;
+/// Kernels take rows in fours: one sequence more than a multiple costs nearly as much as four. Small
+/// sets are bounded as finely as they can be.
+constexpr std::uint32_t bound_step = 4, finely_bounded_max = 16;
 
 prefix_tree tree_of(const async_batch_view& view, std::size_t waiting_count) {
   std::vector<tree_prompt> prompts;
@@ -35,6 +42,7 @@ batch_problem::batch_problem(const async_batch_view& view, const async_objective
     : limits(view.limits),
       cost(view.cost),
       objective(given_objective),
+      bound_doubt(doubts_per_error * view.cost_error),
       waiting_count(static_cast<std::uint32_t>(
           std::min<std::size_t>(view.waiting.size(), troupe::limits::composed_requests_max))),
       tree(tree_of(view, waiting_count)),
@@ -94,6 +102,12 @@ void batch_problem::note_cached(std::uint32_t request, std::uint32_t blocks) {
     const std::uint32_t end = std::clamp(blocks, shared.block_first, shared.block_end);
     cached_blocks[node] = std::max(cached_blocks[node], end - shared.block_first);
   }
+}
+
+std::uint32_t batch_problem::bound_near(double sequences) const {
+  const double step = limits.sequences_max < finely_bounded_max ? 1 : bound_step;
+  return static_cast<std::uint32_t>(std::clamp<double>(std::round(sequences / step) * step,
+                                                       width_max, limits.sequences_max));
 }
 
 /// A replay ends only where every request can run alone, as the scheduler makes sure of when it

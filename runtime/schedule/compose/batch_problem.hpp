@@ -30,9 +30,13 @@ class batch_problem {
     return path.empty() ? 0 : tree.nodes()[path.back()].block_end;
   }
 
+  /// A bound of the running set that is worth a try.
+  [[nodiscard]] std::uint32_t bound_near(double sequences) const;
+
   async_limits limits;
   cost_profile cost;
   async_objective objective;
+  double bound_doubt = 0.0;  ///< what a bounded running set has to gain, as a share
   std::uint32_t waiting_count = 0;
   prefix_tree tree;
 

@@ -51,6 +51,7 @@ replay_outcome batch_replay::finish() {
   made_.objective_ms =
       objective.makespan * made_.makespan_ms + objective.tardiness * made_.tardiness_ms +
       objective.recomputed * static_cast<double>(made_.recomputed_rows) * problem_->cost.row_ms;
+  if (seats_ < limits_->sequences_max) made_.objective_ms *= 1.0 + problem_->bound_doubt;
   return made_;
 }
 

@@ -119,8 +119,7 @@ class search {
   /// False where it is clearly worse.
   bool try_bound(double bound) {
     child_ = members_.best();
-    child_.running_max = static_cast<std::uint32_t>(
-        std::clamp<double>(bound, problem_.width_max, problem_.limits.sequences_max));
+    child_.running_max = problem_.bound_near(bound);
     if (child_.running_max == members_.best().running_max) return true;
     if (!prediction_.race(child_, members_.best(), slack_bound)) return false;
     members_.insert(child_);

@@ -174,17 +174,19 @@ void order_moves::shuffle(order_candidate& candidate, search_random& random) {
   const auto count = static_cast<std::uint32_t>(order.size());
   for (std::uint32_t i = 0; i < count; ++i) std::swap(order[i], order[i + random.below(count - i)]);
   const std::uint32_t least = problem_.width_max, most = problem_.limits.sequences_max;
-  if (random.below(5) == 0) candidate.running_max = least + random.below(most - least + 1);
+  if (random.below(5) == 0)
+    candidate.running_max = problem_.bound_near(least + random.below(most - least + 1));
 }
 
 void order_moves::change_bound(order_candidate& candidate, search_random& random) {
   const std::uint32_t least = problem_.width_max, most = problem_.limits.sequences_max;
-  const std::uint32_t step = scattered(std::max(1u, most / 4), random);
-  const std::uint32_t now = candidate.running_max;
+  const double step = scattered(std::max(1u, most / 4), random), now = candidate.running_max;
   switch (random.below(4)) {
-    case 0: candidate.running_max = std::min(most, now + step); break;
-    case 1: candidate.running_max = std::max(least, now - std::min(now, step)); break;
-    default: candidate.running_max = least + random.below(most - least + 1); break;
+    case 0: candidate.running_max = problem_.bound_near(now + step); break;
+    case 1: candidate.running_max = problem_.bound_near(now - step); break;
+    default:
+      candidate.running_max = problem_.bound_near(least + random.below(most - least + 1));
+      break;
   }
 }
 
