@@ -1,5 +1,6 @@
 // The composer actor: searches for a better order of the asynchronous requests that wait, off every
-// critical path: its thread has what processors leave idle. It keeps nothing but a counter; what it does not answer in time is not missed.
+// critical path: its thread has what processors leave idle. It keeps nothing but a counter; what it
+// does not answer in time is not missed.
 //   from a scheduler: compose_batches_for -> batches_composed, to the sender
 #pragma once
 

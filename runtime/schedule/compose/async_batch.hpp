@@ -67,7 +67,7 @@ struct async_batch_view {
   async_limits limits;
   cost_profile cost;
   double cost_error = 0.0;  ///< of the profile's predictions, as a share (cost_model::error)
-  output_lengths lengths;  ///< what is known of how much of max_tokens requests use
+  output_lengths lengths;   ///< what is known of how much of max_tokens requests use
 };
 
 /// How a plan's predictions count, all in milliseconds of the machine.

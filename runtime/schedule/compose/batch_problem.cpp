@@ -16,11 +16,11 @@ namespace {
 constexpr double never = std::numeric_limits<double>::infinity();
 /// Of preempted requests, in their order; those of others are their priorities.
 constexpr std::int64_t preempted_precedence = std::numeric_limits<std::int64_t>::min();
-/// Steps of a smaller running set were hardly measured lately: what they are predicted to cost is off
-/// by more than other steps are.
+/// Steps of a smaller running set were hardly measured lately: what they are predicted to cost is
+/// off by more than other steps are.
 constexpr double doubts_per_error = 2.0;
-/// Kernels take rows in fours: one sequence more than a multiple costs nearly as much as four. Small
-/// sets are bounded as finely as they can be.
+/// Kernels take rows in fours: one sequence more than a multiple costs nearly as much as four.
+/// Small sets are bounded as finely as they can be.
 constexpr std::uint32_t bound_step = 4, finely_bounded_max = 16;
 
 prefix_tree tree_of(const async_batch_view& view, std::size_t waiting_count) {
@@ -106,8 +106,9 @@ void batch_problem::note_cached(std::uint32_t request, std::uint32_t blocks) {
 
 std::uint32_t batch_problem::bound_near(double sequences) const {
   const double step = limits.sequences_max < finely_bounded_max ? 1 : bound_step;
-  return static_cast<std::uint32_t>(std::clamp<double>(std::round(sequences / step) * step,
-                                                       width_max, limits.sequences_max));
+  if (sequences + step / 2 > limits.sequences_max) return limits.sequences_max;
+  return static_cast<std::uint32_t>(
+      std::clamp<double>(std::round(sequences / step) * step, width_max, limits.sequences_max));
 }
 
 /// A replay ends only where every request can run alone, as the scheduler makes sure of when it

@@ -215,6 +215,36 @@ TEST_CASE("a replay is a function of its order", "[compose]") {
   CHECK(fresh.run(first, 16, 0).objective_ms == before);
 }
 
+TEST_CASE("what a smaller running set promises is doubted as far as the cost model errs",
+          "[compose]") {
+  batch_case made = make_batch_case(batch_workload::prefix_deadlines, 60, 3);
+  const batch_problem certain(made.view, {}, 3);
+  made.view.cost_error = 0.07;
+  const batch_problem doubtful(made.view, {}, 3);
+  search_random random(3, search_random::stream::search);
+  const auto order = shuffled(60, random);
+  const std::uint32_t most = certain.limits.sequences_max;
+  for (const std::uint32_t bound : {most / 2, most - 1, most}) {
+    const replay_outcome sure = batch_replay(certain).run(order, bound, 0);
+    const replay_outcome unsure = batch_replay(doubtful).run(order, bound, 0);
+    CHECK(unsure.makespan_ms == sure.makespan_ms);
+    CHECK(unsure.objective_ms == Approx(sure.objective_ms * (bound == most ? 1.0 : 1.14)));
+  }
+}
+
+TEST_CASE("large running sets are bounded in fours", "[compose]") {
+  batch_case made = make_batch_case(batch_workload::plain, 60, 3);
+  made.view.limits.sequences_max = 18;
+  const batch_problem large(made.view, {}, 3);
+  CHECK(large.bound_near(9.0) == 8);
+  CHECK(large.bound_near(10.0) == 12);
+  CHECK(large.bound_near(17.9) == 18);  // the most, which need not be a multiple
+  CHECK(large.bound_near(-3.0) == large.width_max);
+  made.view.limits.sequences_max = 15;
+  const batch_problem small(made.view, {}, 3);
+  CHECK(small.bound_near(9.0) == 9);
+}
+
 TEST_CASE("what runs goes on beside what waits", "[compose]") {
   batch_case made = make_batch_case(batch_workload::prefix_pool, 12, 5);
   const batch_problem alone(made.view, {}, 5);

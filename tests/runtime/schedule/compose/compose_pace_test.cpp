@@ -49,15 +49,16 @@ TEST_CASE("a burst is planned soon after it has come", "[compose]") {
 
 TEST_CASE("a search has its processor time, and the wall clock bounds it", "[compose]") {
   std::chrono::nanoseconds cpu = 3s, wall = 70s;
+  const std::chrono::nanoseconds longest = limits::compose_wall_ratio_max * 20ms;
   const auto budget = timed_budget([&] { return cpu; }, [&] { return wall; }, 20ms);
   CHECK(budget(0) == 0.0);
-  wall += 20ms;
+  wall += longest / 10;
   cpu += 15ms;
   CHECK(budget(1) == Approx(0.75));
-  wall += 70ms;  // others had the processor
+  wall += 8 * longest / 10;  // others had the processor
   CHECK(budget(2) == Approx(0.9));
   cpu += 5ms;
   CHECK(budget(3) == Approx(1.0));
-  wall += 60ms;
+  wall += 6 * longest / 10;
   CHECK(budget(4) == Approx(1.5));
 }
