@@ -42,7 +42,9 @@ struct variant {
 variant variant_of(isa set, const kv_layout& layout) {
   const bool has_pair_dot = layout.type == kv_dtype::bf16 && detect_cpu_features().avx512_bf16;
   const bool has_byte_tiles = layout.type == kv_dtype::int8 && detect_cpu_features().amx_int8 &&
-                              layout.head_dim % detail::attention_head_dim_step_amx == 0;
+                              layout.head_dim % detail::attention_head_dim_step_amx_bytes == 0;
+  const bool in_pair_tiles = multiplies_in_bf16(set) && layout.type == kv_dtype::bf16 &&
+                             layout.head_dim % detail::attention_head_dim_step_amx_pairs == 0;
   switch (set) {
     case isa::bf16_reference:
     case isa::reference: break;
@@ -56,12 +58,17 @@ variant variant_of(isa set, const kv_layout& layout) {
           detail::attention_rows_max_avx512, detail::attention_merge_avx512,
           detail::write_kv_head_avx512);
       if (has_byte_tiles)
-        chosen.many = {detail::attention_item_amx, detail::attention_rows_max_amx};
+        chosen.many = {detail::attention_item_amx_bytes, detail::attention_rows_max_amx};
+      if (in_pair_tiles) {
+        chosen.many = {detail::attention_item_amx_pairs, detail::attention_rows_max_amx};
+        chosen.few = {detail::attention_item_amx_few_pairs, detail::attention_rows_max_avx512};
+      }
       return chosen;
     }
   }
-  return variant(detail::attention_item_ref, detail::attention_rows_max_avx512,
-                 detail::attention_merge_ref, detail::write_kv_head_ref);
+  return variant(in_pair_tiles ? detail::attention_item_pairs_ref : detail::attention_item_ref,
+                 detail::attention_rows_max_avx512, detail::attention_merge_ref,
+                 detail::write_kv_head_ref);
 }
 
 /// Capacity that calls reuse; it carries nothing from one call to the next.

@@ -59,14 +59,22 @@ struct attention_item {
 };
 
 void attention_item_ref(const attention_item& item);
+/// For a bf16 cache: what tiles compute.
+void attention_item_pairs_ref(const attention_item& item);
 void attention_item_avx2(const attention_item& item);
 void attention_item_avx512(const attention_item& item);
 /// For a bf16 cache, on a machine with vdpbf16ps: the same bits as the others.
 void attention_item_avx512bf16(const attention_item& item);
 /// For an int8 cache whose head_dim is a multiple of this, on a machine with AMX_INT8: the same
 /// bits.
-inline constexpr std::size_t attention_head_dim_step_amx = 64;
-void attention_item_amx(const attention_item& item);
+inline constexpr std::size_t attention_head_dim_step_amx_bytes = 64;
+void attention_item_amx_bytes(const attention_item& item);
+/// For a bf16 cache whose head_dim is a multiple of this, on a machine with AMX_BF16: the bits of
+/// attention_item_pairs_ref.
+inline constexpr std::size_t attention_head_dim_step_amx_pairs = 32;
+void attention_item_amx_pairs(const attention_item& item);
+/// The same bits, of few rows in less time.
+void attention_item_amx_few_pairs(const attention_item& item);
 
 /// Folds the partials of segments segment_first .. segment_end - 1 in ascending order into the
 /// output. Reads the item's shape, partials (of segment_first) and output; the same bits as one

@@ -121,7 +121,22 @@ float add_product(float sum, float a, float b) {
   return flushed(std::fma(flushed(a), flushed(b), sum));
 }
 
-float dot_key(const attention_item& item, const float* query, std::size_t position) {
+/// Products as tiles add them: of each 32 the even and the odd ones ascend apart, from zero.
+template <class Left, class Right>
+float sum_in_tiles(std::size_t count, const Left& left, const Right& right) {
+  constexpr std::size_t depth = attention_head_dim_step_amx_pairs;
+  float sum = 0.0f;
+  for (std::size_t first = 0; first < count; first += depth) {
+    float sums[2] = {0.0f, 0.0f};
+    for (std::size_t i = first; i < std::min(count, first + depth); ++i) {
+      sums[i % 2] = add_product(sums[i % 2], left(i), right(i));
+    }
+    sum = flushed(sum + flushed(sums[0] + sums[1]));
+  }
+  return sum;
+}
+
+float dot_key(const attention_item& item, const float* query, std::size_t position, bool in_tiles) {
   float dot = 0.0f;
   if (item.cache.type != kv_dtype::bf16) {
     for (std::size_t d = 0; d < item.head_dim; ++d) {
@@ -130,6 +145,10 @@ float dot_key(const attention_item& item, const float* query, std::size_t positi
     return dot;
   }
   const auto rounded = [&](std::size_t d) { return bfloat_to_float(float_to_bfloat(query[d])); };
+  if (in_tiles) {
+    return sum_in_tiles(item.head_dim, rounded,
+                        [&](std::size_t d) { return key_element(item, position, d); });
+  }
   for (std::size_t d = 0; d < item.head_dim; d += 2) {
     dot = add_product(dot, rounded(d + 1), key_element(item, position, d + 1));
     dot = add_product(dot, rounded(d), key_element(item, position, d));
@@ -148,9 +167,10 @@ float score_bytes(const attention_item& item, const float* query, std::size_t po
   return static_cast<float>(dot) * (key_scale * (query_scale * item.scale));
 }
 
-float score_of(const attention_item& item, const float* query, std::size_t position) {
+float score_of(const attention_item& item, const float* query, std::size_t position,
+               bool in_tiles) {
   if (item.cache.type == kv_dtype::int8) return score_bytes(item, query, position);
-  return dot_key(item, query, position) * item.scale;
+  return dot_key(item, query, position, in_tiles) * item.scale;
 }
 
 /// The weighted sums over keys first .. end - 1 of a segment; weights is used up.
@@ -173,13 +193,18 @@ void weigh_bytes(const attention_item& item, float* weights, std::size_t first, 
 
 /// The sum over keys first .. end - 1 of weights[key - first] * V[key][d]; first begins a segment.
 float weighted_value(const attention_item& item, const float* weights, std::size_t first,
-                     std::size_t end, std::size_t d) {
+                     std::size_t end, std::size_t d, bool in_tiles) {
   float sum = 0.0f;
   if (item.cache.type != kv_dtype::bf16) {
     for (std::size_t k = first; k < end; ++k) {
       sum = std::fma(weights[k - first], value_element(item, k, d), sum);
     }
     return sum;
+  }
+  if (in_tiles) {
+    return sum_in_tiles(
+        end - first, [&](std::size_t i) { return weights[i]; },
+        [&](std::size_t i) { return value_element(item, first + i, d); });
   }
   for (std::size_t k = first; k < end; k += 2) {
     const bool has_second = k + 1 < end;
@@ -192,12 +217,12 @@ float weighted_value(const attention_item& item, const float* weights, std::size
 
 /// Softmax numerators and weighted values of one row over keys first .. end - 1 of one segment.
 row_state run_segment(const attention_item& item, const float* query, std::size_t first,
-                      std::size_t end) {
+                      std::size_t end, bool in_tiles) {
   float scores[attention_segment_tokens];
   row_state out;
   out.maximum = -std::numeric_limits<float>::infinity();
   for (std::size_t k = first; k < end; ++k) {
-    const float score = score_of(item, query, k);
+    const float score = score_of(item, query, k, in_tiles);
     scores[k - first] = score;
     out.maximum = score > out.maximum ? score : out.maximum;
   }
@@ -216,7 +241,7 @@ row_state run_segment(const attention_item& item, const float* query, std::size_
     return out;
   }
   for (std::size_t d = 0; d < item.head_dim; ++d) {
-    out.output[d] = weighted_value(item, scores, first, end, d);
+    out.output[d] = weighted_value(item, scores, first, end, d, in_tiles);
   }
   return out;
 }
@@ -247,12 +272,13 @@ void merge_segment(row_state& state, const row_state& next, std::size_t head_dim
 void finish(const attention_item& item, std::size_t row, const row_state& state) {
   float* output = item.output + row / item.head_count * item.output_stride +
                   row % item.head_count * item.head_dim;
-  for (std::size_t d = 0; d < item.head_dim; ++d) output[d] = state.output[d] / state.sum;
+  for (std::size_t d = 0; d < item.head_dim; ++d) {
+    output[d] = (state.output[d] + 0.0f) / state.sum;  // zeros lose their sign
+  }
 }
 
-}  // namespace
-
-void attention_item_ref(const attention_item& item) {
+/// in_tiles: sums of bf16 products in the order of AMX's tiles.
+void run_item(const attention_item& item, bool in_tiles) {
   const std::size_t rows = item.position_count * item.head_count;
   for (std::size_t row = 0; row < rows; ++row) {
     const std::size_t position = item.position_first + row / item.head_count;
@@ -262,7 +288,7 @@ void attention_item_ref(const attention_item& item) {
     for (std::size_t segment = item.segment_first; segment < item.segment_end; ++segment) {
       const std::size_t first = segment * attention_segment_tokens;
       const std::size_t end = std::min(first + attention_segment_tokens, position + 1);
-      const row_state next = run_segment(item, query, first, end);
+      const row_state next = run_segment(item, query, first, end, in_tiles);
       if (item.partials != nullptr) {
         float* partial =
             item.partials + (segment - item.segment_first) * rows * (2 + item.head_dim);
@@ -277,6 +303,16 @@ void attention_item_ref(const attention_item& item) {
     }
     if (item.partials == nullptr) finish(item, row, state);
   }
+}
+
+}  // namespace
+
+void attention_item_ref(const attention_item& item) {
+  run_item(item, false);
+}
+
+void attention_item_pairs_ref(const attention_item& item) {
+  run_item(item, true);
 }
 
 void attention_merge_ref(const attention_item& item) {

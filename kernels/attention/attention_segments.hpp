@@ -88,7 +88,8 @@ void merge_rows(const row_results& state, const row_results& next, std::size_t r
   }
 }
 
-/// Writes the weighted means of V to where the item's rows from first_row on go.
+/// Writes the weighted means of V, zeros without their sign, to where the item's rows from
+/// first_row on go.
 template <class Simd>
 void finish_rows(const row_results& state, const detail::attention_item& item,
                  std::size_t first_row, std::size_t row_count) {
@@ -100,10 +101,10 @@ void finish_rows(const row_results& state, const detail::attention_item& item,
     const Simd divisor = Simd::broadcast(state.sum[r]);
     std::size_t d = 0;
     for (; d + Simd::width <= item.head_dim; d += Simd::width) {
-      (Simd::load(from + d) / divisor).store(to + d);
+      ((Simd::load(from + d) + Simd::zero()) / divisor).store(to + d);
     }
     if (const std::size_t left = item.head_dim - d; left != 0) {
-      (Simd::load_first(from + d, left) / divisor).store_first(to + d, left);
+      ((Simd::load_first(from + d, left) + Simd::zero()) / divisor).store_first(to + d, left);
     }
   }
 }

@@ -19,7 +19,8 @@ void round_row(const float* from, std::size_t count, std::uint16_t* to) {
   if (i < count) Simd::load_first(from + i, count - i).store_bf16(to + i);
 }
 
-template <class Simd, kv_dtype Type>
+/// InTiles: a bf16 cache's products in the order of AMX's tiles, for heads of whole 32s.
+template <class Simd, kv_dtype Type, bool InTiles = false>
 class attention_runner {
  public:
   explicit attention_runner(const detail::attention_item& item)
@@ -60,13 +61,21 @@ class attention_runner {
     if (i < count) Simd::load_first(from + i, count - i).store(to + i);
   }
 
+  static void widen_row(const std::uint16_t* from, std::size_t count, float* to) {
+    for (std::size_t i = 0; i < count; i += Simd::width) Simd::load_bf16(from + i).store(to + i);
+  }
+
   void pack_query() {
     std::size_t row = 0;
     for (std::size_t position = 0; position < item_.position_count; ++position) {
       const float* from = item_.query + position * item_.query_stride;
       for (std::size_t head = 0; head < item_.head_count; ++head, ++row) {
         const float* head_query = from + head * item_.head_dim;
-        if constexpr (in_pairs) {
+        if constexpr (InTiles) {
+          std::uint16_t* const rounded = pairs_ + row * attention_pair_stride;
+          round_row<Simd>(head_query, item_.head_dim, rounded);
+          widen_row(rounded, item_.head_dim, query_ + row * attention_row_stride);
+        } else if constexpr (in_pairs) {
           round_row<Simd>(head_query, item_.head_dim, pairs_ + row * attention_pair_stride);
         } else if constexpr (in_quads) {
           factors_[row] =
@@ -107,6 +116,12 @@ class attention_runner {
     const std::size_t first = segment * attention_segment_tokens;
     const std::size_t tile_count = tiles_in<Simd>(item_, segment);
     find_tiles(segment, tile_count);
+    if constexpr (InTiles) {
+      score_in_tiles(tile_count);
+      soften(first, out);
+      weigh_in_tiles(first, out);
+      return;
+    }
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
       for_tile_steps<Simd, Rows>(tile_count, [&]<int Tiles>(std::size_t tile) {
         float* const scores = scores_ + row * attention_row_stride + tile * kv_tile_tokens;
@@ -124,6 +139,45 @@ class attention_runner {
     });
     soften(first, out);
     weigh(first, out);
+  }
+
+  /// A score that is denormal may become zero: either way it weighs one.
+  void score_in_tiles(std::size_t tile_count) {
+    const pair_rounding<Simd, true> rounding;
+    for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
+      const float* const query = query_ + row * attention_row_stride;
+      float* const scores = scores_ + row * attention_row_stride;
+      constexpr int step = columns_in_tiles(Rows);
+      std::size_t tile = 0;
+      for (; tile + step <= tile_count; tile += step) {
+        score_pairs_in_tiles<Simd, Rows, step>(query, tiles_, tile, item_.head_dim, item_.scale,
+                                               scores + tile * kv_tile_tokens);
+      }
+      for (; tile < tile_count; ++tile) {
+        score_pairs_in_tiles<Simd, Rows, 1>(query, tiles_, tile, item_.head_dim, item_.scale,
+                                            scores + tile * kv_tile_tokens);
+      }
+    });
+  }
+
+  /// The heads of one position at a time, whose keys end with it.
+  void weigh_in_tiles(std::size_t first, segment_rows& out) {
+    const pair_rounding<Simd, true> rounding;
+    for (std::size_t position = 0; position < item_.position_count; ++position) {
+      const std::size_t keys = keys_in_segment(position, first);
+      for_row_blocks<Simd>(item_.head_count, [&]<int Rows>(std::size_t head) {
+        const std::size_t row = position * item_.head_count + head;
+        for (std::size_t r = row; r < row + Rows; ++r) {
+          widen_row(weights_ + r * attention_pair_stride, keys, scores_ + r * attention_row_stride);
+        }
+        constexpr int step = columns_in_tiles(Rows);
+        for (std::size_t channel = 0; channel < item_.head_dim; channel += step * Simd::width) {
+          weigh_pairs_in_tiles<Simd, Rows, step>(scores_ + row * attention_row_stride, tiles_,
+                                                 item_.head_dim, keys, channel,
+                                                 out.output + row * attention_row_stride);
+        }
+      });
+    }
   }
 
   [[nodiscard]] std::size_t keys_in_segment(std::size_t position, std::size_t first) const {
@@ -223,7 +277,7 @@ class attention_runner {
   const std::size_t row_count_;
   segment_tiles tiles_;
   static constexpr bool in_words = in_pairs || in_quads;
-  alignas(64) float query_[in_words ? 1 : rows_max * attention_row_stride];
+  alignas(64) float query_[in_words && !InTiles ? 1 : rows_max * attention_row_stride];
   alignas(64) float scores_[rows_max * attention_row_stride];
   // The same two as bf16, or as integers with the queries' scales times the item's.
   alignas(64) std::uint16_t pairs_[in_words ? rows_max * attention_pair_stride : 1];

@@ -150,6 +150,14 @@ struct simd_avx512 {
   static pairs first_of_pairs(pairs x) {
     return {_mm512_and_si512(x.bits, _mm512_set1_epi32(0xFFFF))};
   }
+  /// The first (second) of each pair of bf16 values.
+  static simd_avx512 first_floats(pairs x) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(x.bits, 16))};
+  }
+  static simd_avx512 second_floats(pairs x) {
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xFFFF0000));
+    return {_mm512_castsi512_ps(_mm512_and_si512(x.bits, upper))};
+  }
   /// fma(first of a, first of b, fma(second of a, second of b, sum)), with denormals taken as zero.
   /// Without the instruction the caller sees to the latter (MXCSR).
 #ifdef __AVX512BF16__
@@ -197,13 +205,6 @@ struct simd_avx512 {
   }
   static __m512i magnitude_bits(simd_avx512 x) {
     return _mm512_and_si512(_mm512_castps_si512(x.value), _mm512_set1_epi32(0x7FFFFFFF));
-  }
-  static simd_avx512 first_floats(pairs x) {
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(x.bits, 16))};
-  }
-  static simd_avx512 second_floats(pairs x) {
-    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xFFFF0000));
-    return {_mm512_castsi512_ps(_mm512_and_si512(x.bits, upper))};
   }
   static __mmask16 first_lanes(std::size_t count) {
     return static_cast<__mmask16>((1u << count) - 1u);

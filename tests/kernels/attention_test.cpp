@@ -117,56 +117,62 @@ const kv_dtype types[] = {kv_dtype::f32, kv_dtype::f16, kv_dtype::bf16, kv_dtype
 
 TEST_CASE("reference attention is within its bound of double precision", "[attention]") {
   thread_pool pool({.thread_count = 1});
-  for (kv_dtype type : types) {
-    const sequence_case input(
-        {.type = type, .kv_head_count = 2, .head_dim = 24, .block_tokens = 32}, 4, 531, 11);
-    const std::vector<float> output = input.run(isa::reference, {531}, pool);
-    const std::size_t dim = 24, width = 4 * dim, kv_width = 2 * dim;
-    for (std::size_t position : {0ul, 1ul, 15ul, 16ul, 255ul, 256ul, 300ul, 511ul, 512ul, 530ul}) {
-      for (std::size_t head = 0; head < 4; ++head) {
-        const std::size_t kv_head = head / 2;
-        std::vector<double> scores(position + 1);
-        double absolute_max = 0.0, key_sum_max = 0.0, value_max = 0.0;
-        const float* const query_row = input.q.data() + position * width + head * dim;
-        for (std::size_t key = 0; key <= position; ++key) {
-          double sum = 0.0, absolute = 0.0, key_sum = 0.0;
-          const float* const key_row = input.k.data() + key * kv_width + kv_head * dim;
-          const float* const value_row = input.v.data() + key * kv_width + kv_head * dim;
-          for (std::size_t d = 0; d < dim; ++d) {
-            const double query =
-                type == kv_dtype::bf16 ? rounded(type, query_row, dim, d) : query_row[d];
-            const double element = rounded(type, key_row, dim, d);
-            sum += query * element;
-            absolute += std::abs(query * element);
-            key_sum += std::abs(element);
-            value_max = std::max(value_max, std::abs(double{rounded(type, value_row, dim, d)}));
-          }
-          scores[key] = sum * input.scale();
-          absolute_max = std::max(absolute_max, absolute * input.scale());
-          key_sum_max = std::max(key_sum_max, key_sum * input.scale());
-        }
-        const double maximum = *std::max_element(scores.begin(), scores.end());
-        double total = 0.0;
-        for (double& score : scores) total += score = std::exp(score - maximum);
-        for (std::size_t d = 0; d < dim; ++d) {
-          double exact = 0.0;
+  // Sums in the order of tiles are those of heads of whole 32s.
+  const std::pair<isa, std::size_t> specifications[] = {{isa::reference, 24},
+                                                        {isa::bf16_reference, 64}};
+  for (const auto& [set, dim] : specifications)
+    for (kv_dtype type : types) {
+      CAPTURE(to_string(set), static_cast<int>(type));
+      const sequence_case input(
+          {.type = type, .kv_head_count = 2, .head_dim = dim, .block_tokens = 32}, 4, 531, 11);
+      const std::vector<float> output = input.run(set, {531}, pool);
+      const std::size_t width = 4 * dim, kv_width = 2 * dim;
+      for (std::size_t position :
+           {0ul, 1ul, 15ul, 16ul, 255ul, 256ul, 300ul, 511ul, 512ul, 530ul}) {
+        for (std::size_t head = 0; head < 4; ++head) {
+          const std::size_t kv_head = head / 2;
+          std::vector<double> scores(position + 1);
+          double absolute_max = 0.0, key_sum_max = 0.0, value_max = 0.0;
+          const float* const query_row = input.q.data() + position * width + head * dim;
           for (std::size_t key = 0; key <= position; ++key) {
-            exact += scores[key] / total *
-                     rounded(type, input.v.data() + key * kv_width + kv_head * dim, dim, d);
+            double sum = 0.0, absolute = 0.0, key_sum = 0.0;
+            const float* const key_row = input.k.data() + key * kv_width + kv_head * dim;
+            const float* const value_row = input.v.data() + key * kv_width + kv_head * dim;
+            for (std::size_t d = 0; d < dim; ++d) {
+              const double query =
+                  type == kv_dtype::bf16 ? rounded(type, query_row, dim, d) : query_row[d];
+              const double element = rounded(type, key_row, dim, d);
+              sum += query * element;
+              absolute += std::abs(query * element);
+              key_sum += std::abs(element);
+              value_max = std::max(value_max, std::abs(double{rounded(type, value_row, dim, d)}));
+            }
+            scores[key] = sum * input.scale();
+            absolute_max = std::max(absolute_max, absolute * input.scale());
+            key_sum_max = std::max(key_sum_max, key_sum * input.scale());
           }
-          const double query_step = largest_magnitude(query_row, dim) / 65534.0;
-          const double weight_error = type == kv_dtype::bf16 ? 0x1p-8
-                                      : type == kv_dtype::int8
-                                          ? 0x1p-8 + 2 * query_step * key_sum_max
-                                          : 0.0;
-          const double bound =
-              ((2 * (dim + 2) * absolute_max + 300 + 4 * 3) * 0x1p-24 + weight_error) * value_max;
-          CAPTURE(position, head, d);
-          REQUIRE(std::abs(output[position * width + head * dim + d] - exact) <= bound);
+          const double maximum = *std::max_element(scores.begin(), scores.end());
+          double total = 0.0;
+          for (double& score : scores) total += score = std::exp(score - maximum);
+          for (std::size_t d = 0; d < dim; ++d) {
+            double exact = 0.0;
+            for (std::size_t key = 0; key <= position; ++key) {
+              exact += scores[key] / total *
+                       rounded(type, input.v.data() + key * kv_width + kv_head * dim, dim, d);
+            }
+            const double query_step = largest_magnitude(query_row, dim) / 65534.0;
+            const double weight_error = type == kv_dtype::bf16 ? 0x1p-8
+                                        : type == kv_dtype::int8
+                                            ? 0x1p-8 + 2 * query_step * key_sum_max
+                                            : 0.0;
+            const double bound =
+                ((2 * (dim + 2) * absolute_max + 300 + 4 * 3) * 0x1p-24 + weight_error) * value_max;
+            CAPTURE(position, head, d);
+            REQUIRE(std::abs(output[position * width + head * dim + d] - exact) <= bound);
+          }
         }
       }
     }
-  }
 }
 
 TEST_CASE("attention variants give the reference's bits", "[attention]") {
@@ -193,7 +199,7 @@ TEST_CASE("attention variants give the reference's bits", "[attention]") {
                                    .head_dim = s.head_dim,
                                    .block_tokens = s.block_tokens},
                                   s.heads, s.tokens, 12);
-        const std::vector<float> expected = input.run(isa::reference, {s.tokens}, pool);
+        const std::vector<float> expected = input.run(specification_of(set), {s.tokens}, pool);
         REQUIRE(
             std::none_of(expected.begin(), expected.end(), [](float x) { return std::isnan(x); }));
         const std::vector<float> actual = input.run(set, {s.tokens}, pool);
@@ -203,16 +209,17 @@ TEST_CASE("attention variants give the reference's bits", "[attention]") {
   }
 }
 
-TEST_CASE("attention over an int8 cache carries special values as the reference does",
-          "[attention]") {
+TEST_CASE(
+    "attention over a cache of bytes or of pairs carries special values as its specification does",
+    "[attention]") {
   thread_pool pool({.thread_count = 2});
   const float inf = std::numeric_limits<float>::infinity();
   const float special[] = {
-      0.0f,   inf,           -inf,          std::numeric_limits<float>::quiet_NaN(),
-      3e-38f, 3.4028235e38f, -3.4028235e38f};
+      0.0f,   inf,           -inf,           std::numeric_limits<float>::quiet_NaN(),
+      3e-38f, 3.4028235e38f, -3.4028235e38f, 1e-39f};
   constexpr std::size_t dim = 64, tokens = 560;
-  const kv_layout layout{
-      .type = kv_dtype::int8, .kv_head_count = 1, .head_dim = dim, .block_tokens = 16};
+  const kv_dtype type = GENERATE(kv_dtype::int8, kv_dtype::bf16);
+  const kv_layout layout{.type = type, .kv_head_count = 1, .head_dim = dim, .block_tokens = 16};
   for (const isa set : test::vector_sets()) {
     if (!is_supported(set)) continue;
     for (const int part : {0, 1, 2}) {  // Q, K, V
@@ -227,17 +234,22 @@ TEST_CASE("attention over an int8 cache carries special values as the reference 
         row += 31;
       }
       if (part == 2) std::fill_n(input.v.begin(), 256 * dim, 0.0f);  // a segment without V
-      const std::vector<float> expected = input.run(isa::reference, {tokens}, pool);
-      const std::vector<float> actual = input.run(set, {tokens}, pool);
-      CAPTURE(to_string(set), part);
-      REQUIRE(std::ranges::any_of(expected, [](float x) { return std::isnan(x); }));
-      std::size_t different = 0;
-      for (std::size_t i = 0; i < expected.size(); ++i) {
-        const bool is_same = std::isnan(expected[i]) ? std::isnan(actual[i])
-                                                     : test::same_bits(&expected[i], &actual[i], 1);
-        different += is_same ? 0 : 1;
+      const std::vector<float> expected = input.run(specification_of(set), {tokens}, pool);
+      // In chunks too: of single rows, and with segments as tasks of their own.
+      for (const std::vector<std::size_t>& chunks :
+           std::vector<std::vector<std::size_t>>{{tokens}, {1, 7, 24}}) {
+        const std::vector<float> actual = input.run(set, chunks, pool);
+        CAPTURE(to_string(set), part, chunks);
+        REQUIRE(std::ranges::any_of(expected, [](float x) { return std::isnan(x); }));
+        std::size_t different = 0;
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+          const bool is_same = std::isnan(expected[i])
+                                   ? std::isnan(actual[i])
+                                   : test::same_bits(&expected[i], &actual[i], 1);
+          different += is_same ? 0 : 1;
+        }
+        REQUIRE(different == 0);
       }
-      REQUIRE(different == 0);
     }
   }
 }
@@ -246,13 +258,16 @@ TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[a
   thread_pool one({.thread_count = 1}), two({.thread_count = 2}), three({.thread_count = 3});
   for (isa set : all_isas) {
     if (!is_supported(set)) continue;
-    // An int8 cache has a kernel of its own for heads of whole 64s.
-    const std::pair<kv_dtype, std::size_t> cases[] = {
-        {kv_dtype::f16, 32}, {kv_dtype::bf16, 32}, {kv_dtype::int8, 32}, {kv_dtype::int8, 64}};
+    // Tiles take heads of whole 64s of an int8 cache, and of whole 32s of a bf16 one.
+    const std::pair<kv_dtype, std::size_t> cases[] = {{kv_dtype::f16, 32},
+                                                      {kv_dtype::bf16, 16},
+                                                      {kv_dtype::bf16, 32},
+                                                      {kv_dtype::int8, 32},
+                                                      {kv_dtype::int8, 64}};
     for (const auto& [type, head_dim] : cases) {
       const kv_layout layout{
           .type = type, .kv_head_count = 2, .head_dim = head_dim, .block_tokens = 16};
-      const std::size_t tokens = set == isa::reference ? 300 : 800;
+      const std::size_t tokens = set == specification_of(set) ? 300 : 800;
       const sequence_case input(layout, 6, tokens, 13);
       const std::vector<float> expected = input.run(set, {tokens}, one);
       CAPTURE(to_string(set));
@@ -274,9 +289,9 @@ TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[a
 
 TEST_CASE("one call over many sequences equals a call for each", "[attention]") {
   thread_pool pool({.thread_count = 2});
-  const isa set = best_isa();
+  const isa set = is_supported(isa::amx) ? GENERATE(best_isa(), isa::amx) : best_isa();
   const kv_dtype type = GENERATE(kv_dtype::bf16, kv_dtype::int8);
-  // With 64 some of the lengths are for an int8 cache's tiles, and some are not.
+  // With 64 some of the lengths are for tiles, and some are not.
   const std::size_t head_dim = GENERATE(std::size_t{16}, std::size_t{64});
   const kv_layout layout{
       .type = type, .kv_head_count = 1, .head_dim = head_dim, .block_tokens = 16};

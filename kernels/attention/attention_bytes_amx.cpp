@@ -5,25 +5,18 @@
 // of every other variant. What is left to do per key, the softmax, takes vectors longer than the
 // products take tiles.
 #include "kernels/base/simd_avx512.hpp"
-#include "kernels/base/tile_registers_amx.hpp"
 // The vector type comes first: the templates below find its functions in it.
+#include "kernels/attention/attention_amx.hpp"
 #include "kernels/attention/attention_bytes.hpp"
-#include "kernels/attention/attention_segments.hpp"
 
 namespace troupe::kernels {
 
 namespace {
 
-using simd = simd_avx512;
-
-constexpr std::size_t tile_rows = 16;
-constexpr std::size_t tile_columns = 16;
 /// Of a left factor's row, and of a right factor's column: d, or keys.
 constexpr std::size_t tile_depth = 64;
 /// Key tiles that the depth of one product takes.
 constexpr std::size_t depth_tiles = tile_depth / kv_tile_tokens;
-constexpr std::size_t rows_max = detail::attention_rows_max_amx;
-static_assert(rows_max % tile_rows == 0);
 
 /// 16 rows of 16-bit words as two left factors.
 template <std::size_t Length>
@@ -49,12 +42,6 @@ struct right_factors {
   std::size_t step_bytes;
   std::size_t row_bytes;
 };
-
-tile_shapes whole_tiles() {
-  tile_shapes shapes;
-  for (std::size_t i = 0; i < 8; ++i) shapes.set(i, tile_rows, 64);
-  return shapes;
-}
 
 /// sums[column] = left rows times right columns, over steps x 64 of depth. Sums in tiles 0 to 3,
 /// the left factor in 4 and 5, the right in 6 and 7. Both are read again only after as much as L1
@@ -124,38 +111,17 @@ inline __attribute__((always_inline)) void split_floats(const float* from, float
   split(words, high, low);
 }
 
-class tile_attention {
+class byte_attention : public tile_attention<byte_attention> {
  public:
-  explicit tile_attention(const detail::attention_item& item)
-      : item_(item), row_count_(item.position_count * item.head_count) {
-    std::size_t row = 0;
-    for (std::size_t position = 0; position < item.position_count; ++position) {
-      const float* from = item.query + position * item.query_stride;
-      for (std::size_t head = 0; head < item.head_count; ++head, ++row, from += item.head_dim) {
-        positions_[row] = position;
-        queries_[row] = from;
-      }
-    }
-  }
-
-  void run() {
-    const tile_shapes shapes = whole_tiles();
-    const tile_registers registers(shapes);
-    pack_query();
-    for (std::size_t segment = item_.segment_first; segment < item_.segment_end; ++segment) {
-      load_segment(segment);
-      for (std::size_t row = 0; row < row_count_; row += tile_rows) run_rows(segment, row);
-    }
-    if (item_.partials != nullptr) return;
-    finish_rows<simd>(state_of(0), item_, 0, row_count_);
-  }
+  using tile_attention::tile_attention;
 
  private:
-  row_results state_of(std::size_t row) {
-    return {maximum_ + row, sum_ + row, output_ + row * item_.head_dim, item_.head_dim};
-  }
-  row_results segment_rows() {
-    return {segment_maximum_, segment_sum_, segment_output_, item_.head_dim};
+  friend tile_attention;
+
+  static tile_shapes shapes() {
+    tile_shapes whole;
+    for (std::size_t i = 0; i < 8; ++i) whole.set(i, tile_rows, tile_row_bytes);
+    return whole;
   }
 
   /// A pass over all rows at a time, as in run_rows.
@@ -200,31 +166,6 @@ class tile_attention {
           .store(key_scales_ + tile * kv_tile_tokens);
       simd::load(tile_scales<simd>(from, item_.head_dim))
           .store(value_scales_ + tile * kv_tile_tokens);
-    }
-  }
-
-  /// Rows row .. row + 15 of one segment, a pass over all of them at a time: what a row waits for
-  /// is hidden behind the others.
-  void run_rows(std::size_t segment, std::size_t row) {
-    const std::size_t count = row_count_ - row < tile_rows ? row_count_ - row : tile_rows;
-    const std::size_t tile_count = visible_tiles<simd>(item_, positions_[row + count - 1], segment);
-    for (std::size_t r = 0; r < count; ++r) {
-      key_counts_[r] =
-          visible_keys<simd>(item_, positions_[row + r], segment * attention_segment_tokens);
-    }
-    score(row, count, tile_count);
-    soften(count, tile_count);
-    const bool is_first = segment == item_.segment_first;
-    const bool is_state = is_first && item_.partials == nullptr;
-    weigh(count, tile_count, is_state ? state_of(row).output : segment_output_);
-    if (item_.partials != nullptr) {
-      copy_rows<simd>(segment_rows(), 0, partials_of<simd>(item_, segment), row, count,
-                      item_.head_dim);
-    } else if (is_first) {
-      simd::load(segment_maximum_).store(maximum_ + row);
-      simd::load(segment_sum_).store(sum_ + row);
-    } else {
-      merge_rows<simd>(state_of(row), segment_rows(), count, item_.head_dim);
     }
   }
 
@@ -284,14 +225,6 @@ class tile_attention {
         highest_[r] = simd::max(x, highest_[r]);
       }
     }
-  }
-
-  /// How many of a tile's keys a row sees.
-  [[nodiscard]] std::size_t keys_left(std::size_t r, std::size_t tile) const {
-    const std::size_t key = tile * kv_tile_tokens;
-    if (key_counts_[r] <= key) return 0;
-    const std::size_t left = key_counts_[r] - key;
-    return left < kv_tile_tokens ? left : kv_tile_tokens;
   }
 
   /// The rows' softmax, and its weights times the scales of V as words.
@@ -375,38 +308,25 @@ class tile_attention {
 
   static constexpr std::size_t channels_together = 2 * tile_columns;
 
-  const detail::attention_item& item_;
-  const std::size_t row_count_;
-  std::size_t positions_[rows_max];  // of the rows in the item
-  const float* queries_[rows_max];
   split_words<attention_head_dim_max> query_[rows_max / tile_rows];  // rows are head_dim apart
   float factors_[rows_max];  // the queries' scales times the item's
   // Of one segment.
-  const std::byte* keys_[detail::attention_segment_tiles + 1];
   alignas(64) float key_scales_[attention_segment_tokens];
   alignas(64) float value_scales_[attention_segment_tokens];
   alignas(64) std::byte values_[attention_segment_tokens * attention_head_dim_max];
   // Of 16 rows and one segment.
-  std::size_t key_counts_[tile_rows];
   tile_sums sums_[2 * depth_tiles];
   simd highest_[tile_rows];
-  alignas(64) float scores_[tile_rows][attention_segment_tokens];
   split_words<attention_segment_tokens> weights_;
   word_scale<simd> word_scales_[tile_rows];
-  alignas(64) float segment_maximum_[tile_rows];
-  alignas(64) float segment_sum_[tile_rows];
-  alignas(64) float segment_output_[tile_rows * attention_head_dim_max];  // rows are head_dim apart
-  alignas(64) float maximum_[rows_max];
-  alignas(64) float sum_[rows_max];
-  alignas(64) float output_[rows_max * attention_head_dim_max];  // rows are head_dim apart
 };
 
 }  // namespace
 
 namespace detail {
 
-void attention_item_amx(const attention_item& item) {
-  tile_attention(item).run();
+void attention_item_amx_bytes(const attention_item& item) {
+  byte_attention(item).run();
 }
 
 }  // namespace detail

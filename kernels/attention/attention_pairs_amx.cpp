@@ -1,0 +1,276 @@
+// Attention over a bf16 cache under `isa: amx`: on AMX's bf16 tiles, and of few rows, which wait
+// for memory, on vectors in the tiles' order. A K tile is two right factors or more as it stands
+// (rows of 2 d, 16 keys across), and two V tiles are one when they follow each other (rows of 2
+// tokens, 16 channels across); queries and softmax weights are rounded to bf16.
+#include "kernels/base/simd_avx512.hpp"
+// The vector type comes first: the templates below find its functions in it.
+#include "kernels/attention/attention_amx.hpp"
+#include "kernels/attention/attention_vector.hpp"
+
+namespace troupe::kernels {
+
+namespace {
+
+/// Of a left factor's row, and of a right factor's column: d, or keys.
+constexpr std::size_t tile_depth = detail::attention_head_dim_step_amx_pairs;
+/// Key tiles that the depth of one product takes.
+constexpr std::size_t depth_tiles = tile_depth / kv_tile_tokens;
+/// Right factors that share a left one, each with a register for its sums.
+constexpr std::size_t columns_max = 4;
+/// Rows of packed weights do not all begin in the same cache sets.
+constexpr std::size_t weight_stride = attention_segment_tokens + tile_depth;
+
+/// An exponent of ones: infinite or NaN.
+constexpr std::uint16_t bf16_exponent = 0x7F80;
+
+/// Left rows times Columns right factors, over steps x 32 of depth; the sums to `to`. Sums in tiles
+/// 0 to 3, the left factor in 4, the right ones in 5 to 7. right_of(column, step) is where one
+/// begins.
+template <std::size_t Columns, class RightOf>
+void multiply(const std::uint16_t* left, std::size_t left_row_bytes, std::size_t steps,
+              std::size_t right_row_bytes, const RightOf& right_of, float* to,
+              std::size_t to_row_bytes) {
+  zero_tile<0>();
+  if constexpr (Columns > 1) zero_tile<1>();
+  if constexpr (Columns > 2) zero_tile<2>();
+  if constexpr (Columns > 3) zero_tile<3>();
+  for (std::size_t step = 0; step < steps; ++step) {
+    load_tile<4>(left + step * tile_depth, left_row_bytes);
+    load_tile<5>(right_of(0, step), right_row_bytes);
+    multiply_bf16_tiles<0, 4, 5>();
+    if constexpr (Columns > 1) {
+      load_tile<6>(right_of(1, step), right_row_bytes);
+      multiply_bf16_tiles<1, 4, 6>();
+    }
+    if constexpr (Columns > 2) {
+      load_tile<7>(right_of(2, step), right_row_bytes);
+      multiply_bf16_tiles<2, 4, 7>();
+    }
+    if constexpr (Columns > 3) {
+      load_tile<5>(right_of(3, step), right_row_bytes);
+      multiply_bf16_tiles<3, 4, 5>();
+    }
+  }
+  store_tile<0>(to, to_row_bytes);
+  if constexpr (Columns > 1) store_tile<1>(to + tile_columns, to_row_bytes);
+  if constexpr (Columns > 2) store_tile<2>(to + 2 * tile_columns, to_row_bytes);
+  if constexpr (Columns > 3) store_tile<3>(to + 3 * tile_columns, to_row_bytes);
+}
+
+/// Calls work.template operator()<Columns>() for 1 to columns_max.
+template <class Work>
+void with_columns(std::size_t columns, const Work& work) {
+  switch (columns) {
+    case 1: return work.template operator()<1>();
+    case 2: return work.template operator()<2>();
+    case 3: return work.template operator()<3>();
+    default: return work.template operator()<columns_max>();
+  }
+}
+
+class pair_attention : public tile_attention<pair_attention> {
+ public:
+  using tile_attention::tile_attention;
+
+  /// Whether a V that only some of the rows see is infinite or NaN: a weight of zero does not hide
+  /// it from the others.
+  [[nodiscard]] bool shows_what_is_hidden() {
+    if (item_.position_count == 1) return false;
+    const std::size_t segment = item_.segment_end - 1;
+    const std::size_t first = visible_keys<simd>(item_, 0, segment * attention_segment_tokens);
+    const std::size_t end =
+        visible_keys<simd>(item_, item_.position_count - 1, segment * attention_segment_tokens);
+    if (first == end) return false;  // of an item's part that is not its last segment
+    const std::size_t tile_count = tiles_in<simd>(item_, segment);
+    find_keys<simd>(item_, segment, tile_count, keys_);
+    const __m512i exponent = _mm512_set1_epi16(bf16_exponent);
+    __mmask32 found = 0;
+    for (std::size_t tile = first / kv_tile_tokens; tile < tile_count; ++tile) {
+      copy_values(tile, end, values_);
+      for (std::size_t i = 0; i < kv_tile_tokens * item_.head_dim; i += 2 * simd::width) {
+        const __m512i bits = _mm512_and_si512(_mm512_load_si512(values_ + i), exponent);
+        found |= _mm512_cmpeq_epi16_mask(bits, exponent);
+      }
+    }
+    return found != 0;
+  }
+
+ private:
+  friend tile_attention;
+
+  /// Few rows are multiplied and stored in less time than 16.
+  [[nodiscard]] tile_shapes shapes() const {
+    const std::size_t rows = row_count_ < tile_rows ? row_count_ : tile_rows;
+    tile_shapes made;
+    for (std::size_t i = 0; i < 5; ++i) made.set(i, rows, tile_row_bytes);
+    for (std::size_t i = 5; i < 8; ++i) made.set(i, tile_rows, tile_row_bytes);
+    return made;
+  }
+
+  void pack_query() {
+    for (std::size_t row = 0; row < row_count_; ++row) {
+      std::uint16_t* const to = query_ + row * item_.head_dim;
+      for (std::size_t d = 0; d < item_.head_dim; d += simd::width) {
+        simd::load(queries_[row] + d).store_bf16(to + d);
+      }
+    }
+  }
+
+  /// Finds the segment's tiles and copies its V, so that the tiles follow each other; what no row
+  /// sees becomes zero.
+  void load_segment(std::size_t segment) {
+    const std::size_t first = segment * attention_segment_tokens;
+    const std::size_t end = visible_keys<simd>(item_, item_.position_count - 1, first);
+    const std::size_t tile_count = tiles_in<simd>(item_, segment);
+    find_keys<simd>(item_, segment, tile_count, keys_);
+    const std::size_t elements = kv_tile_tokens * item_.head_dim;
+    for (std::size_t tile = 0; tile < tile_count; ++tile) {
+      copy_values(tile, end, values_ + tile * elements);
+    }
+    if (tile_count % depth_tiles == 0) return;
+    std::uint16_t* const behind = values_ + tile_count * elements;
+    for (std::size_t i = 0; i < elements; i += 2 * simd::width) {
+      _mm512_store_si512(behind + i, _mm512_setzero_si512());
+    }
+  }
+
+  /// V of a tile, of keys below end (of the segment).
+  void copy_values(std::size_t tile, std::size_t end, std::uint16_t* to) {
+    const std::byte* const from = keys_[tile] + item_.cache.values_offset;
+    const std::size_t row = 2 * item_.head_dim;  // a pair of tokens
+    for (std::size_t pair = 0; pair < kv_tile_tokens / 2; ++pair) {
+      const std::size_t key = tile * kv_tile_tokens + 2 * pair;
+      const __mmask32 seen = key + 2 <= end ? 0xFFFFFFFFu : key < end ? 0x55555555u : 0u;
+      for (std::size_t i = pair * row; i < (pair + 1) * row; i += 2 * simd::width) {
+        _mm512_store_si512(to + i, _mm512_maskz_loadu_epi16(seen, from + 2 * i));
+      }
+    }
+  }
+
+  void score(std::size_t row, std::size_t count, std::size_t tile_count) {
+    const std::uint16_t* const query = query_ + row * item_.head_dim;
+    for (std::size_t tile = 0; tile < tile_count; tile += columns_max) {
+      const auto right_of = [&](std::size_t column, std::size_t step) {
+        return keys_[tile + column] + step * tile_rows * tile_row_bytes;
+      };
+      const std::size_t left = tile_count - tile;
+      with_columns(left < columns_max ? left : columns_max, [&]<std::size_t Columns> {
+        multiply<Columns>(query, item_.head_dim * sizeof(std::uint16_t),
+                          item_.head_dim / tile_depth, tile_row_bytes, right_of,
+                          &scores_[0][tile * kv_tile_tokens], sizeof scores_[0]);
+      });
+    }
+    const simd scale = simd::broadcast(item_.scale);
+    for (std::size_t r = 0; r < count; ++r) {
+      simd highest = simd::broadcast(-__builtin_inff());
+      const std::size_t whole = key_counts_[r] / kv_tile_tokens;
+      for (std::size_t tile = 0; tile < whole; ++tile) {
+        highest = simd::max(simd::load(scores_[r] + tile * kv_tile_tokens) * scale, highest);
+      }
+      if (whole * kv_tile_tokens != key_counts_[r]) {
+        highest = simd::max(simd::first_of(simd::load(scores_[r] + whole * kv_tile_tokens) * scale,
+                                           keys_left(r, whole), simd::broadcast(-__builtin_inff())),
+                            highest);
+      }
+      segment_maximum_[r] = highest.largest();
+    }
+  }
+
+  /// The sums are of the weights that multiply V. Keys that a row does not see weigh nothing.
+  void soften(std::size_t count, std::size_t tile_count) {
+    const simd scale = simd::broadcast(item_.scale);
+    const std::size_t padded = (tile_count + depth_tiles - 1) / depth_tiles * depth_tiles;
+    for (std::size_t r = 0; r < count; ++r) {
+      const simd maximum = simd::broadcast(segment_maximum_[r]);
+      std::uint16_t* const to = weights_ + r * weight_stride;
+      const auto weight_of = [&](std::size_t tile) {
+        return exp_vector(simd::load(scores_[r] + tile * kv_tile_tokens) * scale - maximum);
+      };
+      simd sum = simd::zero();
+      const std::size_t whole = key_counts_[r] / kv_tile_tokens;
+      std::size_t tile = 0;
+      for (; tile < whole; ++tile) {
+        sum = sum + store_rounded(weight_of(tile), to + tile * kv_tile_tokens);
+      }
+      if (const std::size_t left = keys_left(r, tile); left != 0) {
+        const simd weight = simd::first_of(weight_of(tile), left, simd::zero());
+        sum = sum + store_rounded(weight, to + tile * kv_tile_tokens);
+        ++tile;
+      }
+      for (; tile < padded; ++tile) store_rounded(simd::zero(), to + tile * kv_tile_tokens);
+      segment_sum_[r] = sum.sum();
+    }
+  }
+
+  /// Stores bf16 values, none of them denormal, and returns them.
+  static simd store_rounded(simd x, std::uint16_t* to) {
+    const auto rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.value));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded);
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16))};
+  }
+
+  void weigh(std::size_t, std::size_t tile_count, float* output) {
+    const std::size_t row_bytes =
+        item_.head_dim * sizeof(float);  // of V's pairs, and of the output
+    const std::size_t steps = (tile_count + depth_tiles - 1) / depth_tiles;
+    for (std::size_t d = 0; d < item_.head_dim; d += columns_max * tile_columns) {
+      const auto right_of = [&](std::size_t column, std::size_t step) {
+        return values_ + step * tile_depth * item_.head_dim + 2 * (d + column * tile_columns);
+      };
+      const std::size_t left = (item_.head_dim - d) / tile_columns;
+      with_columns(left < columns_max ? left : columns_max, [&]<std::size_t Columns> {
+        multiply<Columns>(weights_, weight_stride * sizeof(std::uint16_t), steps, row_bytes,
+                          right_of, output + d, row_bytes);
+      });
+    }
+  }
+
+  alignas(64) std::uint16_t query_[rows_max * attention_head_dim_max];  // rows are head_dim apart
+  // Of one segment.
+  alignas(64) std::uint16_t values_[attention_segment_tokens * attention_head_dim_max];
+  // Of 16 rows and one segment.
+  alignas(64) std::uint16_t weights_[tile_rows * weight_stride];
+};
+
+/// Each position as an item of its own, whose V ends with it.
+void run_by_positions(const detail::attention_item& item) {
+  for (std::size_t position = 0; position < item.position_count; ++position) {
+    detail::attention_item alone = item;
+    alone.position_first += position;
+    alone.position_count = 1;
+    alone.query += position * item.query_stride;
+    alone.next = nullptr;
+    if (item.partials == nullptr) {
+      alone.output += position * item.output_stride;
+      pair_attention(alone).run();
+      continue;
+    }
+    for (std::size_t segment = item.segment_first; segment < item.segment_end; ++segment) {
+      float partials[rows_max * (2 + attention_head_dim_max)];
+      alone.partials = partials;
+      alone.segment_first = segment;
+      alone.segment_end = segment + 1;
+      pair_attention(alone).run();
+      copy_rows<simd>(partials_of<simd>(alone, segment), 0, partials_of<simd>(item, segment),
+                      position * item.head_count, item.head_count, item.head_dim);
+    }
+  }
+}
+
+}  // namespace
+
+namespace detail {
+
+void attention_item_amx_few_pairs(const attention_item& item) {
+  attention_runner<simd, kv_dtype::bf16, true>(item).run();
+}
+
+void attention_item_amx_pairs(const attention_item& item) {
+  pair_attention attention(item);
+  if (attention.shows_what_is_hidden()) return run_by_positions(item);
+  attention.run();
+}
+
+}  // namespace detail
+
+}  // namespace troupe::kernels
