@@ -46,7 +46,7 @@ void add_bench_kernels(CLI::App& bench, chosen_command& chosen) {
   command->add_option("--model", given->bench.model, "also the forward pass of this GGUF file");
   command
       ->add_option("--kv-cache-dtype", given->bench.kv_cache_dtype,
-                   "of the forward pass: f16, bf16, f32 or int8")
+                   "of the forward pass: auto, f16, bf16, f32 or int8")
       ->capture_default_str();
   command->add_option("--json", given->json_path, "write everything measured to this file");
   command->add_flag("--quick", given->bench.is_quick,

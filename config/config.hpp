@@ -58,7 +58,7 @@ struct server_config {
   double gpu_memory_utilization = 0.95;
   double cpu_kv_cache_gib = 0.0;
   double kv_offload_gib = 0.0;
-  std::string kv_cache_dtype = "f16";
+  std::string kv_cache_dtype = "auto";
   bool enable_prefix_caching = true;
   bool enable_chunked_prefill = true;
   std::uint32_t max_num_queued_reqs = 1024;

@@ -78,7 +78,7 @@ struct bench_run {
 
 result<kernel_report> measure_kernels(const kernel_bench_options& options) {
   TROUPE_TRY(const isa set, parse_isa(options.isa_name));
-  TROUPE_TRY(const auto kv_type, kernels::parse_kv_dtype(options.kv_cache_dtype));
+  TROUPE_TRY(const auto kv_type, kernels::parse_kv_dtype(options.kv_cache_dtype, set));
   TROUPE_TRY(auto only, parse_regex(options.only));
   const std::size_t wanted_threads =
       options.thread_count != 0 ? options.thread_count : std::thread::hardware_concurrency();

@@ -16,12 +16,14 @@ std::string_view to_string(kv_dtype type) noexcept {
   TROUPE_CHECK(false);
 }
 
-result<kv_dtype> parse_kv_dtype(std::string_view text) {
+result<kv_dtype> parse_kv_dtype(std::string_view text, isa set) {
+  if (text == "auto") return multiplies_in_bf16(set) ? kv_dtype::bf16 : kv_dtype::f16;
   for (const kv_dtype type : kv_dtypes) {
     if (text == to_string(type)) return type;
   }
-  return error{errc::invalid_argument,
-               "unknown type of KV cache '" + std::string(text) + "'; known: f16, bf16, f32, int8"};
+  return error{errc::invalid_argument, "unknown type of KV cache '" + std::string(text) +
+                                           "'; known: auto, f16, bf16, f32, "
+                                           "int8"};
 }
 
 }  // namespace troupe::kernels

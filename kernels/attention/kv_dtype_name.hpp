@@ -13,7 +13,8 @@ inline constexpr kv_dtype kv_dtypes[] = {kv_dtype::f16, kv_dtype::bf16, kv_dtype
 
 [[nodiscard]] std::string_view to_string(kv_dtype type) noexcept;
 
-/// Error: invalid_argument for an unknown name.
-result<kv_dtype> parse_kv_dtype(std::string_view text);
+/// "auto" is the 16-bit type that the instruction set is fastest with, bf16 where it multiplies in
+/// bf16 anyway, else f16. Error: invalid_argument for an unknown name.
+result<kv_dtype> parse_kv_dtype(std::string_view text, isa set);
 
 }  // namespace troupe::kernels

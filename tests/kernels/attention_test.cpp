@@ -13,6 +13,7 @@
 #include <catch2/catch.hpp>
 
 #include "canary_buffer.hpp"
+#include "kernels/attention/kv_dtype_name.hpp"
 #include "kernels/base/half.hpp"
 #include "tests/skip.hpp"
 
@@ -435,5 +436,15 @@ TEST_CASE("an int8 cache holds each row's bytes and its scale in every variant",
     }
     CAPTURE(to_string(set));
     CHECK(cache == expected);
+  }
+}
+
+TEST_CASE("types of KV caches have names, and auto follows the instruction set", "[attention]") {
+  for (const isa set : all_isas) {
+    for (const kv_dtype type : kv_dtypes)
+      CHECK(parse_kv_dtype(to_string(type), set).value() == type);
+    CHECK(parse_kv_dtype("auto", set).value() ==
+          (multiplies_in_bf16(set) ? kv_dtype::bf16 : kv_dtype::f16));
+    CHECK(!parse_kv_dtype("int4", set).has_value());
   }
 }

@@ -1,6 +1,6 @@
 // Perplexity of the default model over tests/data/perplexity.txt, tokenizer included, within 0.5 %
 // of what llama-perplexity reports (smollm2-perplexity.json), over all chunks and, with an f16 KV
-// cache, after each of them once four are in; with an int8 KV cache it wanders further on the way.
+// cache, after each of them once four are in; with others it wanders further on the way.
 // Needs the file that TROUPE_TEST_MODEL names.
 #include <algorithm>
 #include <cmath>
@@ -12,6 +12,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "kernels/attention/kv_dtype_name.hpp"
 #include "loaded_model.hpp"
 #include "runtime/text/tokenizer.hpp"
 #include "tests/skip.hpp"
@@ -52,7 +53,8 @@ TEST_CASE("perplexity is llama-perplexity's", "[forward][real]") {
   REQUIRE(tokens.size() / chunk_tokens == chunk_count);
 
   thread_pool pool({.thread_count = 2});
-  const auto type = GENERATE(kernels::kv_dtype::f16, kernels::kv_dtype::int8);
+  const auto type =
+      GENERATE(kernels::kv_dtype::f16, kernels::kv_dtype::bf16, kernels::kv_dtype::int8);
   kv_cache cache = model.make_cache(chunk_tokens / 16, type);
   std::vector<block_index> table;
   for (std::size_t i = 0; i < chunk_tokens / 16; ++i) table.push_back(static_cast<block_index>(i));
@@ -76,9 +78,8 @@ TEST_CASE("perplexity is llama-perplexity's", "[forward][real]") {
     if (chunk >= 3 && type == kernels::kv_dtype::f16) CHECK(std::abs(own / expected - 1.0) < 0.005);
   }
   const double own = std::exp(total / scored), expected = golden["perplexity"];
-  WARN("perplexity " << own << " on " << to_string(set)
-                     << (type == kernels::kv_dtype::int8 ? " (int8 cache)" : " (f16 cache)")
-                     << ", llama-perplexity's " << expected << " ("
+  WARN("perplexity " << own << " on " << to_string(set) << " with a cache of "
+                     << kernels::to_string(type) << ", llama-perplexity's " << expected << " ("
                      << 100.0 * (own / expected - 1.0) << " %)");
   CHECK(std::abs(own / expected - 1.0) < 0.005);
 }
