@@ -24,6 +24,10 @@
 //  rounded p), and a sum
 //    takes pairs of d or keys in ascending order, of each pair the second product first; a second
 //    key that is not visible counts as zero; denormal inputs and results of these steps are zero.
+//    Under isa::amx and isa::bf16_reference, where head_dim is a multiple of 32, a sum takes 32
+//    products at a time as tdpbf16ps does: from zero, the even ones in ascending order, the odd ones
+//    likewise, then the sum of both is added; keys that are not visible weigh zero.
+//  - A zero result is +0.
 //  - An int8 cache quantizes each row of K and V (head_dim floats x of one token and head): scale =
 //  max|x| / 127, bytes round x * (127 / max|x|) to nearest even. A row whose max|x| is zero, too
 //  small for a finite inverse, or not finite gets zeros, and its scale carries a NaN or infinity

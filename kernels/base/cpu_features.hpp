@@ -15,7 +15,8 @@ enum class isa : std::uint8_t {
   reference,       ///< plain loops, the specification
   avx2,            ///< AVX2 + FMA + F16C
   avx512,          ///< AVX-512 F/BW/DQ/VL + VNNI (BF16 and AMX_INT8 where a kernel says so)
-  amx,             ///< AVX-512 with BF16, FP16, VBMI and AMX_BF16: matmul in bf16, else as avx512
+  amx,             ///< AVX-512 with BF16, FP16, VBMI and AMX_BF16: matmul, and attention over a bf16
+                   ///< cache, in bf16; else as avx512
   bf16_reference,  ///< plain loops: the specification of what amx computes
 };
 
