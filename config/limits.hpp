@@ -117,7 +117,7 @@ inline constexpr std::uint32_t compose_interval_ms = 1'000;
 /// So many intervals at most lie between two plans while searches find nothing better.
 inline constexpr std::uint32_t compose_patience_max = 8;
 /// By the wall clock a search may take so many times its processor time.
-inline constexpr int compose_wall_ratio_max = 25;
+inline constexpr int compose_wall_ratio_max = 5;
 /// Later requests that composed plans may let overtake an async request.
 inline constexpr std::uint32_t passed_over_max = 512;
 /// Tenants of a lane that have nothing waiting and are still known, because they were served more

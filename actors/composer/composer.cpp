@@ -17,7 +17,7 @@ class composer_state {
       : self_(self), options_(std::move(options)) {}
 
   caf::behavior make_behavior() {
-    if (options_.where == placement::detached) set_thread_idle();
+    if (options_.where == placement::detached) set_thread_nice(options_.nice);
     return {[this](const compose_batches_for& order) {
       auto plan = std::make_shared<const async_plan>(
           compose_batches(*order.view, options_.search,

@@ -1,6 +1,5 @@
 // The composer actor: searches for a better order of the asynchronous requests that wait, off every
-// critical path: its thread has what processors leave idle. It keeps nothing but a counter; what it
-// does not answer in time is not missed.
+// critical path. It keeps nothing but a counter; what it does not answer in time is not missed.
 //   from a scheduler: compose_batches_for -> batches_composed, to the sender
 #pragma once
 
@@ -19,6 +18,7 @@ struct composer_options {
   compose_options search;
   clock_source now = steady_now;
   clock_source cpu_now = thread_cpu_time;  ///< of the actor's thread
+  int nice = 10;                           ///< of its thread
   placement where = placement::detached;
 };
 

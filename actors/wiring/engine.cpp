@@ -102,7 +102,8 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
                  fmt::format("max_model_len {} is more than the model's context of {} tokens",
                              config.max_model_len, trained)};
   const std::uint32_t max_model_len = config.max_model_len != 0 ? config.max_model_len : trained;
-  TROUPE_TRY(const auto kv_type, kernels::parse_kv_dtype(config.kv_cache_dtype, model.weights.instruction_set()));
+  TROUPE_TRY(const auto kv_type,
+             kernels::parse_kv_dtype(config.kv_cache_dtype, model.weights.instruction_set()));
   TROUPE_TRY(sized.executor.layout, kv_layout_for(shape, kv_type, config.block_size));
   const std::uint64_t free_bytes = free_memory_bytes();
   TROUPE_TRY(sized.offload_bytes, kv_offload_bytes(config, free_bytes));
@@ -228,6 +229,7 @@ class wired_engine final : public engine {
                     {},
                     steady_now,
                     thread_cpu_time,
+                    config_.compute_nice,
                     placement::detached});
       long_lived_.push_back(composer);
     }

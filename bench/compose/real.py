@@ -5,7 +5,8 @@ orders them by itself.
 
 The objective is the composer's: ms until all have ended, and ms that each ends after it was due. Every run has a fresh
 server, which other requests of the workload have warmed up. Due times are shares of the time that the workload takes by
-arrival on this machine, measured first. The static orders of a workload are tried once, the best of them goes on. Rounds have prompts of their own, and the ways take turns. Prints a Markdown table."""
+arrival on this machine, measured first. The static orders of a workload are tried once, the best of them goes on. Rounds
+have prompts of their own, and the ways take turns. Prints a Markdown table."""
 
 import argparse
 import dataclasses
@@ -90,7 +91,7 @@ def measure(arguments: argparse.Namespace, workload: str, count: int, seed: int,
         socket.linger = 0
         socket.set_hwm(0)
         socket.connect(endpoint)
-        serve_all(socket, "warm", others, range(len(others)), way == COMPOSED)
+        serve_all(socket, "warm", others, range(len(others)), False)
         before = totals(port)
         makespan_ms, ended_ms = serve_all(socket, "batch", requests, order, way == COMPOSED)
         after = totals(port)

@@ -8,7 +8,8 @@
 // quads][head_dim][4 tokens], each tile followed by 16 float scales: a token's element is byte *
 // scale. Positions that were never written, or that a reused block still holds from another
 // sequence, are never part of a result: a loop over V ends at the query's position (or weighs what
-// follows with the integer zero), and the scores of such keys are replaced before use.
+// follows with zero, in integers or where it is known to be finite), and the scores of such keys
+// are replaced before use.
 //
 // Numerics (batch invariance; every variant gives the same bits as the reference):
 //  - score[k] = (sum over d ascending of fma(q[d], K[d][k])) * scale, one accumulator per (query,
@@ -25,8 +26,8 @@
 //    takes pairs of d or keys in ascending order, of each pair the second product first; a second
 //    key that is not visible counts as zero; denormal inputs and results of these steps are zero.
 //    Under isa::amx and isa::bf16_reference, where head_dim is a multiple of 32, a sum takes 32
-//    products at a time as tdpbf16ps does: from zero, the even ones in ascending order, the odd ones
-//    likewise, then the sum of both is added; keys that are not visible weigh zero.
+//    products at a time as tdpbf16ps does: from zero, the even ones in ascending order, the odd
+//    ones likewise, then the sum of both is added; keys that are not visible weigh zero.
 //  - A zero result is +0.
 //  - An int8 cache quantizes each row of K and V (head_dim floats x of one token and head): scale =
 //  max|x| / 127, bytes round x * (127 / max|x|) to nearest even. A row whose max|x| is zero, too

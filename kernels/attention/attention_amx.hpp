@@ -24,8 +24,8 @@ static_assert(rows_max % tile_rows == 0);
 ///   tile_shapes shapes(): of the registers,
 ///   void pack_query(): queries_ as left factors,
 ///   void load_segment(segment): finds its tiles, from keys_ on, and makes its V a right factor,
-///   void score(row, count, tile_count): scores_, -inf where a row does not see the key, and
-///     segment_maximum_ of `count` rows from `row` on,
+///   void score(row, count, tile_count): scores_ as soften takes them, and segment_maximum_ over
+///     the keys that each sees, of `count` rows from `row` on,
 ///   void soften(count, tile_count): the weights as left factors, and segment_sum_,
 ///   void weigh(count, tile_count, output): their products with V, rows head_dim apart.
 template <class Derived>
@@ -68,7 +68,7 @@ class tile_attention {
   const detail::attention_item& item_;
   const std::size_t row_count_;
   const float* queries_[rows_max];
-  // Of one segment; behind the last tile one more address that may be read.
+  // Of one segment; behind the last tile there is room for one more.
   const std::byte* keys_[detail::attention_segment_tiles + 1];
   // Of 16 rows and one segment.
   std::size_t key_counts_[tile_rows];

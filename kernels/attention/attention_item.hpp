@@ -63,7 +63,7 @@ void attention_item_ref(const attention_item& item);
 void attention_item_pairs_ref(const attention_item& item);
 void attention_item_avx2(const attention_item& item);
 void attention_item_avx512(const attention_item& item);
-/// For a bf16 cache, on a machine with vdpbf16ps: the same bits as the others.
+/// For a bf16 cache, on a machine with vdpbf16ps: the bits of attention_item_ref.
 void attention_item_avx512bf16(const attention_item& item);
 /// For an int8 cache whose head_dim is a multiple of this, on a machine with AMX_INT8: the same
 /// bits.

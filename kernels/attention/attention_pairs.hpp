@@ -2,8 +2,7 @@
 // two bf16 values (two d of a key, two tokens of a channel), and one step adds the second product,
 // then the first, each rounded once, with denormal inputs and results taken as zero: what vdpbf16ps
 // does. And the same two in the order of AMX's tiles, for few rows. Simd is one of
-// kernels/base/simd_*.hpp; for *_avx2.cpp, *_avx512.cpp,
-// *_avx512bf16.cpp and *_amx.cpp only.
+// kernels/base/simd_*.hpp; for *_avx2.cpp, *_avx512.cpp, *_avx512bf16.cpp and *_amx.cpp only.
 #pragma once
 
 #include <immintrin.h>
@@ -159,6 +158,7 @@ void weigh_row_pairs(const std::uint16_t* weights, const segment_tiles& tiles, s
 inline constexpr std::size_t tile_depth_pairs = 16;
 
 /// Accumulators of twice as many sums as elsewhere fill the registers.
+template <class Simd>
 constexpr int columns_in_tiles(int rows) {
   return rows > 6 ? 1 : rows > 3 ? 2 : 4;
 }

@@ -1,7 +1,7 @@
 // Attention over a bf16 cache under `isa: amx`: on AMX's bf16 tiles, and of few rows, which wait
-// for memory, on vectors in the tiles' order. A K tile is two right factors or more as it stands
-// (rows of 2 d, 16 keys across), and two V tiles are one when they follow each other (rows of 2
-// tokens, 16 channels across); queries and softmax weights are rounded to bf16.
+// for memory, on vectors in the tiles' order. A K tile is one right factor for each 32 d as it
+// stands (rows of 2 d, 16 keys across), and two V tiles are one when they follow each other (rows
+// of 2 tokens, 16 channels across); queries and softmax weights are rounded to bf16.
 #include "kernels/base/simd_avx512.hpp"
 // The vector type comes first: the templates below find its functions in it.
 #include "kernels/attention/attention_amx.hpp"
@@ -73,7 +73,7 @@ class pair_attention : public tile_attention<pair_attention> {
   using tile_attention::tile_attention;
 
   /// Whether a V that only some of the rows see is infinite or NaN: a weight of zero does not hide
-  /// it from the others.
+  /// it from the others. To be asked before run(), whose scratch it uses.
   [[nodiscard]] bool shows_what_is_hidden() {
     if (item_.position_count == 1) return false;
     const std::size_t segment = item_.segment_end - 1;
@@ -204,9 +204,8 @@ class pair_attention : public tile_attention<pair_attention> {
 
   /// Stores bf16 values, none of them denormal, and returns them.
   static simd store_rounded(simd x, std::uint16_t* to) {
-    const auto rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.value));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded);
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16))};
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), x.bf16_bits());
+    return x.rounded_to_bf16();
   }
 
   void weigh(std::size_t, std::size_t tile_count, float* output) {

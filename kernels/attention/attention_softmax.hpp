@@ -1,6 +1,6 @@
 // The softmax numerators of one segment's scores, several rows at a time: the maxima and sums of
 // one row wait for each other. Each lane's sum ascends over the keys, so a tiling changes no bits.
-// Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp and *_avx512.cpp only.
+// Simd is one of kernels/base/simd_*.hpp; for *_avx2.cpp, *_avx512.cpp and *_amx.cpp only.
 #pragma once
 
 #include <cstddef>
@@ -17,10 +17,14 @@ namespace troupe::kernels {
 /// registers.
 inline constexpr std::size_t soft_rows_max = 4;
 
+/// What becomes of the scores: floats in their place, bf16 values behind soft_rows::weights, or
+/// floats in their place that are rounded to bf16.
+enum class soft_weights { floats, bf16, rounded };
+
 /// Of consecutive rows.
 struct soft_rows {
   float* scores;           ///< attention_row_stride elements apart
-  std::uint16_t* weights;  ///< attention_pair_stride apart; written where the cache holds bf16
+  std::uint16_t* weights;  ///< attention_pair_stride apart
   float* maxima;
   float* sums;
 
@@ -41,22 +45,23 @@ void hide_keys(float* scores, std::size_t key_count, std::size_t padded) {
   }
 }
 
-/// e^(score - maximum) of Simd::width keys, in place or rounded to bf16: what they add to the sum.
-template <class Simd, bool ToBf16>
+/// e^(score - maximum) of Simd::width keys: what they add to the sum is what multiplies V.
+template <class Simd, soft_weights Weights>
 inline __attribute__((always_inline)) Simd soften_vector(const soft_rows& rows, std::size_t row,
                                                          std::size_t key, Simd maximum) {
-  const Simd weight = exp_vector(Simd::load(rows.score(row, key)) - maximum);
-  if constexpr (ToBf16) {
+  Simd weight = exp_vector(Simd::load(rows.score(row, key)) - maximum);
+  if constexpr (Weights == soft_weights::bf16) {
     std::uint16_t* const to = rows.weights + row * attention_pair_stride + key;
     weight.store_bf16(to);
-    return Simd::load_bf16(to);  // the sum is of what multiplies V
+    return Simd::load_bf16(to);
   }
+  if constexpr (Weights == soft_weights::rounded) weight = weight.rounded_to_bf16();
   weight.store(rows.score(row, key));
   return weight;
 }
 
 /// Rows row .. row + Rows - 1; keys_of(row), ascending, is how many keys a row sees.
-template <class Simd, bool ToBf16, std::size_t Rows, class KeysOf>
+template <class Simd, soft_weights Weights, std::size_t Rows, class KeysOf>
 void soften_together(const soft_rows& rows, std::size_t row, const KeysOf& keys_of) {
   using lanes = sixteen_lanes<Simd>;
   constexpr std::size_t part_count = Rows * lanes::part_count;
@@ -85,22 +90,22 @@ void soften_together(const soft_rows& rows, std::size_t row, const KeysOf& keys_
     for (std::size_t i = 0; i < part_count; ++i) {
       const std::size_t r = i % Rows, part = i / Rows;
       Simd& sum = sums[r].parts[part];
-      sum = sum + soften_vector<Simd, ToBf16>(rows, row + r, k + part * Simd::width, maximum[r]);
+      sum = sum + soften_vector<Simd, Weights>(rows, row + r, k + part * Simd::width, maximum[r]);
     }
   }
   for (std::size_t r = 0; r < Rows; ++r) rows.sums[row + r] = sums[r].sum();
 }
 
-template <class Simd, bool ToBf16, class KeysOf>
+template <class Simd, soft_weights Weights, class KeysOf>
 void soften_rows(const soft_rows& rows, std::size_t row_count, const KeysOf& keys_of) {
   std::size_t row = 0;
   for (; row + soft_rows_max <= row_count; row += soft_rows_max) {
-    soften_together<Simd, ToBf16, soft_rows_max>(rows, row, keys_of);
+    soften_together<Simd, Weights, soft_rows_max>(rows, row, keys_of);
   }
   switch (row_count - row) {
-    case 3: return soften_together<Simd, ToBf16, 3>(rows, row, keys_of);
-    case 2: return soften_together<Simd, ToBf16, 2>(rows, row, keys_of);
-    case 1: return soften_together<Simd, ToBf16, 1>(rows, row, keys_of);
+    case 3: return soften_together<Simd, Weights, 3>(rows, row, keys_of);
+    case 2: return soften_together<Simd, Weights, 2>(rows, row, keys_of);
+    case 1: return soften_together<Simd, Weights, 1>(rows, row, keys_of);
     default: return;
   }
 }

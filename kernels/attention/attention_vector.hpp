@@ -1,6 +1,6 @@
 // One item of attention on vectors: segments in ascending order, for each the scores, the softmax
 // numerators and the weighted values, then the merge. Simd is one of kernels/base/simd_*.hpp; for
-// *_avx2.cpp and *_avx512.cpp only.
+// *_avx2.cpp, *_avx512.cpp and *_amx.cpp only.
 #pragma once
 
 #include "kernels/attention/attention_bytes.hpp"
@@ -61,10 +61,6 @@ class attention_runner {
     if (i < count) Simd::load_first(from + i, count - i).store(to + i);
   }
 
-  static void widen_row(const std::uint16_t* from, std::size_t count, float* to) {
-    for (std::size_t i = 0; i < count; i += Simd::width) Simd::load_bf16(from + i).store(to + i);
-  }
-
   void pack_query() {
     std::size_t row = 0;
     for (std::size_t position = 0; position < item_.position_count; ++position) {
@@ -72,9 +68,11 @@ class attention_runner {
       for (std::size_t head = 0; head < item_.head_count; ++head, ++row) {
         const float* head_query = from + head * item_.head_dim;
         if constexpr (InTiles) {
-          std::uint16_t* const rounded = pairs_ + row * attention_pair_stride;
-          round_row<Simd>(head_query, item_.head_dim, rounded);
-          widen_row(rounded, item_.head_dim, query_ + row * attention_row_stride);
+          for (std::size_t d = 0; d < item_.head_dim; d += Simd::width) {
+            std::uint16_t rounded[Simd::width];
+            Simd::load(head_query + d).store_bf16(rounded);
+            Simd::load_bf16(rounded).store(query_ + row * attention_row_stride + d);
+          }
         } else if constexpr (in_pairs) {
           round_row<Simd>(head_query, item_.head_dim, pairs_ + row * attention_pair_stride);
         } else if constexpr (in_quads) {
@@ -147,7 +145,7 @@ class attention_runner {
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
       const float* const query = query_ + row * attention_row_stride;
       float* const scores = scores_ + row * attention_row_stride;
-      constexpr int step = columns_in_tiles(Rows);
+      constexpr std::size_t step = columns_in_tiles<Simd>(Rows);
       std::size_t tile = 0;
       for (; tile + step <= tile_count; tile += step) {
         score_pairs_in_tiles<Simd, Rows, step>(query, tiles_, tile, item_.head_dim, item_.scale,
@@ -167,14 +165,17 @@ class attention_runner {
       const std::size_t keys = keys_in_segment(position, first);
       for_row_blocks<Simd>(item_.head_count, [&]<int Rows>(std::size_t head) {
         const std::size_t row = position * item_.head_count + head;
-        for (std::size_t r = row; r < row + Rows; ++r) {
-          widen_row(weights_ + r * attention_pair_stride, keys, scores_ + r * attention_row_stride);
+        const float* const weights = scores_ + row * attention_row_stride;
+        float* const output = out.output + row * attention_row_stride;
+        constexpr std::size_t step = columns_in_tiles<Simd>(Rows);
+        std::size_t channel = 0;
+        for (; channel + step * Simd::width <= item_.head_dim; channel += step * Simd::width) {
+          weigh_pairs_in_tiles<Simd, Rows, step>(weights, tiles_, item_.head_dim, keys, channel,
+                                                 output);
         }
-        constexpr int step = columns_in_tiles(Rows);
-        for (std::size_t channel = 0; channel < item_.head_dim; channel += step * Simd::width) {
-          weigh_pairs_in_tiles<Simd, Rows, step>(scores_ + row * attention_row_stride, tiles_,
-                                                 item_.head_dim, keys, channel,
-                                                 out.output + row * attention_row_stride);
+        for (; channel < item_.head_dim; channel += Simd::width) {
+          weigh_pairs_in_tiles<Simd, Rows, 1>(weights, tiles_, item_.head_dim, keys, channel,
+                                              output);
         }
       });
     }
@@ -188,7 +189,10 @@ class attention_runner {
     const auto keys_of = [&](std::size_t row) {
       return keys_in_segment(row / item_.head_count, first);
     };
-    soften_rows<Simd, in_pairs>({scores_, weights_, out.maximum, out.sum}, row_count_, keys_of);
+    constexpr auto weights = InTiles    ? soft_weights::rounded
+                             : in_pairs ? soft_weights::bf16
+                                        : soft_weights::floats;
+    soften_rows<Simd, weights>({scores_, weights_, out.maximum, out.sum}, row_count_, keys_of);
   }
 
   /// The keys that all rows see go through all rows at once; the rest, up to the item's positions,
@@ -276,8 +280,8 @@ class attention_runner {
   const detail::attention_item& item_;
   const std::size_t row_count_;
   segment_tiles tiles_;
-  static constexpr bool in_words = in_pairs || in_quads;
-  alignas(64) float query_[in_words && !InTiles ? 1 : rows_max * attention_row_stride];
+  static constexpr bool in_words = (in_pairs && !InTiles) || in_quads;
+  alignas(64) float query_[in_words ? 1 : rows_max * attention_row_stride];
   alignas(64) float scores_[rows_max * attention_row_stride];
   // The same two as bf16, or as integers with the queries' scales times the item's.
   alignas(64) std::uint16_t pairs_[in_words ? rows_max * attention_pair_stride : 1];

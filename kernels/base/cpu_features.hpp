@@ -12,18 +12,19 @@ namespace troupe {
 /// and so do amx and bf16_reference. Part of what names stored blocks: no value gets another
 /// meaning.
 enum class isa : std::uint8_t {
-  reference,       ///< plain loops, the specification
-  avx2,            ///< AVX2 + FMA + F16C
-  avx512,          ///< AVX-512 F/BW/DQ/VL + VNNI (BF16 and AMX_INT8 where a kernel says so)
-  amx,             ///< AVX-512 with BF16, FP16, VBMI and AMX_BF16: matmul, and attention over a bf16
-                   ///< cache, in bf16; else as avx512
+  reference,  ///< plain loops, the specification
+  avx2,       ///< AVX2 + FMA + F16C
+  avx512,     ///< AVX-512 F/BW/DQ/VL + VNNI (BF16 and AMX_INT8 where a kernel says so)
+  amx,        ///< AVX-512 with BF16, FP16, VBMI and AMX_BF16: matmul, and attention over a bf16
+              ///< cache, in bf16; else as avx512
   bf16_reference,  ///< plain loops: the specification of what amx computes
 };
 
 inline constexpr isa all_isas[] = {isa::reference, isa::avx2, isa::avx512, isa::amx,
                                    isa::bf16_reference};
 
-/// These multiply quantized weights with activations in bf16, the others in 8-bit integers.
+/// These multiply quantized weights with activations in bf16, the others in 8-bit integers; and a
+/// bf16 cache in the order of tiles.
 constexpr bool multiplies_in_bf16(isa set) noexcept {
   return set == isa::amx || set == isa::bf16_reference;
 }

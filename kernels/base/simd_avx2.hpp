@@ -147,14 +147,6 @@ struct simd_avx2 {
   static pairs first_of_pairs(pairs x) {
     return {_mm256_and_si256(x.bits, _mm256_set1_epi32(0xFFFF))};
   }
-  /// The first (second) of each pair of bf16 values.
-  static simd_avx2 first_floats(pairs x) {
-    return {_mm256_castsi256_ps(_mm256_slli_epi32(x.bits, 16))};
-  }
-  static simd_avx2 second_floats(pairs x) {
-    const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xFFFF0000));
-    return {_mm256_castsi256_ps(_mm256_and_si256(x.bits, upper))};
-  }
   /// fma(first of a, first of b, fma(second of a, second of b, sum)). The caller sees to it that
   /// denormals are taken as zero (MXCSR).
   static constexpr bool has_pair_dot = false;
@@ -184,6 +176,13 @@ struct simd_avx2 {
   }
   static __m256i magnitude_bits(simd_avx2 x) {
     return _mm256_and_si256(_mm256_castps_si256(x.value), _mm256_set1_epi32(0x7FFFFFFF));
+  }
+  static simd_avx2 first_floats(pairs x) {
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(x.bits, 16))};
+  }
+  static simd_avx2 second_floats(pairs x) {
+    const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xFFFF0000));
+    return {_mm256_castsi256_ps(_mm256_and_si256(x.bits, upper))};
   }
   static __m256i first_lanes(std::size_t count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),

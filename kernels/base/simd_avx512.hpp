@@ -162,6 +162,13 @@ struct simd_avx512 {
   /// Without the instruction the caller sees to the latter (MXCSR).
 #ifdef __AVX512BF16__
   static constexpr bool has_pair_dot = true;
+  /// As bf16 would hold it, where it is not denormal.
+  [[nodiscard]] simd_avx512 rounded_to_bf16() const {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16_bits()), 16))};
+  }
+  [[nodiscard]] __m256i bf16_bits() const {
+    return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value));
+  }
   static simd_avx512 add_dot(simd_avx512 sum, pairs a, pairs b) {
     return {_mm512_dpbf16_ps(sum.value, reinterpret_cast<__m512bh>(a.bits),
                              reinterpret_cast<__m512bh>(b.bits))};

@@ -1,6 +1,5 @@
 #include "kernels/base/thread_pool.hpp"
 
-#include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -24,12 +23,6 @@ inline void pause_briefly() noexcept {
 bool set_thread_nice(int nice) noexcept {
   const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
   return ::setpriority(PRIO_PROCESS, thread, nice) == 0;
-}
-
-bool set_thread_idle() noexcept {
-  const sched_param lowest{};  // zero is its only one
-  const auto thread = static_cast<pid_t>(::syscall(SYS_gettid));
-  return ::sched_setscheduler(thread, SCHED_IDLE, &lowest) == 0;
 }
 
 namespace {

@@ -92,10 +92,6 @@ class thread_pool {
 /// Sets the nice level of the calling thread only (Linux threads have their own). False if refused.
 bool set_thread_nice(int nice) noexcept;
 
-/// From now on the calling thread runs only while a processor has nothing else to do. False if
-/// refused.
-bool set_thread_idle() noexcept;
-
 /// Asks the kernel (Linux 6.12 and later) to give the calling thread, and those that it starts, the
 /// processor in slices of this length, 100 us to 100 ms, or of the usual one (0): a thread that
 /// wakes with a shorter slice comes before those that are in the middle of theirs. Its share of

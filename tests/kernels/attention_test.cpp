@@ -185,7 +185,8 @@ TEST_CASE("attention variants give the reference's bits", "[attention]") {
                           {14, 2, 64, 256, 65}, {2, 1, 128, 16, 40},  {26, 2, 10, 64, 33},
                           {3, 1, 2, 16, 18},    {1, 1, 256, 16, 20},  {5, 1, 80, 16, 50},
                           {10, 1, 96, 16, 30},  {20, 1, 192, 16, 50}, {50, 1, 64, 16, 20},
-                          {2, 1, 128, 32, 300}, {1, 1, 256, 16, 280}};
+                          {2, 1, 128, 32, 300}, {1, 1, 256, 16, 280}, {3, 1, 32, 16, 70},
+                          {2, 1, 160, 16, 50},  {4, 1, 224, 16, 40}};
   for (isa set : test::vector_sets()) {
     if (!is_supported(set)) {
       test::skip("this machine cannot run " + std::string(to_string(set)));

@@ -63,7 +63,7 @@ def test_no_kernel_beats_the_machine(tmp_path, isa, only, count):
     assert len(measure_within_limits(tmp_path, only, "--isa", isa)["results"]) == count
 
 
-@pytest.mark.parametrize("kv_cache_dtype", ["f16", "int8"])
+@pytest.mark.parametrize("kv_cache_dtype", ["auto", "bf16", "int8"])
 def test_forward_pass_of_a_model(tmp_path, kv_cache_dtype):
     report = measure_within_limits(tmp_path, "^forward/(decode/b=(1|16)/c=192|prefill)", "--model", str(TINY_MODEL),
                                    "--kv-cache-dtype", kv_cache_dtype)

@@ -105,9 +105,11 @@ constexpr std::string_view to_string(seed_order value) noexcept {
 
 struct async_plan {
   std::vector<request_id> order;  ///< every waiting request once, the first to be admitted first
-  std::uint32_t running_max = 0;  ///< sequences that shall run at once
-  double objective_ms =
-      0.0;  ///< predicted, mean over sampled output lengths; 0 where nothing waits
+  /// Sequences that shall run at once; UINT32_MAX: as many as can.
+  std::uint32_t running_max = UINT32_MAX;
+  /// Predicted, mean over sampled output lengths, a smaller running set's doubt included; 0 where
+  /// nothing waits.
+  double objective_ms = 0.0;
   std::array<double, all_seed_orders.size()> seed_objective_ms{};
   double previous_objective_ms = 0.0;  ///< of the plan before, or FIFO's where there was none
   std::uint64_t replays = 0;           ///< predictions of one order for one sample that were made

@@ -21,7 +21,7 @@ constexpr std::int64_t preempted_precedence = std::numeric_limits<std::int64_t>:
 constexpr double doubts_per_error = 2.0;
 /// Kernels take rows in fours: one sequence more than a multiple costs nearly as much as four.
 /// Small sets are bounded as finely as they can be.
-constexpr std::uint32_t bound_step = 4, finely_bounded_max = 16;
+constexpr std::uint32_t bound_multiple = 4, bounded_in_multiples_min = 16;
 
 prefix_tree tree_of(const async_batch_view& view, std::size_t waiting_count) {
   std::vector<tree_prompt> prompts;
@@ -104,8 +104,12 @@ void batch_problem::note_cached(std::uint32_t request, std::uint32_t blocks) {
   }
 }
 
+std::uint32_t batch_problem::bound_step() const {
+  return limits.sequences_max < bounded_in_multiples_min ? 1 : bound_multiple;
+}
+
 std::uint32_t batch_problem::bound_near(double sequences) const {
-  const double step = limits.sequences_max < finely_bounded_max ? 1 : bound_step;
+  const double step = bound_step();
   if (sequences + step / 2 > limits.sequences_max) return limits.sequences_max;
   return static_cast<std::uint32_t>(
       std::clamp<double>(std::round(sequences / step) * step, width_max, limits.sequences_max));

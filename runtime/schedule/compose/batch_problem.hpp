@@ -30,7 +30,8 @@ class batch_problem {
     return path.empty() ? 0 : tree.nodes()[path.back()].block_end;
   }
 
-  /// A bound of the running set that is worth a try.
+  /// Bounds of the running set that are worth a try are multiples of this, and the most.
+  [[nodiscard]] std::uint32_t bound_step() const;
   [[nodiscard]] std::uint32_t bound_near(double sequences) const;
 
   async_limits limits;

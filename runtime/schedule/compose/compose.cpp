@@ -32,7 +32,6 @@ std::vector<std::uint32_t> previous_order_of(const batch_problem& problem,
 async_plan compose_batches(const async_batch_view& view, const compose_options& options,
                            const compose_budget& budget) {
   async_plan plan;
-  plan.running_max = view.limits.sequences_max;
   if (view.waiting.empty()) return plan;
   const batch_problem problem(view, options.objective, options.seed);
   order_prediction prediction(problem, budget);
@@ -53,7 +52,7 @@ async_plan compose_batches(const async_batch_view& view, const compose_options& 
   for (const std::uint32_t i : best.order) plan.order.push_back(view.waiting[i].id);
   for (std::size_t i = problem.waiting_count; i < view.waiting.size(); ++i)
     plan.order.push_back(view.waiting[i].id);
-  plan.running_max = best.running_max;
+  if (best.running_max < problem.limits.sequences_max) plan.running_max = best.running_max;
   plan.objective_ms = best.objective_ms();
   plan.replays = prediction.replays();
   return plan;

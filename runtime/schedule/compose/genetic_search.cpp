@@ -111,8 +111,9 @@ class search {
       if (!try_bound(share * most)) break;
     for (const double share : bound_steps) {
       const double at = members_.best().running_max;
-      try_bound(at - std::ceil(share * most));
-      try_bound(at + std::ceil(share * most));
+      const double step = std::max<double>(problem_.bound_step(), std::ceil(share * most));
+      try_bound(at - step);
+      try_bound(at + step);
     }
   }
 
@@ -121,7 +122,10 @@ class search {
     child_ = members_.best();
     child_.running_max = problem_.bound_near(bound);
     if (child_.running_max == members_.best().running_max) return true;
-    if (!prediction_.race(child_, members_.best(), slack_bound)) return false;
+    // What all bounds are doubted by says nothing of whether a smaller one is better still.
+    const bool is_first = members_.best().running_max == problem_.limits.sequences_max;
+    const double doubt = is_first ? problem_.bound_doubt : 0.0;
+    if (!prediction_.race(child_, members_.best(), slack_bound, doubt)) return false;
     members_.insert(child_);
     return true;
   }

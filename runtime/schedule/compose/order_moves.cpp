@@ -180,7 +180,9 @@ void order_moves::shuffle(order_candidate& candidate, search_random& random) {
 
 void order_moves::change_bound(order_candidate& candidate, search_random& random) {
   const std::uint32_t least = problem_.width_max, most = problem_.limits.sequences_max;
-  const double step = scattered(std::max(1u, most / 4), random), now = candidate.running_max;
+  const std::uint32_t unit = problem_.bound_step();
+  const double step = unit * scattered(std::max(1u, most / (4 * unit)), random);
+  const double now = candidate.running_max;
   switch (random.below(4)) {
     case 0: candidate.running_max = problem_.bound_near(now + step); break;
     case 1: candidate.running_max = problem_.bound_near(now - step); break;

@@ -243,6 +243,8 @@ TEST_CASE("large running sets are bounded in fours", "[compose]") {
   made.view.limits.sequences_max = 15;
   const batch_problem small(made.view, {}, 3);
   CHECK(small.bound_near(9.0) == 9);
+  made.view.limits.sequences_max = 16;
+  CHECK(batch_problem(made.view, {}, 3).bound_near(9.0) == 8);
 }
 
 TEST_CASE("what runs goes on beside what waits", "[compose]") {
