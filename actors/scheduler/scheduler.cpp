@@ -196,7 +196,7 @@ class scheduler_state {
   }
 
   void follow(const async_plan& plan) {
-    pace_.end(plan.search_gain());
+    pace_.end(plan.search_gain_ms());
     core_.apply(plan, options_.now());
     options_.measured->observe_composition(plan.improvement_ratio());
     keep_busy();

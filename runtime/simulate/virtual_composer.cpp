@@ -14,7 +14,7 @@ void virtual_composer::step_begins(const scheduler_core& core, monotonic_time no
 
 void virtual_composer::step_ends(scheduler_core& core, monotonic_time now) {
   if (!found_ || now < found_at_) return;
-  pace_.end(found_->search_gain());
+  pace_.end(found_->search_gain_ms());
   core.apply(*found_, found_at_);
   found_.reset();
 }

@@ -120,9 +120,7 @@ struct async_plan {
     return fifo > 0.0 ? 1.0 - objective_ms / fifo : 0.0;
   }
   /// How much less than the plan before it.
-  [[nodiscard]] double search_gain() const {
-    return previous_objective_ms > 0.0 ? 1.0 - objective_ms / previous_objective_ms : 0.0;
-  }
+  [[nodiscard]] double search_gain_ms() const { return previous_objective_ms - objective_ms; }
 };
 
 }  // namespace troupe

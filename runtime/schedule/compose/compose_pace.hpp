@@ -1,6 +1,6 @@
 // When the next search for an order is worth its time: at regular intervals, soon after many new
-// requests have come, and less and less often while searches find nothing. A plain object; time is
-// handed in. One search at a time.
+// requests have come, and less and less often while searches find less than they cost. A plain
+// object; time is handed in. One search at a time.
 #pragma once
 
 #include <algorithm>
@@ -36,18 +36,20 @@ class compose_pace {
     seen_ = waiting;
     arrived_ = 0;
   }
-  /// It has ended, and predicts this share less than what would have been followed without it.
-  void end(double gain) {
+  /// It has ended, and predicts an objective that is this much less than what would have been
+  /// followed without it.
+  void end(double gain_ms) {
     searching_ = false;
-    patience_ = gain < gain_min ? std::min(2 * patience_, limits::compose_patience_max) : 1;
+    patience_ = gain_ms < gain_ms_min ? std::min(2 * patience_, limits::compose_patience_max) : 1;
   }
 
  private:
   /// Of the interval, the least between two searches, where as many have come as the last one saw.
   static constexpr int crowded_divisor = 10;
   static constexpr std::size_t arrivals_min = 16;
-  /// About what a search costs a machine of two cores.
-  static constexpr double gain_min = 0.002;
+  /// Twice the processor time of a search, which a machine of two cores lacks for its steps: not
+  /// all that is predicted comes true.
+  static constexpr double gain_ms_min = 40.0;
 
   std::chrono::nanoseconds interval_;
   std::chrono::nanoseconds began_{};
