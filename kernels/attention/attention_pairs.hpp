@@ -80,16 +80,7 @@ void score_pairs(const std::uint16_t* query, const segment_tiles& tiles, std::si
       for (int c = 0; c < columns; ++c) sums[r][c] = Simd::add_dot(sums[r][c], key[c], q);
     }
   }
-  const Simd factor = Simd::broadcast(scale);
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-    for (int c = 0; c < columns; ++c) {
-      (sums[r][c] * factor)
-          .store(scores + static_cast<std::size_t>(r) * attention_row_stride +
-                 static_cast<std::size_t>(c) * Simd::width);
-    }
-  }
+  store_scores(sums, scale, scores);
 }
 
 /// output[r][channel ..] += sum over token pairs first .. end - 1 (of the segment) of weights[r] *
@@ -133,14 +124,7 @@ void weigh_pairs(const std::uint16_t* weights, const segment_tiles& tiles, std::
       for (int c = 0; c < Columns; ++c) sums[r][c] = Simd::add_dot(sums[r][c], value[c], weight);
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-    for (int c = 0; c < Columns; ++c) {
-      sums[r][c].store(output + static_cast<std::size_t>(r) * attention_row_stride + channel +
-                       static_cast<std::size_t>(c) * Simd::width);
-    }
-  }
+  store_sums(sums, output + channel);
 }
 
 /// Rows rows over all channels and token pairs first .. end - 1.
@@ -210,16 +194,7 @@ void score_pairs_in_tiles(const float* query, const segment_tiles& tiles, std::s
       }
     }
   }
-  const Simd factor = Simd::broadcast(scale);
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-    for (int t = 0; t < Tiles; ++t) {
-      (sums[r][t] * factor)
-          .store(scores + static_cast<std::size_t>(r) * attention_row_stride +
-                 static_cast<std::size_t>(t) * Simd::width);
-    }
-  }
+  store_scores(sums, scale, scores);
 }
 
 /// output[r][channel ..] = sum over the segment's first key_count keys of weights[r] * V, in the
@@ -272,14 +247,7 @@ void weigh_pairs_in_tiles(const float* weights, const segment_tiles& tiles, std:
       }
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-    for (int c = 0; c < Columns; ++c) {
-      sums[r][c].store(output + static_cast<std::size_t>(r) * attention_row_stride + channel +
-                       static_cast<std::size_t>(c) * Simd::width);
-    }
-  }
+  store_sums(sums, output + channel);
 }
 
 }  // namespace troupe::kernels

@@ -102,6 +102,33 @@ struct kv_elements {
   }
 };
 
+/// Rows that are attention_row_stride apart.
+template <class Simd, int Rows, int Columns>
+inline __attribute__((always_inline)) void store_sums(const Simd (&sums)[Rows][Columns],
+                                                      float* to) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) {
+      sums[r][c].store(to + static_cast<std::size_t>(r) * attention_row_stride +
+                       static_cast<std::size_t>(c) * Simd::width);
+    }
+  }
+}
+
+/// The same, times scale.
+template <class Simd, int Rows, int Columns>
+inline __attribute__((always_inline)) void store_scores(Simd (&sums)[Rows][Columns], float scale,
+                                                        float* scores) {
+  const Simd factor = Simd::broadcast(scale);
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 16
+    for (int c = 0; c < Columns; ++c) sums[r][c] = sums[r][c] * factor;
+  }
+  store_sums(sums, scores);
+}
+
 /// scores[r][tile * 16 + lane] = scale * sum over d of query[r][d] * K[d][lane], for Rows rows and
 /// Tiles tiles.
 template <class Simd, kv_dtype Type, int Rows, int Tiles>
@@ -138,16 +165,7 @@ void score_tiles(const float* query, const segment_tiles& tiles, std::size_t til
       for (int c = 0; c < columns; ++c) sums[r][c] = Simd::fma(q, key[c], sums[r][c]);
     }
   }
-  const Simd factor = Simd::broadcast(scale);
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-    for (int c = 0; c < columns; ++c) {
-      (sums[r][c] * factor)
-          .store(scores + static_cast<std::size_t>(r) * attention_row_stride +
-                 static_cast<std::size_t>(c) * Simd::width);
-    }
-  }
+  store_scores(sums, scale, scores);
 }
 
 /// sums[r][column] += sum over keys first .. end - 1 (of the segment) of weights[r][key] *
@@ -190,14 +208,7 @@ void weigh_values(const float* weights, const segment_tiles& tiles, std::size_t 
       }
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-    for (int c = 0; c < Columns; ++c) {
-      sums[r][c].store(output + static_cast<std::size_t>(r) * attention_row_stride + channel +
-                       static_cast<std::size_t>(c) * Simd::width);
-    }
-  }
+  store_sums(sums, output + channel);
 }
 
 /// The channels behind the last whole vector, one by one.
@@ -230,10 +241,10 @@ constexpr int columns_for(int rows) {
 }
 
 /// Calls work.template operator()<Tiles>(tile) for steps of tiles that cover tile_count exactly.
-template <class Simd, int Rows, class Work>
+template <class Simd, int Rows, int Columns = columns_for<Simd>(Rows), class Work>
 inline __attribute__((always_inline)) void for_tile_steps(std::size_t tile_count,
                                                           const Work& work) {
-  constexpr int step = columns_for<Simd>(Rows) / (16 / static_cast<int>(Simd::width));
+  constexpr int step = Columns / (16 / static_cast<int>(Simd::width));
   std::size_t tile = 0;
   for (; tile + step <= tile_count; tile += step) work.template operator()<step>(tile);
   if constexpr (step > 1) {
@@ -243,9 +254,9 @@ inline __attribute__((always_inline)) void for_tile_steps(std::size_t tile_count
 
 /// Calls work.template operator()<Columns>(channel) for steps of vectors of channels: whole ones,
 /// and a last one that end cuts short.
-template <class Simd, int Rows, class Work>
+template <class Simd, int Rows, int Columns = columns_for<Simd>(Rows), class Work>
 inline __attribute__((always_inline)) void for_channel_steps(std::size_t end, const Work& work) {
-  constexpr int step = columns_for<Simd>(Rows);
+  constexpr int step = Columns;
   std::size_t channel = 0;
   for (; channel + step * Simd::width <= end; channel += step * Simd::width) {
     work.template operator()<step>(channel);

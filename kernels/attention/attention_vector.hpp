@@ -145,16 +145,11 @@ class attention_runner {
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {
       const float* const query = query_ + row * attention_row_stride;
       float* const scores = scores_ + row * attention_row_stride;
-      constexpr std::size_t step = columns_in_tiles<Simd>(Rows);
-      std::size_t tile = 0;
-      for (; tile + step <= tile_count; tile += step) {
-        score_pairs_in_tiles<Simd, Rows, step>(query, tiles_, tile, item_.head_dim, item_.scale,
-                                               scores + tile * kv_tile_tokens);
-      }
-      for (; tile < tile_count; ++tile) {
-        score_pairs_in_tiles<Simd, Rows, 1>(query, tiles_, tile, item_.head_dim, item_.scale,
-                                            scores + tile * kv_tile_tokens);
-      }
+      for_tile_steps<Simd, Rows, columns_in_tiles<Simd>(Rows)>(
+          tile_count, [&]<int Tiles>(std::size_t tile) {
+            score_pairs_in_tiles<Simd, Rows, Tiles>(query, tiles_, tile, item_.head_dim,
+                                                    item_.scale, scores + tile * kv_tile_tokens);
+          });
     });
   }
 
@@ -167,16 +162,11 @@ class attention_runner {
         const std::size_t row = position * item_.head_count + head;
         const float* const weights = scores_ + row * attention_row_stride;
         float* const output = out.output + row * attention_row_stride;
-        constexpr std::size_t step = columns_in_tiles<Simd>(Rows);
-        std::size_t channel = 0;
-        for (; channel + step * Simd::width <= item_.head_dim; channel += step * Simd::width) {
-          weigh_pairs_in_tiles<Simd, Rows, step>(weights, tiles_, item_.head_dim, keys, channel,
-                                                 output);
-        }
-        for (; channel < item_.head_dim; channel += Simd::width) {
-          weigh_pairs_in_tiles<Simd, Rows, 1>(weights, tiles_, item_.head_dim, keys, channel,
-                                              output);
-        }
+        for_channel_steps<Simd, Rows, columns_in_tiles<Simd>(Rows)>(
+            item_.head_dim, [&]<int Columns>(std::size_t channel) {
+              weigh_pairs_in_tiles<Simd, Rows, Columns>(weights, tiles_, item_.head_dim, keys,
+                                                        channel, output);
+            });
       });
     }
   }

@@ -22,8 +22,7 @@ result<kv_dtype> parse_kv_dtype(std::string_view text, isa set) {
     if (text == to_string(type)) return type;
   }
   return error{errc::invalid_argument, "unknown type of KV cache '" + std::string(text) +
-                                           "'; known: auto, f16, bf16, f32, "
-                                           "int8"};
+                                           "'; known: auto, f16, bf16, f32, int8"};
 }
 
 }  // namespace troupe::kernels

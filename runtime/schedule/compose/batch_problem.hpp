@@ -32,6 +32,7 @@ class batch_problem {
 
   /// Bounds of the running set that are worth a try are multiples of this, and the most.
   [[nodiscard]] std::uint32_t bound_step() const;
+  /// The nearest of these.
   [[nodiscard]] std::uint32_t bound_near(double sequences) const;
 
   async_limits limits;
