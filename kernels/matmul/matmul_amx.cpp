@@ -15,6 +15,7 @@ namespace {
 // tile that is loaded is used twice.
 constexpr std::size_t panels_together = 2;
 constexpr std::size_t row_tiles_together = 2;
+constexpr std::size_t row_tile_of[] = {0, 0, 1, 1, 0, 1};  // sums and activations, see shapes_for
 // Groups that are made bf16 at a time: up to 36 KiB, which stay in an L1 of 48 KiB as long as the
 // activations pass it by. Formats whose blocks are several groups have as many whole ones.
 constexpr std::size_t chunk_room = 18;
@@ -39,11 +40,15 @@ struct alignas(64) sums_between_chunks {
   output_tile tiles[rows_max / tile_rows][panels_together];
 };
 
-// Sums in tiles 0 to 3 (2 * row tile + panel), activations in 4 and 5, weights in 6 and 7.
+// Sums in tiles 0 to 3 (2 * row tile + panel), activations in 4 and 5, weights in 6 and 7. Row
+// tiles have as many rows as there are, where they are all: a product's time goes with them.
 tile_shapes shapes_for(std::size_t row_count) {
-  const std::size_t rows = row_count < tile_rows ? row_count : tile_rows;
+  const auto rows_from = [row_count](std::size_t begin) {
+    const bool is_whole = row_count > row_tiles_together * tile_rows || row_count <= begin;
+    return is_whole || row_count - begin > tile_rows ? tile_rows : row_count - begin;
+  };
   tile_shapes shapes;
-  for (std::size_t i = 0; i < 6; ++i) shapes.set(i, rows, 64);
+  for (std::size_t i = 0; i < 6; ++i) shapes.set(i, rows_from(row_tile_of[i] * tile_rows), 64);
   for (std::size_t i = 6; i < 8; ++i) shapes.set(i, pair_rows, 64);
   return shapes;
 }
@@ -297,8 +302,8 @@ TROUPE_INLINE void finish_block(const quantized_tile& tile, std::size_t panel, s
   const std::size_t first_row = at * tile_rows;
   const std::size_t rows_left = tile.row_count - first_row;
   const std::size_t row_count = rows_left < RowTiles * tile_rows ? rows_left : RowTiles * tile_rows;
-  // The registers have as many rows as the first tile.
-  const bool has_whole_rows = row_count == RowTiles * tile_rows || (at == 0 && RowTiles == 1);
+  // The registers of the first block have as many rows as there are.
+  const bool has_whole_rows = row_count == RowTiles * tile_rows || at == 0;
   const bool has_whole_panels = (panel + Panels) * panel_outputs <= out.output_count;
   if (has_whole_rows && has_whole_panels && out.bias == nullptr && tile.output_factor == 1.0f) {
     store_sums<RowTiles, Panels>(out.first + first_row * out.stride + panel * panel_outputs,

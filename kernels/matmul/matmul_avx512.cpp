@@ -74,7 +74,9 @@ TROUPE_INLINE void multiply_batch(const activation_group& x, const __m512i (&w)[
 template <packing Format, int Begin, int End, int First, int Rows>
 TROUPE_INLINE void multiply_rows(const activation_group& x, const __m512i (&w)[8], __m512 scale,
                                  __m512i offsets, __m512 (&acc)[Rows]) {
-  constexpr int batch = Rows - First < 4 ? Rows - First : 4;
+  constexpr int left = Rows - First;
+  constexpr int batches = (left + 3) / 4;  // of about one size, up to 4
+  constexpr int batch = (left + batches - 1) / batches;
   multiply_batch<Format, Begin, End, First, batch>(x, w, scale, offsets, acc);
   if constexpr (First + batch < Rows) {
     multiply_rows<Format, Begin, End, First + batch>(x, w, scale, offsets, acc);
@@ -142,24 +144,13 @@ void multiply_panels(const quantized_tile& tile) {
   }
 }
 
-// Row counts in between are rounded up: a tile has room for 16 rows, and the surplus is not stored.
-template <packing Format>
+// A kernel for each number of rows: a batch grows by what its new row costs.
+template <packing Format, int Rows = 1>
 void multiply_tile(const quantized_tile& tile) {
-  switch (tile.row_count) {
-    case 1: return multiply_panels<Format, 1>(tile);
-    case 2: return multiply_panels<Format, 2>(tile);
-    case 3:
-    case 4: return multiply_panels<Format, 4>(tile);
-    case 5:
-    case 6: return multiply_panels<Format, 6>(tile);
-    case 7:
-    case 8: return multiply_panels<Format, 8>(tile);
-    case 9:
-    case 10:
-    case 11:
-    case 12: return multiply_panels<Format, 12>(tile);
-    default: return multiply_panels<Format, 16>(tile);
+  if constexpr (Rows < static_cast<int>(tile_rows)) {
+    if (tile.row_count > Rows) return multiply_tile<Format, Rows + 1>(tile);
   }
+  multiply_panels<Format, Rows>(tile);
 }
 
 void quantized(const quantized_tile& tile) {

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -174,7 +175,10 @@ TEST_CASE("matmul: every variant gives the reference's bits for every N and M") 
   INFO("seed " << seed);
   std::mt19937 random(seed);
   const auto variants = runnable_variants();
-  const std::vector<std::size_t> row_counts{1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 37, 64, 130};
+  // A kernel each up to 16 rows, then tiles of them, whole and not.
+  std::vector<std::size_t> row_counts(17);
+  std::iota(row_counts.begin(), row_counts.end(), std::size_t{1});
+  row_counts.insert(row_counts.end(), {24, 31, 37, 64, 130});
   const std::size_t m_max = row_counts.back();
   std::vector<std::size_t> outputs;
   for (std::size_t n = 1; n <= 40; ++n) outputs.push_back(n);
