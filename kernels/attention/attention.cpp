@@ -144,13 +144,22 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
   }
 }
 
+attended_range range_of(const attention_item& item, const attention_arguments& arguments) {
+  const auto at = static_cast<std::size_t>(item.output - arguments.output);
+  return {.row_first = at / arguments.output_stride,
+          .row_count = item.position_count,
+          .column_first = at % arguments.output_stride,
+          .column_count = item.head_count * item.head_dim};
+}
+
 /// A thread probably runs items in a row.
 void link_next(std::vector<attention_item>& items) {
   for (std::size_t i = 0; i + 1 < items.size(); ++i) items[i].next = &items[i + 1];
 }
 
 /// Every segment as a task of its own, then a merge for each item.
-void run_split(const variant& chosen, workspace& space, thread_pool& pool) {
+void run_split(const variant& chosen, const attention_arguments& arguments, workspace& space,
+               thread_pool& pool) {
   std::size_t float_count = 0;
   for (const attention_item& item : space.items) {
     float_count += segment_count(item) * partial_count(item);
@@ -173,8 +182,10 @@ void run_split(const variant& chosen, workspace& space, thread_pool& pool) {
   pool.parallel_for(space.segments.size(), [&](std::size_t task, std::size_t) {
     space.segments[task].run(space.segments[task]);
   });
-  pool.parallel_for(space.items.size(),
-                    [&](std::size_t task, std::size_t) { chosen.merge(space.items[task]); });
+  pool.parallel_for(space.items.size(), [&](std::size_t task, std::size_t) {
+    chosen.merge(space.items[task]);
+    arguments.epilogue(range_of(space.items[task], arguments));
+  });
 }
 
 }  // namespace
@@ -217,6 +228,7 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
                      thread_pool& pool) {
   check_layout(layout);
   TROUPE_CHECK(layout.kv_head_count > 0 && arguments.head_count % layout.kv_head_count == 0);
+  TROUPE_CHECK(arguments.output_stride >= arguments.head_count * layout.head_dim);
   thread_local workspace space;
   const variant chosen = variant_of(set, layout);
   space.items.clear();
@@ -228,14 +240,16 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
       segments_max = std::max(segments_max, segment_count(space.items.back()));
   }
   if (pool.thread_count() > 1 && segments_max > 1 && space.items.size() < wanted) {
-    run_split(chosen, space, pool);
+    run_split(chosen, arguments, space, pool);
     return;
   }
   link_next(space.items);
   // Captured by pointer: in another thread the name would mean that thread's own.
   const std::vector<attention_item>* items = &space.items;
   pool.parallel_for(items->size(), [&, items](std::size_t task, std::size_t) {
-    (*items)[task].run((*items)[task]);
+    const attention_item& item = (*items)[task];
+    item.run(item);
+    arguments.epilogue(range_of(item, arguments));
   });
 }
 

@@ -55,6 +55,7 @@
 #include <span>
 
 #include "kernels/base/cpu_features.hpp"
+#include "kernels/base/epilogue.hpp"
 #include "kernels/base/index_types.hpp"
 #include "kernels/base/thread_pool.hpp"
 
@@ -118,6 +119,16 @@ void write_kv_head(isa set, const kv_layout& layout, kv_layer layer,
                    std::span<const block_index> block_table, std::size_t position, std::size_t head,
                    const float* k, const float* v);
 
+/// A rectangle of outputs that a thread has just made: whole heads.
+struct attended_range {
+  std::size_t row_first = 0, row_count = 0;        ///< in the flat batch
+  std::size_t column_first = 0, column_count = 0;  ///< head_dim columns a head
+};
+
+/// What follows on outputs while they are in the cache of the thread that made them. Refers to its
+/// callable, which several threads call at once, each for ranges of its own.
+using attention_epilogue = epilogue<attended_range>;
+
 struct attention_arguments {
   const float* query =
       nullptr;  ///< [row][head][head_dim], rotated; head h reads KV head h / (heads / kv_heads)
@@ -126,6 +137,7 @@ struct attention_arguments {
   std::size_t output_stride = 0;
   std::size_t head_count = 0;
   float scale = 0.0f;  ///< usually 1 / sqrt(head_dim)
+  attention_epilogue epilogue = {};
 };
 
 /// Attention of every row over its own sequence's cached keys, its own included (write_kv comes

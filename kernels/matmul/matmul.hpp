@@ -30,6 +30,7 @@
 #include "kernels/base/aligned_buffer.hpp"
 #include "kernels/base/cpu_features.hpp"
 #include "kernels/base/dtype.hpp"
+#include "kernels/base/epilogue.hpp"
 #include "kernels/base/page_arena.hpp"
 #include "kernels/base/result.hpp"
 #include "kernels/base/thread_pool.hpp"
@@ -154,25 +155,8 @@ struct output_range {
   std::span<const made_outputs> made;  ///< for each job of the set
 };
 
-/// What follows on outputs while they are in the cache of the thread that made them. Refers to its
-/// callable, which several threads call at once, each for ranges of its own.
-class matmul_epilogue {
- public:
-  matmul_epilogue() = default;
-  template <class Body>
-  explicit matmul_epilogue(const Body& body)
-      : body_(&body), call_([](const void* context, const output_range& range) {
-          (*static_cast<const Body*>(context))(range);
-        }) {}
-  void operator()(const output_range& range) const {
-    if (call_ != nullptr) call_(body_, range);
-  }
-  [[nodiscard]] bool is_empty() const noexcept { return call_ == nullptr; }
-
- private:
-  const void* body_ = nullptr;
-  void (*call_)(const void*, const output_range&) = nullptr;
-};
+/// What follows on outputs while they are in the cache of the thread that made them.
+using matmul_epilogue = epilogue<output_range>;
 
 /// Jobs with the same N whose outputs are made together, range by range (gate and up), and what
 /// follows on each range. Ranges begin at multiples of output_multiple. Jobs without an output have

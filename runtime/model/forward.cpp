@@ -82,11 +82,12 @@ struct forward_pass::state {
   void turn_heads(float* heads, std::size_t count, std::size_t row,
                   const aligned_buffer<float>& norm);
   void make_qkv(const layer_weights& layer, kernels::kv_layer kv, std::size_t row_count);
-  void attend(kernels::kv_layer kv, bool wanted_only);
+  [[nodiscard]] bool attention_quantizes(bool is_last) const;
+  void attend(kernels::kv_layer kv, bool is_last);
   void keep_wanted_rows();
   void add_to_hidden(const kernels::packed_matrix& weight, const activations& input,
                      std::size_t row_count);
-  void finish_layer(const layer_weights& layer, std::size_t row_count);
+  void finish_layer(const layer_weights& layer, std::size_t row_count, bool is_last);
   void make_gated(const layer_weights& layer, std::size_t row_count);
   std::span<const float> make_logits();
 };
@@ -285,14 +286,31 @@ void forward_pass::state::make_qkv(const layer_weights& layer, kernels::kv_layer
   kernels::matmul(sets, row_count, pool);
 }
 
-void forward_pass::state::attend(kernels::kv_layer kv, bool wanted_only) {
-  kernels::paged_attention(set, cache.layout(), kv, wanted_only ? wanted_slices : slices,
+/// Whether the threads that attend also make what they made the output projection's input: heads
+/// that are whole groups of columns allow it. Of the last layer the wanted rows move first.
+bool forward_pass::state::attention_quantizes(bool is_last) const {
+  return attended.wants_quantized && !is_last &&
+         model.head_dim % kernels::activation_group_size == 0;
+}
+
+void forward_pass::state::attend(kernels::kv_layer kv, bool is_last) {
+  const auto quantize = [&](const kernels::attended_range& range) {
+    for (std::size_t i = 0; i < range.row_count; ++i) {
+      const std::size_t row = range.row_first + i;
+      kernels::quantize_columns(set, attended.row(row) + range.column_first, row,
+                                range.column_first, range.column_count, attended.quantized);
+    }
+  };
+  using kernels::attention_epilogue;
+  kernels::paged_attention(set, cache.layout(), kv, is_last ? wanted_slices : slices,
                            {.query = query.data(),
                             .query_stride = query_width,
                             .output = attended.floats.data(),
                             .output_stride = query_width,
                             .head_count = model.head_count,
-                            .scale = 1.0f / std::sqrt(static_cast<float>(model.head_dim))},
+                            .scale = 1.0f / std::sqrt(static_cast<float>(model.head_dim)),
+                            .epilogue = attention_quantizes(is_last) ? attention_epilogue(quantize)
+                                                                     : attention_epilogue()},
                            pool);
 }
 
@@ -322,8 +340,9 @@ void forward_pass::state::add_to_hidden(const kernels::packed_matrix& weight,
 }
 
 /// From the attended rows to the next layer.
-void forward_pass::state::finish_layer(const layer_weights& layer, std::size_t row_count) {
-  if (attended.wants_quantized) {
+void forward_pass::state::finish_layer(const layer_weights& layer, std::size_t row_count,
+                                       bool is_last) {
+  if (attended.wants_quantized && !attention_quantizes(is_last)) {
     for_rows(row_count, [&](std::size_t row, std::size_t) {
       kernels::quantize_row(set, attended.row(row), row, attended.quantized);
     });
@@ -387,7 +406,7 @@ std::span<const float> forward_pass::run(std::span<const forward_slice> slices) 
       s.keep_wanted_rows();
       row_count = s.wanted.size();
     }
-    s.finish_layer(layer, row_count);
+    s.finish_layer(layer, row_count, is_last);
   }
   return s.make_logits();
 }

@@ -1,14 +1,16 @@
 // Attention: the reference against a double-precision evaluation within the header's bound; every
 // variant against the reference bit by bit; batch invariance (any split of the rows, any threads,
-// any physical blocks); and that nothing behind a query's position is read, proved by NaN in every
-// position that is not written yet.
+// any physical blocks); the epilogue; and that nothing behind a query's position is read, proved by
+// NaN in every position that is not written yet.
 #include "kernels/attention/attention.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <numeric>
 #include <utility>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -82,7 +84,10 @@ struct sequence_case {
   }
 
   /// Runs the tokens in chunks of the given sizes (repeated), each written and then attended.
-  std::vector<float> run(isa set, const std::vector<std::size_t>& chunks, thread_pool& pool) const {
+  /// take(outputs, index of the first, count): what the epilogue is called for, row by row.
+  template <class Take = decltype([](const float*, std::size_t, std::size_t) {})>
+  std::vector<float> run(isa set, const std::vector<std::size_t>& chunks, thread_pool& pool,
+                         const Take& take = {}) const {
     std::vector<std::byte> cache = empty_cache();
     const kv_layer layer{cache.data(), block_count};
     const std::size_t width = head_count * layout.head_dim;
@@ -94,12 +99,20 @@ struct sequence_case {
       const attention_slice slice{0, count, position, table};
       write_kv(set, layout, layer, {&slice, 1}, k.data() + position * kv_width,
                v.data() + position * kv_width, kv_width, pool);
+      float* const outputs = output.data() + position * width;
+      const auto take_range = [&](const attended_range& range) {
+        for (std::size_t row = range.row_first; row < range.row_first + range.row_count; ++row) {
+          const std::size_t at = row * width + range.column_first;
+          take(outputs + at, position * width + at, range.column_count);
+        }
+      };
       const attention_arguments arguments{.query = q.data() + position * width,
                                           .query_stride = width,
-                                          .output = output.data() + position * width,
+                                          .output = outputs,
                                           .output_stride = width,
                                           .head_count = head_count,
-                                          .scale = scale()};
+                                          .scale = scale(),
+                                          .epilogue = attention_epilogue(take_range)};
       paged_attention(set, layout, layer, {&slice, 1}, arguments, pool);
       position += count;
     }
@@ -336,6 +349,35 @@ TEST_CASE("one call over many sequences equals a call for each", "[attention]") 
                    .scale = 1.0f / std::sqrt(static_cast<float>(head_dim))},
                   pool);
   CHECK(test::same_bits(expected.data(), actual.data(), expected.size()));
+}
+
+TEST_CASE("attention hands every output over once, made, to the epilogue", "[attention]") {
+  // Of 1 and 300 rows at once, and of one row over so many segments that they are tasks.
+  const std::vector<std::vector<std::size_t>> chunk_sizes{{300, 1}, {1, 40, 700, 1}};
+  for (const isa set : all_isas) {
+    if (!is_supported(set)) continue;
+    for (const std::size_t threads : {1, 4}) {
+      thread_pool pool({.thread_count = threads});
+      for (const auto& sizes : chunk_sizes) {
+        CAPTURE(to_string(set), threads, sizes.size());
+        const std::size_t tokens = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
+        const sequence_case input(
+            {.type = kv_dtype::f16, .kv_head_count = 2, .head_dim = 32, .block_tokens = 32}, 6,
+            tokens, 17);
+        std::vector<float> handed(tokens * 6 * 32, -1.0f);
+        std::vector<std::atomic<int>> times(handed.size());
+        const std::vector<float> made = input.run(
+            set, sizes, pool, [&](const float* output, std::size_t at, std::size_t count) {
+              for (std::size_t i = 0; i < count; ++i) {
+                handed[at + i] = output[i];
+                times[at + i].fetch_add(1);
+              }
+            });
+        CHECK(test::same_bits(made.data(), handed.data(), made.size()));
+        CHECK(std::ranges::all_of(times, [](const std::atomic<int>& n) { return n == 1; }));
+      }
+    }
+  }
 }
 
 TEST_CASE("the cache holds exactly the rounded K and V in every variant", "[attention]") {

@@ -19,8 +19,8 @@ constexpr std::int64_t preempted_precedence = std::numeric_limits<std::int64_t>:
 /// Steps of a smaller running set were hardly measured lately: what they are predicted to cost is
 /// off by more than other steps are.
 constexpr double doubts_per_error = 2.0;
-/// Kernels take rows in fours: one sequence more than a multiple costs nearly as much as four.
-/// Small sets are bounded as finely as they can be.
+/// What one sequence more or less changes is less than a cost model can tell: sets that are not
+/// small are bounded in fours.
 constexpr std::uint32_t bound_multiple = 4, bounded_in_multiples_min = 16;
 
 prefix_tree tree_of(const async_batch_view& view, std::size_t waiting_count) {
