@@ -74,6 +74,7 @@ variant variant_of(isa set, const kv_layout& layout) {
 /// Capacity that calls reuse; it carries nothing from one call to the next.
 struct workspace {
   std::vector<attention_item> items;
+  std::vector<attended_range> ranges;  ///< of the items' outputs
   std::vector<attention_item> segments;
   aligned_buffer<float> partials;
 };
@@ -97,7 +98,7 @@ std::size_t partial_count(const attention_item& item) {
 /// many_rows_min rows.
 void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& slice,
                const attention_arguments& arguments, const variant& chosen,
-               std::size_t items_wanted, std::vector<attention_item>& items) {
+               std::size_t items_wanted, workspace& space) {
   const std::size_t group = arguments.head_count / layout.kv_head_count;
   const bool has_many = slice.row_count > 1 && slice.row_count * group >= many_rows_min;
   const item_kernel& kernel = has_many ? chosen.many : chosen.few;
@@ -137,19 +138,12 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
         item.scale = arguments.scale;
         item.output = arguments.output + row * arguments.output_stride + column;
         item.output_stride = arguments.output_stride;
-        items.push_back(item);
+        space.items.push_back(item);
+        space.ranges.push_back({row, item.position_count, column, item.head_count * item.head_dim});
         position += item.position_count;
       }
     }
   }
-}
-
-attended_range range_of(const attention_item& item, const attention_arguments& arguments) {
-  const auto at = static_cast<std::size_t>(item.output - arguments.output);
-  return {.row_first = at / arguments.output_stride,
-          .row_count = item.position_count,
-          .column_first = at % arguments.output_stride,
-          .column_count = item.head_count * item.head_dim};
 }
 
 /// A thread probably runs items in a row.
@@ -184,7 +178,7 @@ void run_split(const variant& chosen, const attention_arguments& arguments, work
   });
   pool.parallel_for(space.items.size(), [&](std::size_t task, std::size_t) {
     chosen.merge(space.items[task]);
-    arguments.epilogue(range_of(space.items[task], arguments));
+    arguments.epilogue(space.ranges[task]);
   });
 }
 
@@ -228,14 +222,14 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
                      thread_pool& pool) {
   check_layout(layout);
   TROUPE_CHECK(layout.kv_head_count > 0 && arguments.head_count % layout.kv_head_count == 0);
-  TROUPE_CHECK(arguments.output_stride >= arguments.head_count * layout.head_dim);
   thread_local workspace space;
   const variant chosen = variant_of(set, layout);
   space.items.clear();
+  space.ranges.clear();
   const std::size_t wanted = tasks_per_thread_min * pool.thread_count();
   std::size_t segments_max = 0;
   for (const attention_slice& slice : slices) {
-    add_items(layout, layer, slice, arguments, chosen, wanted, space.items);
+    add_items(layout, layer, slice, arguments, chosen, wanted, space);
     if (slice.row_count > 0)
       segments_max = std::max(segments_max, segment_count(space.items.back()));
   }
@@ -245,11 +239,11 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
   }
   link_next(space.items);
   // Captured by pointer: in another thread the name would mean that thread's own.
-  const std::vector<attention_item>* items = &space.items;
-  pool.parallel_for(items->size(), [&, items](std::size_t task, std::size_t) {
-    const attention_item& item = (*items)[task];
+  const workspace* made = &space;
+  pool.parallel_for(made->items.size(), [&, made](std::size_t task, std::size_t) {
+    const attention_item& item = made->items[task];
     item.run(item);
-    arguments.epilogue(range_of(item, arguments));
+    arguments.epilogue(made->ranges[task]);
   });
 }
 

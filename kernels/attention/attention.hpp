@@ -125,16 +125,16 @@ struct attended_range {
   std::size_t column_first = 0, column_count = 0;  ///< head_dim columns a head
 };
 
-/// What follows on outputs while they are in the cache of the thread that made them. Refers to its
-/// callable, which several threads call at once, each for ranges of its own.
+/// What follows on outputs while they are in the cache of the thread that made them: every output
+/// is handed over once, when it is final. Ranges of different threads may lie in the same rows.
 using attention_epilogue = epilogue<attended_range>;
 
 struct attention_arguments {
   const float* query =
       nullptr;  ///< [row][head][head_dim], rotated; head h reads KV head h / (heads / kv_heads)
-  std::size_t query_stride = 0;  ///< elements between rows
-  float* output = nullptr;       ///< [row][head][head_dim]
-  std::size_t output_stride = 0;
+  std::size_t query_stride = 0;   ///< elements between rows
+  float* output = nullptr;        ///< [row][head][head_dim]
+  std::size_t output_stride = 0;  ///< at least head_count * head_dim
   std::size_t head_count = 0;
   float scale = 0.0f;  ///< usually 1 / sqrt(head_dim)
   attention_epilogue epilogue = {};

@@ -14,6 +14,8 @@ class epilogue {
       : body_(&body), call_([](const void* context, const Range& range) {
           (*static_cast<const Body*>(context))(range);
         }) {}
+  template <class Body>
+  explicit epilogue(const Body&& temporary) = delete;
   void operator()(const Range& range) const {
     if (call_ != nullptr) call_(body_, range);
   }

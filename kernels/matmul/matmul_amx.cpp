@@ -15,7 +15,6 @@ namespace {
 // tile that is loaded is used twice.
 constexpr std::size_t panels_together = 2;
 constexpr std::size_t row_tiles_together = 2;
-constexpr std::size_t row_tile_of[] = {0, 0, 1, 1, 0, 1};  // sums and activations, see shapes_for
 // Groups that are made bf16 at a time: up to 36 KiB, which stay in an L1 of 48 KiB as long as the
 // activations pass it by. Formats whose blocks are several groups have as many whole ones.
 constexpr std::size_t chunk_room = 18;
@@ -40,16 +39,19 @@ struct alignas(64) sums_between_chunks {
   output_tile tiles[rows_max / tile_rows][panels_together];
 };
 
-// Sums in tiles 0 to 3 (2 * row tile + panel), activations in 4 and 5, weights in 6 and 7. Row
-// tiles have as many rows as there are, where they are all: a product's time goes with them.
+// Sums in tiles 0 to 3 (2 * row tile + panel), activations in 4 and 5, weights in 6 and 7. With up
+// to two row tiles in all, each has exactly the rows that there are, which is what products take.
 tile_shapes shapes_for(std::size_t row_count) {
   const auto rows_from = [row_count](std::size_t begin) {
     const bool is_whole = row_count > row_tiles_together * tile_rows || row_count <= begin;
     return is_whole || row_count - begin > tile_rows ? tile_rows : row_count - begin;
   };
+  constexpr std::size_t weights_first = 6;
+  constexpr std::size_t row_tile_of[weights_first] = {0, 0, 1, 1, 0, 1};
   tile_shapes shapes;
-  for (std::size_t i = 0; i < 6; ++i) shapes.set(i, rows_from(row_tile_of[i] * tile_rows), 64);
-  for (std::size_t i = 6; i < 8; ++i) shapes.set(i, pair_rows, 64);
+  for (std::size_t i = 0; i < weights_first; ++i)
+    shapes.set(i, rows_from(row_tile_of[i] * tile_rows), 64);
+  for (std::size_t i = weights_first; i < 8; ++i) shapes.set(i, pair_rows, 64);
   return shapes;
 }
 
@@ -281,7 +283,7 @@ void store_rows(const quantized_tile& tile, std::size_t panel, std::size_t first
     for (std::size_t row = 0; row < row_count; ++row, out.first += out.stride) {
       const float* sum = sums[row / tile_rows][p][row % tile_rows];
       const __m512 y[1] = {_mm512_mul_ps(_mm512_load_ps(sum), factor)};
-      store_panel(out, panel + p, 1, y);
+      store_panel(out, panel + p, y);
     }
   }
 }
@@ -294,7 +296,7 @@ TROUPE_INLINE void spill_sums(block_sums sums) {
 }
 
 // Writes the registers' sums as outputs of row tiles at .. at + RowTiles - 1, by way of `sums`
-// where they are not whole tiles of plain outputs.
+// where the registers hold more rows or panels than there are outputs, or these are not the sums.
 template <int RowTiles, int Panels>
 TROUPE_INLINE void finish_block(const quantized_tile& tile, std::size_t panel, std::size_t at,
                                 block_sums sums) {
@@ -302,10 +304,10 @@ TROUPE_INLINE void finish_block(const quantized_tile& tile, std::size_t panel, s
   const std::size_t first_row = at * tile_rows;
   const std::size_t rows_left = tile.row_count - first_row;
   const std::size_t row_count = rows_left < RowTiles * tile_rows ? rows_left : RowTiles * tile_rows;
-  // The registers of the first block have as many rows as there are.
-  const bool has_whole_rows = row_count == RowTiles * tile_rows || at == 0;
+  // Those of the first block have exactly the rows that there are.
+  const bool are_all_rows = row_count == RowTiles * tile_rows || at == 0;
   const bool has_whole_panels = (panel + Panels) * panel_outputs <= out.output_count;
-  if (has_whole_rows && has_whole_panels && out.bias == nullptr && tile.output_factor == 1.0f) {
+  if (are_all_rows && has_whole_panels && out.bias == nullptr && tile.output_factor == 1.0f) {
     store_sums<RowTiles, Panels>(out.first + first_row * out.stride + panel * panel_outputs,
                                  panel_outputs, tile_rows * out.stride, out.stride);
     return;

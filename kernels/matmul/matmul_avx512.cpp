@@ -140,7 +140,7 @@ void multiply_panels(const quantized_tile& tile) {
     __m512 y[Rows];
     const bool is_last = index + 1 == tile.panel_count;
     multiply_panel<Format>(tile, panel, is_last ? tile.next_panel : panel + tile.panel_bytes, y);
-    store_panel(tile.output, index, tile.row_count, y);
+    store_panel(tile.output, index, y);
   }
 }
 
@@ -210,7 +210,7 @@ TROUPE_INLINE void multiply_floats(const float_tile& tile, std::size_t first_row
   output_block out = tile.output;
   out.first += first_row * out.stride;
   for (int p = 0; p < Panels; ++p) {
-    store_panel(out, first_panel + static_cast<std::size_t>(p), Rows, acc[p]);
+    store_panel(out, first_panel + static_cast<std::size_t>(p), acc[p]);
   }
 }
 

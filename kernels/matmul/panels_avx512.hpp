@@ -66,9 +66,9 @@ TROUPE_INLINE __m512 scaled(__m512 d, const std::uint8_t* block, std::size_t ind
   return _mm512_mul_ps(d, _mm512_cvtepi32_ps(wide));
 }
 
-// Writes rows 0 .. row_count - 1 of y as the outputs of panel `index`.
+// Writes y as Rows rows of the outputs of panel `index`.
 template <int Rows>
-TROUPE_INLINE void store_panel(const output_block& out, std::size_t index, std::size_t row_count,
+TROUPE_INLINE void store_panel(const output_block& out, std::size_t index,
                                const __m512 (&y)[Rows]) {
   const std::size_t first = index * panel_outputs;
   const std::size_t left = out.output_count - first;
@@ -78,7 +78,6 @@ TROUPE_INLINE void store_panel(const output_block& out, std::size_t index, std::
       out.bias != nullptr ? _mm512_maskz_loadu_ps(mask, out.bias + first) : _mm512_setzero_ps();
   float* row = out.first + first;
   for (int r = 0; r < Rows; ++r) {
-    if (static_cast<std::size_t>(r) >= row_count) break;
     // Without a bias nothing is added: -0 + 0 would not be -0.
     const __m512 value = out.bias != nullptr ? _mm512_add_ps(y[r], bias) : y[r];
     _mm512_mask_storeu_ps(row, mask, value);

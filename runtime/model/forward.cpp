@@ -37,6 +37,10 @@ struct activations {
     if (wants_floats) std::copy_n(from, count, row(index) + first);
     if (wants_quantized) kernels::quantize_columns(set, from, index, first, count, quantized);
   }
+  /// The same from its own floats.
+  void quantize(isa set, std::size_t index, std::size_t first, std::size_t count) {
+    kernels::quantize_columns(set, row(index) + first, index, first, count, quantized);
+  }
 };
 
 /// A row's place in its sequence.
@@ -83,11 +87,12 @@ struct forward_pass::state {
                   const aligned_buffer<float>& norm);
   void make_qkv(const layer_weights& layer, kernels::kv_layer kv, std::size_t row_count);
   [[nodiscard]] bool attention_quantizes(bool is_last) const;
+  void quantize_attended(std::size_t row_count);
   void attend(kernels::kv_layer kv, bool is_last);
   void keep_wanted_rows();
   void add_to_hidden(const kernels::packed_matrix& weight, const activations& input,
                      std::size_t row_count);
-  void finish_layer(const layer_weights& layer, std::size_t row_count, bool is_last);
+  void finish_layer(const layer_weights& layer, std::size_t row_count);
   void make_gated(const layer_weights& layer, std::size_t row_count);
   std::span<const float> make_logits();
 };
@@ -286,20 +291,21 @@ void forward_pass::state::make_qkv(const layer_weights& layer, kernels::kv_layer
   kernels::matmul(sets, row_count, pool);
 }
 
-/// Whether the threads that attend also make what they made the output projection's input: heads
-/// that are whole groups of columns allow it. Of the last layer the wanted rows move first.
+/// Whether attention's epilogue quantizes its outputs. Heads must be whole groups, in the last
+/// layer the wanted rows move first, and threads with less than a part of rows each would write the
+/// same cache lines (those of one row have groups of their own).
 bool forward_pass::state::attention_quantizes(bool is_last) const {
+  const std::size_t row_count = places.size();
   return attended.wants_quantized && !is_last &&
-         model.head_dim % kernels::activation_group_size == 0;
+         model.head_dim % kernels::activation_group_size == 0 &&
+         (row_count == 1 || row_count >= kernels::part_rows * pool.thread_count() ||
+          attended.quantized.is_bf16());
 }
 
 void forward_pass::state::attend(kernels::kv_layer kv, bool is_last) {
   const auto quantize = [&](const kernels::attended_range& range) {
-    for (std::size_t i = 0; i < range.row_count; ++i) {
-      const std::size_t row = range.row_first + i;
-      kernels::quantize_columns(set, attended.row(row) + range.column_first, row,
-                                range.column_first, range.column_count, attended.quantized);
-    }
+    for (std::size_t i = 0; i < range.row_count; ++i)
+      attended.quantize(set, range.row_first + i, range.column_first, range.column_count);
   };
   using kernels::attention_epilogue;
   kernels::paged_attention(set, cache.layout(), kv, is_last ? wanted_slices : slices,
@@ -312,6 +318,11 @@ void forward_pass::state::attend(kernels::kv_layer kv, bool is_last) {
                             .epilogue = attention_quantizes(is_last) ? attention_epilogue(quantize)
                                                                      : attention_epilogue()},
                            pool);
+}
+
+void forward_pass::state::quantize_attended(std::size_t row_count) {
+  for_rows(row_count,
+           [&](std::size_t row, std::size_t) { attended.quantize(set, row, 0, attended.width); });
 }
 
 /// Moves the wanted rows to the front; they ascend, so none is overwritten before it has moved.
@@ -340,13 +351,7 @@ void forward_pass::state::add_to_hidden(const kernels::packed_matrix& weight,
 }
 
 /// From the attended rows to the next layer.
-void forward_pass::state::finish_layer(const layer_weights& layer, std::size_t row_count,
-                                       bool is_last) {
-  if (attended.wants_quantized && !attention_quantizes(is_last)) {
-    for_rows(row_count, [&](std::size_t row, std::size_t) {
-      kernels::quantize_row(set, attended.row(row), row, attended.quantized);
-    });
-  }
+void forward_pass::state::finish_layer(const layer_weights& layer, std::size_t row_count) {
   add_to_hidden(layer.output, attended, row_count);
   norm_rows(row_count, layer.feed_forward_norm.span());
   make_gated(layer, row_count);
@@ -406,7 +411,9 @@ std::span<const float> forward_pass::run(std::span<const forward_slice> slices) 
       s.keep_wanted_rows();
       row_count = s.wanted.size();
     }
-    s.finish_layer(layer, row_count, is_last);
+    if (s.attended.wants_quantized && !s.attention_quantizes(is_last))
+      s.quantize_attended(row_count);
+    s.finish_layer(layer, row_count);
   }
   return s.make_logits();
 }

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -84,10 +85,7 @@ struct sequence_case {
   }
 
   /// Runs the tokens in chunks of the given sizes (repeated), each written and then attended.
-  /// take(outputs, index of the first, count): what the epilogue is called for, row by row.
-  template <class Take = decltype([](const float*, std::size_t, std::size_t) {})>
-  std::vector<float> run(isa set, const std::vector<std::size_t>& chunks, thread_pool& pool,
-                         const Take& take = {}) const {
+  std::vector<float> run(isa set, const std::vector<std::size_t>& chunks, thread_pool& pool) const {
     std::vector<std::byte> cache = empty_cache();
     const kv_layer layer{cache.data(), block_count};
     const std::size_t width = head_count * layout.head_dim;
@@ -99,20 +97,12 @@ struct sequence_case {
       const attention_slice slice{0, count, position, table};
       write_kv(set, layout, layer, {&slice, 1}, k.data() + position * kv_width,
                v.data() + position * kv_width, kv_width, pool);
-      float* const outputs = output.data() + position * width;
-      const auto take_range = [&](const attended_range& range) {
-        for (std::size_t row = range.row_first; row < range.row_first + range.row_count; ++row) {
-          const std::size_t at = row * width + range.column_first;
-          take(outputs + at, position * width + at, range.column_count);
-        }
-      };
       const attention_arguments arguments{.query = q.data() + position * width,
                                           .query_stride = width,
-                                          .output = outputs,
+                                          .output = output.data() + position * width,
                                           .output_stride = width,
                                           .head_count = head_count,
-                                          .scale = scale(),
-                                          .epilogue = attention_epilogue(take_range)};
+                                          .scale = scale()};
       paged_attention(set, layout, layer, {&slice, 1}, arguments, pool);
       position += count;
     }
@@ -351,31 +341,54 @@ TEST_CASE("one call over many sequences equals a call for each", "[attention]") 
   CHECK(test::same_bits(expected.data(), actual.data(), expected.size()));
 }
 
-TEST_CASE("attention hands every output over once, made, to the epilogue", "[attention]") {
-  // Of 1 and 300 rows at once, and of one row over so many segments that they are tasks.
-  const std::vector<std::vector<std::size_t>> chunk_sizes{{300, 1}, {1, 40, 700, 1}};
+TEST_CASE("attention hands every output to the epilogue once, when it is final", "[attention]") {
+  // Rows of two sequences, one of them over five segments: tasks of their own for many threads.
+  constexpr std::size_t head_count = 6, head_dim = 32, width = head_count * head_dim;
+  constexpr std::size_t row_count = 41, stride = width + 16, block_count = 2 * 33;
+  const kv_layout layout{
+      .type = kv_dtype::f16, .kv_head_count = 2, .head_dim = head_dim, .block_tokens = 32};
+  std::vector<block_index> blocks(block_count);
+  for (std::size_t i = 0; i < block_count; ++i) blocks[i] = static_cast<block_index>(i);
+  const std::span<const block_index> table(blocks);
+  const attention_slice slices[] = {{0, 40, 700, table.first(33)}, {40, 1, 1040, table.last(33)}};
+  std::vector<std::byte> cache(block_count * layout.block_bytes());  // zeros but for own keys
+  std::vector<float> queries(row_count * width), keys(row_count * 2 * head_dim);
+  std::mt19937 random(19);
+  std::normal_distribution<float> normal;
+  for (float& each : queries) each = normal(random);
+  for (float& each : keys) each = normal(random);
   for (const isa set : all_isas) {
     if (!is_supported(set)) continue;
-    for (const std::size_t threads : {1, 4}) {
+    for (const std::size_t threads : {1, 8}) {
+      CAPTURE(to_string(set), threads);
       thread_pool pool({.thread_count = threads});
-      for (const auto& sizes : chunk_sizes) {
-        CAPTURE(to_string(set), threads, sizes.size());
-        const std::size_t tokens = std::accumulate(sizes.begin(), sizes.end(), std::size_t{0});
-        const sequence_case input(
-            {.type = kv_dtype::f16, .kv_head_count = 2, .head_dim = 32, .block_tokens = 32}, 6,
-            tokens, 17);
-        std::vector<float> handed(tokens * 6 * 32, -1.0f);
-        std::vector<std::atomic<int>> times(handed.size());
-        const std::vector<float> made = input.run(
-            set, sizes, pool, [&](const float* output, std::size_t at, std::size_t count) {
-              for (std::size_t i = 0; i < count; ++i) {
-                handed[at + i] = output[i];
-                times[at + i].fetch_add(1);
-              }
-            });
-        CHECK(test::same_bits(made.data(), handed.data(), made.size()));
-        CHECK(std::ranges::all_of(times, [](const std::atomic<int>& n) { return n == 1; }));
-      }
+      const kv_layer layer{cache.data(), block_count};
+      write_kv(set, layout, layer, slices, keys.data(), keys.data(), 2 * head_dim, pool);
+      std::vector<float> made(row_count * stride, -7.0f), handed = made;
+      std::vector<std::atomic<int>> times(made.size());
+      const auto take = [&](const attended_range& range) {
+        for (std::size_t row = range.row_first; row < range.row_first + range.row_count; ++row) {
+          for (std::size_t i = 0; i < range.column_count; ++i) {
+            const std::size_t at = row * stride + range.column_first + i;
+            handed[at] = made[at];
+            times[at].fetch_add(1);
+          }
+        }
+      };
+      paged_attention(set, layout, layer, slices,
+                      {.query = queries.data(),
+                       .query_stride = width,
+                       .output = made.data(),
+                       .output_stride = stride,
+                       .head_count = head_count,
+                       .scale = 0.2f,
+                       .epilogue = attention_epilogue(take)},
+                      pool);
+      CHECK(test::same_bits(made.data(), handed.data(), made.size()));
+      std::size_t misses = 0;
+      for (std::size_t at = 0; at < times.size(); ++at)
+        misses += times[at] != (at % stride < width ? 1 : 0);
+      CHECK(misses == 0);
     }
   }
 }

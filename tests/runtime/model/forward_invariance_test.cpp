@@ -10,6 +10,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "gguf_builder.hpp"
+#include "kernels/base/half.hpp"
 #include "loaded_model.hpp"
 #include "tests/skip.hpp"
 
@@ -156,7 +158,87 @@ void check_invariance(const test::loaded_model& model, kernels::kv_dtype type,
   check_prefix(model, type, tokens, expected);
 }
 
+/// A llama of two layers whose matrices are Q8_0 of random bytes, but for one: what activations
+/// are quantized for, or rounded.
+test::byte_vector quantized_llama(std::size_t head_dim) {
+  constexpr std::uint64_t hidden = 96, intermediate = 160, vocab = 70;
+  const std::uint64_t query_width = 4 * head_dim, key_width = 2 * head_dim;
+  test::gguf_builder builder;
+  builder.set("general.architecture", std::string("llama"));
+  const std::pair<const char*, std::uint64_t> sizes[] = {{"block_count", 2},
+                                                         {"embedding_length", hidden},
+                                                         {"context_length", 512},
+                                                         {"feed_forward_length", intermediate},
+                                                         {"attention.head_count", 4},
+                                                         {"attention.head_count_kv", 2},
+                                                         {"vocab_size", vocab},
+                                                         {"attention.key_length", head_dim},
+                                                         {"rope.dimension_count", head_dim}};
+  for (const auto& [key, value] : sizes) builder.set(std::string("llama.") + key, value);
+  builder.set("llama.attention.value_length", std::uint64_t{head_dim});
+  builder.set("llama.attention.layer_norm_rms_epsilon", 1e-5);
+  std::mt19937 random(23);
+  const auto add_matrix = [&](const std::string& name, std::uint64_t columns, std::uint64_t rows,
+                              bool is_float) {
+    test::byte_vector data;
+    for (std::uint64_t i = 0; i < columns * rows; ++i) {
+      if (!is_float && i % 32 == 0) test::append(data, float_to_half(0.002f));
+      const auto value = static_cast<std::int8_t>(static_cast<int>(random() % 255) - 127);
+      if (is_float) {
+        test::append(data, 0.002f * static_cast<float>(value));
+      } else {
+        test::append(data, value);
+      }
+    }
+    builder.tensors.push_back({name,
+                               {columns, rows},
+                               static_cast<std::uint32_t>(is_float ? dtype::f32 : dtype::q8_0),
+                               data});
+  };
+  const auto add_norm = [&](const std::string& name) {
+    test::byte_vector ones;
+    for (std::uint64_t i = 0; i < hidden; ++i) test::append(ones, 1.0f);
+    builder.tensors.push_back({name, {hidden}, 0, ones});
+  };
+  add_matrix("token_embd.weight", hidden, vocab, false);
+  add_norm("output_norm.weight");
+  for (const std::string layer : {"blk.0.", "blk.1."}) {
+    add_norm(layer + "attn_norm.weight");
+    add_norm(layer + "ffn_norm.weight");
+    add_matrix(layer + "attn_q.weight", hidden, query_width, false);
+    add_matrix(layer + "attn_k.weight", hidden, key_width, false);
+    add_matrix(layer + "attn_v.weight", hidden, key_width, false);
+    add_matrix(layer + "attn_output.weight", query_width, hidden, layer == "blk.1.");
+    add_matrix(layer + "ffn_gate.weight", hidden, intermediate, false);
+    add_matrix(layer + "ffn_up.weight", hidden, intermediate, false);
+    add_matrix(layer + "ffn_down.weight", intermediate, hidden, false);
+  }
+  return builder.build();
+}
+
 }  // namespace
+
+TEST_CASE("the forward pass is batch invariant on quantized models", "[forward]") {
+  // Heads of whole groups of columns, and heads that are not.
+  for (const std::size_t head_dim : {32, 24}) {
+    const test::byte_vector built = quantized_llama(head_dim);
+    aligned_buffer<std::byte> bytes(built.size());
+    std::ranges::copy(built, bytes.data());
+    const auto open = [&](isa set) {
+      return test::loaded_model::of(gguf_file::parse(bytes.span(), "quantized").value(), set);
+    };
+    for (const isa set : all_isas) {
+      if (!is_supported(set)) continue;
+      CAPTURE(head_dim, to_string(set));
+      const auto model = open(set);
+      check_invariance(model, kernels::kv_dtype::f16, 290);
+      const auto tokens = test::random_tokens(100, model.description.vocab_size, 5);
+      const rows expected =
+          run_alone(open(specification_of(set)), kernels::kv_dtype::f16, tokens, 100, 1, 1);
+      CHECK(same(expected, run_alone(model, kernels::kv_dtype::f16, tokens, 100, 2, 1)));
+    }
+  }
+}
 
 TEST_CASE("the forward pass is batch invariant on tiny models", "[forward]") {
   const auto type = GENERATE(kernels::kv_dtype::f16, kernels::kv_dtype::int8);

@@ -23,8 +23,10 @@ struct loaded_model {
   isa set;
 
   static loaded_model open(const std::filesystem::path& path, isa set) {
+    return of(gguf_file::open(path).value(), set);
+  }
+  static loaded_model of(gguf_file file, isa set) {
     thread_pool pool({.thread_count = 2});
-    gguf_file file = gguf_file::open(path).value();
     model_description description = model_description::from_gguf(file).value();
     model_weights weights = model_weights::load(file, description, set, pool).value();
     return {std::move(file), std::move(description), std::move(weights), set};
