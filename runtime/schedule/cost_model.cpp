@@ -154,7 +154,8 @@ void cost_model::refit() {
 }
 
 std::uint32_t cost_model::prefill_tokens_within(double ms_max, const step_shape& beside,
-                                                std::uint32_t position_first) const {
+                                                std::uint32_t position_first,
+                                                std::uint32_t tokens_min) const {
   const auto up_to = [&](std::uint32_t tokens) {
     return tokens - std::min(tokens, beside.prefill_tokens);
   };
@@ -163,7 +164,7 @@ std::uint32_t cost_model::prefill_tokens_within(double ms_max, const step_shape&
     shape.add_prefill(rows, position_first, 1);
     return predict_ms(shape) <= ms_max;
   };
-  std::uint32_t fitting = up_to(prefill_tokens_min);
+  std::uint32_t fitting = up_to(tokens_min);
   std::uint32_t above =
       up_to(observed_count_ == 0 ? prefill_tokens_unmeasured : prefill_tokens_max) + 1;
   while (above - fitting > 1) {

@@ -51,10 +51,11 @@ class cost_model {
 
   /// The most tokens of one prompt, from `position_first` on, with which a step that holds `beside`
   /// already is predicted to take at most ms_max. The step's prefills together are at least
-  /// prefill_tokens_min, so that prompts always get on, and at most prefill_tokens_unmeasured until
+  /// tokens_min, so that prompts always get on, and at most prefill_tokens_unmeasured until
   /// a step was measured. Does not decrease with ms_max, nor increase with what is beside.
-  [[nodiscard]] std::uint32_t prefill_tokens_within(double ms_max, const step_shape& beside,
-                                                    std::uint32_t position_first) const;
+  [[nodiscard]] std::uint32_t prefill_tokens_within(
+      double ms_max, const step_shape& beside, std::uint32_t position_first,
+      std::uint32_t tokens_min = prefill_tokens_min) const;
 
   [[nodiscard]] bool is_measured() const { return observed_count_ != 0; }
   /// Median of |predicted before the fit / measured - 1| over the last error_steps steps; 0 before

@@ -28,6 +28,7 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   loser.reset();
   held_sequences = 0;
   vip_prompt_planned = aged_waits = false;
+  prompt_tokens_min = cost_model::prefill_tokens_min;
   admitted = admission::open;
 
   planned made;
@@ -43,6 +44,8 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
       give_async_prompts_turn(now, made.started);
     // A VIP's prompt is in this step: async pauses.
     if (service == lane::async && vip_prompt_planned) break;
+    // Beside VIPs, async's prompts have what is left of a step, and their turn otherwise.
+    prompt_tokens_min = has_vip && service == lane::async ? 0 : cost_model::prefill_tokens_min;
     continue_prompts(service, now, made.started);
     admit(service, now, made.started);
     if (service == lane::vip) vip_prompt_planned = is_prompt_planned(lane::vip);
@@ -231,7 +234,11 @@ std::uint32_t scheduler_core::state::chunk_for(std::uint32_t position_first,
   if (!limits.enable_chunked_prefill) return missing <= tokens_left ? missing : 0;
   const std::uint32_t fitting = std::min(missing, tokens_left - std::min(tokens_left, tokens_kept));
   if (!step_ms_max) return fitting;
-  return std::min(fitting, cost.prefill_tokens_within(*step_ms_max, drafted, position_first));
+  // An empty step takes the least in any case, as it takes a decode.
+  const std::uint32_t least =
+      drafted.tokens() == 0 ? cost_model::prefill_tokens_min : prompt_tokens_min;
+  return std::min(fitting,
+                  cost.prefill_tokens_within(*step_ms_max, drafted, position_first, least));
 }
 
 step_shape scheduler_core::state::shape_of_drafts() const {

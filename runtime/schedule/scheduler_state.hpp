@@ -251,6 +251,7 @@ struct scheduler_core::state {
   double transfer_ms_left = 0.0;  ///< predicted, of both ways
   std::optional<lane> loser;      ///< the most important lane that was preempted in this plan
   bool vip_prompt_planned = false;
+  std::uint32_t prompt_tokens_min = 0;  ///< of a lane's prompts in the step, whatever it takes
   bool aged_waits = false;  ///< the async request that takes realtime's turn found no room
   std::uint32_t held_sequences = 0;
   /// Who may still start once a request had to wait: nothing behind it overtakes it, but for what
