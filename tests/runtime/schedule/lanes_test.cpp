@@ -73,6 +73,19 @@ TEST_CASE("beside a VIP async runs to its end in order", "[schedule][lanes]") {
   driven.drain();
 }
 
+TEST_CASE("beside a VIP async's prompts do not stretch a step", "[schedule][lanes]") {
+  driven_scheduler driven(timed_limits());
+  start(driven, 1, 20, {.prompt = 4, .max_tokens = 60, .service = lane::async});
+  start(driven, 50, 1, {.prompt = 4, .max_tokens = 200, .service = lane::vip});
+  driven.submit(61, {.prompt = 40, .max_tokens = 2, .service = lane::async});
+  for (int i = 0; i < 5; ++i) {
+    const auto planned = driven.step();
+    REQUIRE(planned.plan.token_count() == 10);
+    REQUIRE(!set_of(planned.plan).contains(61));
+  }
+  driven.drain();  // it has its turn
+}
+
 TEST_CASE("without a VIP the most important lane decodes whole", "[schedule][lanes]") {
   auto limits = timed_limits();
   limits.step_ms_max = 12;
