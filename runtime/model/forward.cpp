@@ -37,7 +37,7 @@ struct activations {
     if (wants_floats) std::copy_n(from, count, row(index) + first);
     if (wants_quantized) kernels::quantize_columns(set, from, index, first, count, quantized);
   }
-  /// The same from its own floats.
+  /// Quantizes columns first .. first + count - 1 of a row's floats, as put() does with others.
   void quantize(isa set, std::size_t index, std::size_t first, std::size_t count) {
     kernels::quantize_columns(set, row(index) + first, index, first, count, quantized);
   }

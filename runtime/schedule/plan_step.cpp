@@ -45,7 +45,7 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
     // A VIP's prompt is in this step: async pauses.
     if (service == lane::async && vip_prompt_planned) break;
     // Beside VIPs, async's prompts have what is left of a step, and their turn otherwise.
-    prompt_tokens_min = has_vip && service == lane::async ? 0 : cost_model::prefill_tokens_min;
+    if (has_vip && service == lane::async) prompt_tokens_min = 0;
     continue_prompts(service, now, made.started);
     admit(service, now, made.started);
     if (service == lane::vip) vip_prompt_planned = is_prompt_planned(lane::vip);

@@ -19,8 +19,7 @@ constexpr std::int64_t preempted_precedence = std::numeric_limits<std::int64_t>:
 /// Steps of a smaller running set were hardly measured lately: what they are predicted to cost is
 /// off by more than other steps are.
 constexpr double doubts_per_error = 2.0;
-/// Sets that are not small are bounded in fours: fewer bounds to search, whose steps differ by more
-/// than a cost model's error.
+/// Sets that are not small are bounded in fours: fewer bounds to search.
 constexpr std::uint32_t bound_multiple = 4, bounded_in_multiples_min = 16;
 
 prefix_tree tree_of(const async_batch_view& view, std::size_t waiting_count) {

@@ -173,9 +173,9 @@ test::byte_vector quantized_llama(std::size_t head_dim) {
                                                          {"attention.head_count_kv", 2},
                                                          {"vocab_size", vocab},
                                                          {"attention.key_length", head_dim},
+                                                         {"attention.value_length", head_dim},
                                                          {"rope.dimension_count", head_dim}};
   for (const auto& [key, value] : sizes) builder.set(std::string("llama.") + key, value);
-  builder.set("llama.attention.value_length", std::uint64_t{head_dim});
   builder.set("llama.attention.layer_norm_rms_epsilon", 1e-5);
   std::mt19937 random(23);
   const auto add_matrix = [&](const std::string& name, std::uint64_t columns, std::uint64_t rows,
