@@ -322,11 +322,17 @@ class router_port final : public zmq_port {
     has_parked_ = true;
   }
 
+  /// A bounded number of what is parked, from another client on in each turn: a long backlog whose
+  /// reader is back does not keep the next VIP's request waiting either.
   void retry_parked() {
     if (!has_parked_) return;
-    for (const std::string& identity : clients_.parked()) {
+    const std::vector<std::string> waiting = clients_.parked();
+    std::size_t left = limits::zmq_send_burst_max;
+    ++parked_turn_;
+    for (std::size_t i = 0; i < waiting.size() && left > 0; ++i) {
+      const std::string& identity = waiting[(parked_turn_ + i) % waiting.size()];
       zmq_client* client = clients_.find(identity);
-      while (!client->parked.empty()) {
+      for (; !client->parked.empty() && left > 0; --left) {
         const sent outcome = try_send(identity, client->parked.front());
         if (outcome == sent::full) break;
         if (outcome == sent::no_peer) {
@@ -338,6 +344,7 @@ class router_port final : public zmq_port {
         client->parked.pop_front();
       }
     }
+    has_unsent_ = has_unsent_ || left == 0;
     has_parked_ = !clients_.parked().empty();
   }
 
@@ -383,7 +390,8 @@ class router_port final : public zmq_port {
   zmq_client_table clients_;  // touched by the I/O thread only
   std::chrono::nanoseconds next_check_{};
   bool has_parked_ = false;
-  bool has_unsent_ = false;  ///< the outbox holds more than one turn sends
+  std::size_t parked_turn_ = 0;
+  bool has_unsent_ = false;  ///< there is more to send than one turn sends
   zmq::context_t context_{1};
   zmq::socket_t socket_;
   std::string endpoint_;

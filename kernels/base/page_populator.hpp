@@ -20,8 +20,7 @@ class page_populator {
   };
 
   /// Takes the ranges, which outlive it, in their order, whenever nobody has computed for
-  /// quiet_min. Contents stay as they are. A system that cannot do it (Linux before 5.14) or has no
-  /// memory left leaves the pages to their first use.
+  /// quiet_min. Contents stay as they are.
   page_populator(std::vector<range> ranges, std::chrono::milliseconds quiet_min);
 
   /// Around whatever computes: after the piece in hand nothing is done until quiet_min after

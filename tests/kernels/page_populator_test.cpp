@@ -71,6 +71,19 @@ TEST_CASE("a populator brings the pages of its ranges and changes no byte") {
   CHECK(pages.data()[20 * mib] == std::byte{0});
 }
 
+TEST_CASE("what others write while pages arrive is not lost") {
+  constexpr std::size_t page = 4096;
+  const fresh_pages pages(32 * mib);
+  const page_populator populator({{pages.data(), 32 * mib}}, at_once);
+  std::size_t lost = 0;
+  for (int turn = 1; turn < 50; ++turn) {
+    volatile std::byte* const at = pages.data();
+    for (std::size_t i = 0; i < 32 * mib; i += page) at[i] = static_cast<std::byte>(turn);
+    for (std::size_t i = 0; i < 32 * mib; i += page) lost += at[i] != static_cast<std::byte>(turn);
+  }
+  CHECK(lost == 0);
+}
+
 TEST_CASE("a paused populator goes on when it is resumed, and ends while it is paused") {
   const fresh_pages pages(64 * mib);
   page_populator populator({{pages.data(), 64 * mib}}, std::chrono::milliseconds(1));

@@ -6,7 +6,8 @@ so it is more than the way that is promised. The server's own figure, from the p
 (`lane_intake_seconds`), stands beside it.
 
 TROUPE_FLOOD_STRICT=1 holds the promise itself, for a machine that does nothing else: p99 of 1 ms from the port to the
-scheduler while compute is idle and 2 ms there and back, 5 ms there and back while it is busy. Otherwise bounds are wide,
+scheduler while compute is idle and 2 ms there and back, 5 ms there and back while it is busy; requests during which the
+host took a processor away, which a real-time process on each of them notices, are set aside. Otherwise bounds are wide,
 because a test machine has other work.
 """
 import contextlib
@@ -31,8 +32,11 @@ FLOOD_COUNT = 100_000
 STRICT = os.environ.get("TROUPE_FLOOD_STRICT") == "1"
 ROUND_TRIP_P99_MS_MAX = {"idle": 2.0, "busy": 5.0} if STRICT else {"idle": 1000.0, "busy": 1000.0}
 INTAKE_SHARE_MIN = 0.99 if STRICT else 0.0  # within the promise
+KEPT_SHARE_MIN = 0.8  # of the samples
 SAMPLES_MIN = 1000 if STRICT else 200
 MESSAGES_A_TURN = 4  # of the flood's, sent or read, before others may run
+WATCH_S = 0.005
+LATE_S_MAX = 0.001
 WARM_COUNT = 4  # steps that the cost model has seen: it can say what no deadline allows
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -99,21 +103,39 @@ def flood(endpoint: str, begin, enough, ended, report) -> None:
 
 
 def run_promptly() -> None:
-    """Asks for the shortest slices of the processor (sched_setattr), for threads that are started from here on, too: the process
-    stands for a client on another machine, which does not wait for the server's threads."""
+    """Runs before all threads that are not real-time, or where that is not allowed asks for the shortest slices of the processor
+    (sched_setattr); so do threads that are started from here on. The process stands for a client on another machine, which does not
+    wait for the server's threads."""
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        return
     attributes = struct.pack("=IIQiIQQQ", 48, 0, 0, 0, 0, 100_000, 0, 0)
     ctypes.CDLL(None).syscall(314, 0, attributes, 0)
 
 
+def watch(processor: int, ended, report) -> None:
+    """Reports when the processor did nothing for a real-time process that had slept for long enough: the host of a virtual machine had
+    taken it away."""
+    os.sched_setaffinity(0, {processor})
+    run_promptly()
+    pauses = []
+    while not ended.is_set():
+        began = time.perf_counter()
+        time.sleep(WATCH_S)
+        if time.perf_counter() - began > WATCH_S + LATE_S_MAX:
+            pauses.append((began, time.perf_counter()))
+    report.put(pauses)
+
+
 def important(endpoint: str, ready, enough, ended, computes: bool, report) -> None:
-    """Submits to the vip lane until the flood has ended; reports the milliseconds until each was heard of by the scheduler, and the
-    way back. Where nothing is to compute, the scheduler refuses them: their deadline has as good as passed."""
+    """Submits to the vip lane until the flood has ended; reports when each was sent, and when the scheduler's word of it had come
+    back. Where nothing is to compute, the scheduler refuses them: their deadline has as good as passed."""
     run_promptly()
     with Wire(endpoint, routing_id=b"vip-0123456789abcdef") as wire:
         for i in range(WARM_COUNT):
             wire.generate(f"warm-{i}", lane="vip", prompt="Hi", max_tokens=4)
         ready.set()
-        waits_ms, number = [], 0
+        waits, number = [], 0  # when it began and ended
         while not ended.is_set():
             number += 1
             if number > SAMPLES_MIN:
@@ -124,10 +146,10 @@ def important(endpoint: str, ready, enough, ended, computes: bool, report) -> No
             heard = wire.receive_of(ACCEPTED if computes else ERROR)
             while heard.request_id != f"vip-{number}":
                 heard = wire.receive_of(ACCEPTED if computes else ERROR)
-            waits_ms.append((time.perf_counter() - sent) * 1e3)
+            waits.append((sent, time.perf_counter()))
             assert computes or heard.payload["code"] == "deadline_unmeetable", heard
             time.sleep(0.005)  # between requests, not for anything to happen
-        report.put(waits_ms)
+        report.put(waits)
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -150,22 +172,29 @@ def test_a_flood_does_not_delay_a_vip(tmp_path, compute):
     config.write_text(TENANTS.format(rate=0.001 if compute == "idle" else 0))
     with running_server("--config", str(config), "--lanes-async-max-queued", "8192") as server:
         begin, ready, enough, ended = (SPAWN.Event() for _ in range(4))
-        of_flood, of_vip = SPAWN.Queue(), SPAWN.Queue()
+        of_flood, of_vip, of_watch = SPAWN.Queue(), SPAWN.Queue(), SPAWN.Queue()
         processes = [SPAWN.Process(target=flood, args=(server.zmq, begin, enough, ended, of_flood), daemon=True),
                      SPAWN.Process(target=important, args=(server.zmq, ready, enough, ended, compute == "busy", of_vip),
                                    daemon=True)]
+        watches = [SPAWN.Process(target=watch, args=(processor, ended, of_watch), daemon=True)
+                   for processor in (os.sched_getaffinity(0) if STRICT else ())]
+        processes += watches
         for process in processes:
             process.start()
         assert ready.wait(60)
         begin.set()
-        waits_ms, counts = of_vip.get(timeout=300), of_flood.get(timeout=300)
+        waits, counts = of_vip.get(timeout=300), of_flood.get(timeout=300)
+        pauses = [pause for _ in watches for pause in of_watch.get(timeout=60)]
         for process in processes:
             process.join(30)
+        waits_ms = [(end - begin) * 1e3 for begin, end in waits if not any(begin < back and away < end for away, back in pauses)]
         figures = {"p50": percentile(waits_ms, 0.5), "p99": percentile(waits_ms, 0.99), "max": max(waits_ms),
                    "samples": len(waits_ms), "intake within 1 ms": intake_below(server.http, "0.001"),
-                   "intake within 5 ms": intake_below(server.http, "0.005"), "flood": counts}
+                   "intake within 5 ms": intake_below(server.http, "0.005"), "set aside": len(waits) - len(waits_ms),
+                   "flood": counts}
         print(compute, json.dumps(figures))
-        assert len(waits_ms) >= SAMPLES_MIN
+        assert len(waits) >= SAMPLES_MIN
+        assert len(waits_ms) >= KEPT_SHARE_MIN * len(waits), "the machine is not its own"
         assert figures["p99"] <= ROUND_TRIP_P99_MS_MAX[compute], figures
         assert figures[f"intake within {1 if compute == 'idle' else 5} ms"] >= INTAKE_SHARE_MIN, figures
         assert counts["rate_limited" if compute == "idle" else "overloaded"] > FLOOD_COUNT // 2
