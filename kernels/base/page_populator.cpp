@@ -13,8 +13,8 @@ namespace troupe {
 
 namespace {
 
-/// Not lower (SCHED_IDLE): before Linux 6.4, others that change the process's memory map wait for the
-/// page in hand, and would wait for a thread that never gets a core.
+/// Not lower (SCHED_IDLE): before Linux 6.4, others that change the process's memory map wait for
+/// the page in hand, and would wait for a thread that never gets a core.
 constexpr int lowest_nice = 19;
 
 /// Writes a byte as it is, in one instruction: what others write meanwhile is not lost.
