@@ -154,8 +154,8 @@ inline constexpr std::size_t zmq_client_count_max = 65'536;
 /// Frames taken from the socket before replies get their turn: a flood of 5 us each keeps a reply
 /// waiting for 160 us at most.
 inline constexpr std::size_t zmq_receive_burst_max = 32;
-/// Replies of lanes below vip that are written before the socket is read again, and as many of those
-/// that had waited for their readers.
+/// Replies of lanes below vip that are written before the socket is read again, and as many of
+/// those that had waited for their readers.
 inline constexpr std::size_t zmq_send_burst_max = 64;
 /// Messages that libzmq queues for one connection before it reports a full pipe.
 inline constexpr int zmq_pipe_messages_max = 1'000;
