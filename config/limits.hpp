@@ -151,12 +151,16 @@ inline constexpr std::size_t kv_stores_max = 4;
 
 /// Connections known at once: those heard of within client_timeout_ms or with a request running.
 inline constexpr std::size_t zmq_client_count_max = 65'536;
-/// Frames taken from the socket before replies get their turn: a flood of 5 us each keeps a reply
-/// waiting for 160 us at most.
-inline constexpr std::size_t zmq_receive_burst_max = 32;
-/// Replies of lanes below vip that are written before the socket is read again, and as many of
-/// those that had waited for their readers.
+/// Frames taken from the socket before replies get their turn, three a message, and bytes of them:
+/// a flood of 5 us a message keeps a reply waiting for 160 us at most.
+inline constexpr std::size_t zmq_receive_burst_max = 96;
+inline constexpr std::size_t zmq_receive_burst_bytes_max = std::size_t{256} << 10;
+/// Payload of messages other than a submit: a resume of 16 sequences takes 160 bytes.
+inline constexpr std::size_t control_payload_bytes_max = 4096;
+/// Replies that are written before the socket is read again, tries with those that had waited for
+/// their readers, and quiet clients probed; of the vip lane's replies more.
 inline constexpr std::size_t zmq_send_burst_max = 64;
+inline constexpr std::size_t zmq_send_burst_vip_max = 256;
 /// Messages that libzmq queues for one connection before it reports a full pipe.
 inline constexpr int zmq_pipe_messages_max = 1'000;
 /// How soon parked replies are tried again.

@@ -52,12 +52,4 @@ bool zmq_client_table::any_live() const {
   return false;
 }
 
-std::vector<std::string> zmq_client_table::parked() const {
-  std::vector<std::string> waiting;
-  for (const auto& [identity, client] : clients_) {
-    if (!client.parked.empty()) waiting.push_back(identity);
-  }
-  return waiting;
-}
-
 }  // namespace troupe

@@ -66,7 +66,6 @@ class zmq_client_table {
   /// What has to be done now. Quiet clients without requests are forgotten on the way.
   due check(std::chrono::nanoseconds now);
   [[nodiscard]] bool any_live() const;
-  [[nodiscard]] std::vector<std::string> parked() const;
 
  private:
   const tenancy& tenants_;

@@ -8,7 +8,9 @@
 #include <atomic>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -85,6 +87,10 @@ class router_port final : public zmq_port {
     stop_at_ns_.store((now() + grace).count(), std::memory_order_relaxed);
     wake();
     thread_.join();
+    // What libzmq holds by now may go out for as long as there is time.
+    const auto left = std::chrono::nanoseconds{stop_at_ns_.load(std::memory_order_relaxed)} - now();
+    const auto left_ms = std::chrono::duration_cast<std::chrono::milliseconds>(left).count();
+    socket_.set(zmq::sockopt::linger, static_cast<int>(std::max<std::int64_t>(left_ms, 0)));
     socket_.close();
     ::close(wake_fd_);
   }
@@ -92,6 +98,13 @@ class router_port final : public zmq_port {
   std::string endpoint() const override { return endpoint_; }
 
  private:
+  /// The frames of a message that have come so far.
+  struct incoming_message {
+    std::string identity;
+    std::vector<zmq::message_t> parts;  ///< the first two
+    std::size_t frame_count = 0;        ///< with the identity
+  };
+
   void wake() {
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
@@ -110,12 +123,14 @@ class router_port final : public zmq_port {
         if ((items[0].revents & ZMQ_POLLIN) != 0 && receive_burst()) std::this_thread::yield();
         send_outbox();
         retry_parked();
+        work_off_due();
       } catch (const zmq::error_t& failure) {
         if (failure.num() != EINTR) spdlog::error("zmq port: {}", failure.what());
       }
       if (now() >= next_check_) {
         next_check_ = now() + options_.heartbeat;
-        check_clients();
+        if (due_.gone.empty() && due_.probe.empty()) due_ = clients_.check(now());
+        has_unsent_ = true;  // what is due
       }
       const std::int64_t stop_at = stop_at_ns_.load(std::memory_order_relaxed);
       if (stop_at != 0 && (now().count() >= stop_at || is_flushed())) return;
@@ -126,7 +141,7 @@ class router_port final : public zmq_port {
   /// with no client running wakes only once a heartbeat.
   std::chrono::milliseconds poll_timeout() {
     if (has_unsent_) return std::chrono::milliseconds{0};
-    if (stop_at_ns_.load(std::memory_order_relaxed) != 0 || has_parked_)
+    if (stop_at_ns_.load(std::memory_order_relaxed) != 0 || !waiting_.empty())
       return std::chrono::milliseconds{limits::zmq_parked_retry_ms};
     const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(next_check_ - now());
     return std::max(wait + std::chrono::milliseconds{1}, std::chrono::milliseconds{0});
@@ -144,23 +159,30 @@ class router_port final : public zmq_port {
     [[maybe_unused]] const auto got = ::read(wake_fd_, &count, sizeof count);
   }
 
-  /// True when it left more to read, perhaps.
+  /// True when it left more to read, perhaps. A message is put together over several turns where it
+  /// has many frames or large ones.
   bool receive_burst() {
+    std::size_t bytes = 0;
     for (std::size_t i = 0; i < limits::zmq_receive_burst_max; ++i) {
-      zmq::message_t identity;
-      if (!socket_.recv(identity, zmq::recv_flags::dontwait)) return false;
-      std::vector<zmq::message_t> parts;
-      bool more = identity.more();
-      std::size_t part_count = 0;
-      while (more) {
-        zmq::message_t part;
-        if (!socket_.recv(part, zmq::recv_flags::dontwait)) break;
-        more = part.more();
-        if (++part_count <= 2) parts.push_back(std::move(part));
-      }
-      receive(identity.to_string(), parts, part_count);
+      zmq::message_t frame;
+      if (!socket_.recv(frame, zmq::recv_flags::dontwait)) return false;
+      bytes += frame.size();
+      take_frame(std::move(frame));
+      if (bytes >= limits::zmq_receive_burst_bytes_max) return true;
     }
     return true;
+  }
+
+  void take_frame(zmq::message_t frame) {
+    const bool is_last = !frame.more();
+    if (incoming_.frame_count++ == 0) {
+      incoming_.identity = frame.to_string();
+    } else if (incoming_.parts.size() < 2) {
+      incoming_.parts.push_back(std::move(frame));
+    }
+    if (!is_last) return;
+    const incoming_message whole = std::exchange(incoming_, {});
+    receive(whole.identity, whole.parts, whole.frame_count - 1);
   }
 
   void receive(const std::string& identity, const std::vector<zmq::message_t>& parts,
@@ -177,12 +199,17 @@ class router_port final : public zmq_port {
                                  part_count)});
     auto header = decode_header(parts[0].to_string_view());
     if (!header) return refuse(identity, {}, std::move(header).failure());
-    // Decoding checks this too; a submit is refused here before its bytes are copied.
-    if (parts[1].size() > limits::payload_bytes_max)
+    // Decoding checks this too; a submit is refused here before its bytes are copied, and nothing
+    // large is decoded on this thread.
+    const std::size_t bytes_max = header->kind == message_kind::submit
+                                      ? limits::payload_bytes_max
+                                      : limits::control_payload_bytes_max;
+    if (parts[1].size() > bytes_max)
       return refuse(
           identity, header->request_id,
-          {errc::corrupt, fmt::format("the payload frame has {} bytes; at most {} are accepted",
-                                      parts[1].size(), limits::payload_bytes_max)});
+          {errc::corrupt, fmt::format("the payload frame has {} bytes; at most {} are accepted in "
+                                      "messages of this kind",
+                                      parts[1].size(), bytes_max)});
     handle(identity, *client, std::move(*header), parts[1].to_string_view());
   }
 
@@ -251,8 +278,8 @@ class router_port final : public zmq_port {
     send(identity, {encode_header(header), encode_body(body)});
   }
 
-  /// A VIP's first, all of them; of the others a bounded number, so that a flood's answers do not
-  /// keep the next VIP's request waiting. A request's messages are all of one lane.
+  /// VIPs' first; a bounded number, so that a flood's answers do not keep the next VIP's request
+  /// waiting. A request's messages are all of one lane.
   void send_outbox() {
     for (const outbound& event : take_outbox()) {
       const std::string& identity = event.client.identity;
@@ -319,33 +346,44 @@ class router_port final : public zmq_port {
                        limits::outbox_bytes_max)});
     }
     client.parked.push_back(std::move(frames));
-    has_parked_ = true;
+    waiting_.insert(identity);
   }
 
-  /// A bounded number of what is parked, from another client on in each turn: a long backlog whose
+  /// A bounded part of what is parked, each turn from the next client on: a long backlog whose
   /// reader is back does not keep the next VIP's request waiting either.
   void retry_parked() {
-    if (!has_parked_) return;
-    const std::vector<std::string> waiting = clients_.parked();
     std::size_t left = limits::zmq_send_burst_max;
-    ++parked_turn_;
-    for (std::size_t i = 0; i < waiting.size() && left > 0; ++i) {
-      const std::string& identity = waiting[(parked_turn_ + i) % waiting.size()];
-      zmq_client* client = clients_.find(identity);
-      for (; !client->parked.empty() && left > 0; --left) {
-        const sent outcome = try_send(identity, client->parked.front());
-        if (outcome == sent::full) break;
-        if (outcome == sent::no_peer) {
-          lose(client);
-          break;
-        }
-        client->moved_at = now();
-        client->parked_bytes -= client->parked.front().size_bytes();
-        client->parked.pop_front();
-      }
+    bool any_sent = false;
+    for (std::size_t count = waiting_.size(); count > 0 && left > 0; --count) {
+      auto next = waiting_.upper_bound(last_retried_);
+      if (next == waiting_.end()) next = waiting_.begin();
+      last_retried_ = *next;
+      any_sent = send_parked(*next, left) || any_sent;
+      if (zmq_client* client = clients_.find(*next); client == nullptr || client->parked.empty())
+        waiting_.erase(next);
     }
-    has_unsent_ = has_unsent_ || left == 0;
-    has_parked_ = !clients_.parked().empty();
+    // Where nobody took anything, there is time until the next try.
+    has_unsent_ = has_unsent_ || (any_sent && left == 0);
+  }
+
+  /// True when it took some. Each try counts.
+  bool send_parked(const std::string& identity, std::size_t& left) {
+    zmq_client* client = clients_.find(identity);
+    bool any_sent = false;
+    while (client != nullptr && !client->parked.empty() && left > 0) {
+      --left;
+      const sent outcome = try_send(identity, client->parked.front());
+      if (outcome == sent::full) break;
+      if (outcome == sent::no_peer) {
+        lose(client);
+        break;
+      }
+      any_sent = true;
+      client->moved_at = now();
+      client->parked_bytes -= client->parked.front().size_bytes();
+      client->parked.pop_front();
+    }
+    return any_sent;
   }
 
   /// The connection is gone. What it missed stays in the transcripts, for a heartbeat's time to
@@ -363,10 +401,21 @@ class router_port final : public zmq_port {
     services_.gateway->client_gone({services_.port_index, identity});
   }
 
-  void check_clients() {
-    const auto actions = clients_.check(now());
-    for (const std::string& identity : actions.gone) drop(identity);
-    for (const std::string& identity : actions.probe) reply(identity, message_kind::ping, ping{});
+  /// A bounded part of what the last check of the clients found: thousands of quiet ones are due at
+  /// once.
+  void work_off_due() {
+    for (std::size_t i = 0; i < limits::zmq_send_burst_max; ++i) {
+      if (!due_.gone.empty()) {
+        drop(due_.gone.back());
+        due_.gone.pop_back();
+      } else if (!due_.probe.empty()) {
+        reply(due_.probe.back(), message_kind::ping, ping{});
+        due_.probe.pop_back();
+      } else {
+        return;
+      }
+    }
+    has_unsent_ = true;
   }
 
   std::vector<outbound> take_outbox() {
@@ -376,7 +425,8 @@ class router_port final : public zmq_port {
     for (const lane service : all_lanes) {
       std::deque<outbound>& waiting = outbox_[to_index(service)];
       while (!waiting.empty() &&
-             (service == lane::vip || burst.size() < limits::zmq_send_burst_max)) {
+             burst.size() < (service == lane::vip ? limits::zmq_send_burst_vip_max
+                                                  : limits::zmq_send_burst_max)) {
         burst.push_back(std::move(waiting.front()));
         waiting.pop_front();
       }
@@ -389,9 +439,11 @@ class router_port final : public zmq_port {
   port_services services_;
   zmq_client_table clients_;  // touched by the I/O thread only
   std::chrono::nanoseconds next_check_{};
-  bool has_parked_ = false;
-  std::size_t parked_turn_ = 0;
-  bool has_unsent_ = false;  ///< there is more to send than one turn sends
+  zmq_client_table::due due_;  ///< of the last check, what is still to be done
+  incoming_message incoming_;
+  std::set<std::string> waiting_;  ///< who may have something parked
+  std::string last_retried_;       ///< of them
+  bool has_unsent_ = false;        ///< there is more to send than one turn sends
   zmq::context_t context_{1};
   zmq::socket_t socket_;
   std::string endpoint_;

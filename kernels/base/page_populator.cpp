@@ -17,9 +17,10 @@ namespace {
 /// the page in hand, and would wait for a thread that never gets a core.
 constexpr int lowest_nice = 19;
 
-/// Writes a byte as it is, in one instruction: what others write meanwhile is not lost.
+/// Writes a byte as it is, in one instruction: what others write meanwhile is not lost. (A compiler
+/// may make an atomic fetch_or of zero a load, which brings no page of its own.)
 void touch(std::uintptr_t at) {
-  asm volatile("lock orb $0, %0" : "+m"(*reinterpret_cast<char*>(at)));
+  asm volatile("lock orb $0, %0" : "+m"(*reinterpret_cast<char*>(at)) : : "cc");
 }
 
 }  // namespace
@@ -60,14 +61,16 @@ void page_populator::populate(const std::stop_token& stop, const std::vector<ran
   set_thread_nice(lowest_nice);
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   for (const range& each : ranges) {
+    if (each.size_bytes == 0) continue;
     const auto begin = reinterpret_cast<std::uintptr_t>(each.data);
     const std::uintptr_t first = begin & ~(page - 1);
     const std::uintptr_t end = begin + each.size_bytes;
     for (std::uintptr_t piece = first; piece < end; piece += large_page_bytes) {
       if (!wait_until_quiet(stop)) return;
-      // A fault locks its own mapping only. MADV_POPULATE_WRITE locks the process's whole memory
-      // map, for as long as this thread is kept from the processor: up to 150 ms were measured in
-      // which no other could get memory from the system.
+      // Since Linux 6.4 a fault locks its own mapping only, before that the memory map, for a page.
+      // MADV_POPULATE_WRITE locks the map for all of the piece, and for as long as this thread is
+      // kept from the processor: up to 150 ms were measured in which no other thread could get
+      // memory from the system.
       const std::uintptr_t piece_end = std::min(piece + large_page_bytes, end);
       for (std::uintptr_t at = piece; at < piece_end; at += page) touch(std::max(at, begin));
     }

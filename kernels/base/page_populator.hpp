@@ -20,7 +20,8 @@ class page_populator {
   };
 
   /// Takes the ranges, which outlive it, in their order, whenever nobody has computed for
-  /// quiet_min. Contents stay as they are.
+  /// quiet_min. Contents stay as they are. A system without memory left ends the process, as at a
+  /// page's first use.
   page_populator(std::vector<range> ranges, std::chrono::milliseconds quiet_min);
 
   /// Around whatever computes: after the piece in hand nothing is done until quiet_min after

@@ -54,6 +54,7 @@ class fresh_pages {
   void* data_;
 };
 
+constexpr std::size_t page_bytes = 4096;
 constexpr std::size_t mib = std::size_t{1} << 20;
 constexpr std::chrono::milliseconds at_once{0};
 
@@ -64,22 +65,23 @@ TEST_CASE("a populator brings the pages of its ranges and changes no byte") {
   std::memcpy(pages.data() + 5 * mib, "kept", 4);
   CHECK_FALSE(pages.all_resident(16 * mib, 8 * mib));
   const page_populator populator(
-      {{pages.data() + 16 * mib, 8 * mib}, {pages.data(), 7 * mib + 100}}, at_once);
-  CHECK(pages.becomes_resident(16 * mib, 8 * mib));
+      {{pages.data() + 16 * mib - 10, 8 * mib + 10}, {nullptr, 0}, {pages.data(), 7 * mib + 100}},
+      at_once);
+  CHECK(pages.becomes_resident(16 * mib - page_bytes, 8 * mib + page_bytes));
   CHECK(pages.becomes_resident(0, 7 * mib));
   CHECK(std::memcmp(pages.data() + 5 * mib, "kept", 4) == 0);
   CHECK(pages.data()[20 * mib] == std::byte{0});
 }
 
 TEST_CASE("what others write while pages arrive is not lost") {
-  constexpr std::size_t page = 4096;
   const fresh_pages pages(32 * mib);
   const page_populator populator({{pages.data(), 32 * mib}}, at_once);
   std::size_t lost = 0;
   for (int turn = 1; turn < 50; ++turn) {
     volatile std::byte* const at = pages.data();
-    for (std::size_t i = 0; i < 32 * mib; i += page) at[i] = static_cast<std::byte>(turn);
-    for (std::size_t i = 0; i < 32 * mib; i += page) lost += at[i] != static_cast<std::byte>(turn);
+    for (std::size_t i = 0; i < 32 * mib; i += page_bytes) at[i] = static_cast<std::byte>(turn);
+    for (std::size_t i = 0; i < 32 * mib; i += page_bytes)
+      lost += at[i] != static_cast<std::byte>(turn);
   }
   CHECK(lost == 0);
 }

@@ -6,8 +6,8 @@ so it is more than the way that is promised. The server's own figure, from the p
 (`lane_intake_seconds`), stands beside it.
 
 TROUPE_FLOOD_STRICT=1 holds the promise itself, for a machine that does nothing else: p99 of 1 ms from the port to the
-scheduler while compute is idle and 2 ms there and back, 5 ms there and back while it is busy; requests during which the
-host took a processor away, which a real-time process on each of them notices, are set aside. Otherwise bounds are wide,
+scheduler while compute is idle and 2 ms there and back, 5 ms there and back while it is busy; requests during which a
+processor kept even a real-time process waiting, as it does while the host has taken it away, are set aside and counted. Otherwise bounds are wide,
 because a test machine has other work.
 """
 import contextlib
@@ -32,7 +32,7 @@ FLOOD_COUNT = 100_000
 STRICT = os.environ.get("TROUPE_FLOOD_STRICT") == "1"
 ROUND_TRIP_P99_MS_MAX = {"idle": 2.0, "busy": 5.0} if STRICT else {"idle": 1000.0, "busy": 1000.0}
 INTAKE_SHARE_MIN = 0.99 if STRICT else 0.0  # within the promise
-KEPT_SHARE_MIN = 0.8  # of the samples
+KEPT_SHARE_MIN = 0.95  # of the samples
 SAMPLES_MIN = 1000 if STRICT else 200
 MESSAGES_A_TURN = 4  # of the flood's, sent or read, before others may run
 WATCH_S = 0.005
@@ -102,28 +102,35 @@ def flood(endpoint: str, begin, enough, ended, report) -> None:
         report.put({"seconds": time.monotonic() - began, "sent": sent, **{str(key): value for key, value in counts.items()}})
 
 
+def run_in_real_time(priority: int) -> bool:
+    """Before all threads that are not real-time; so do threads that are started from here on. False where that is not allowed."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        return False
+    return True
+
+
 def run_promptly() -> None:
-    """Runs before all threads that are not real-time, or where that is not allowed asks for the shortest slices of the processor
-    (sched_setattr); so do threads that are started from here on. The process stands for a client on another machine, which does not
-    wait for the server's threads."""
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    """Of a process that stands for a client on another machine, which does not wait for the server's threads: in real time, or else
+    with the shortest slices of the processor (sched_setattr)."""
+    if run_in_real_time(1):
         return
     attributes = struct.pack("=IIQiIQQQ", 48, 0, 0, 0, 0, 100_000, 0, 0)
     ctypes.CDLL(None).syscall(314, 0, attributes, 0)
 
 
 def watch(processor: int, ended, report) -> None:
-    """Reports when the processor did nothing for a real-time process that had slept for long enough: the host of a virtual machine had
-    taken it away."""
+    """Reports when the processor did not return to a real-time process that had slept for long enough, whatever ran there: no thread of
+    the server can hold it up, but the host of a virtual machine can. None of it where nothing may run in real time."""
     os.sched_setaffinity(0, {processor})
-    run_promptly()
-    pauses = []
-    while not ended.is_set():
-        began = time.perf_counter()
+    pauses, parent = [], os.getppid()
+    is_ahead_of_all = run_in_real_time(2)
+    while not ended.is_set() and os.getppid() == parent:
+        due = time.perf_counter() + WATCH_S
         time.sleep(WATCH_S)
-        if time.perf_counter() - began > WATCH_S + LATE_S_MAX:
-            pauses.append((began, time.perf_counter()))
+        if is_ahead_of_all and time.perf_counter() - due > LATE_S_MAX:
+            pauses.append((due, time.perf_counter()))
     report.put(pauses)
 
 
@@ -187,14 +194,15 @@ def test_a_flood_does_not_delay_a_vip(tmp_path, compute):
         pauses = [pause for _ in watches for pause in of_watch.get(timeout=60)]
         for process in processes:
             process.join(30)
-        waits_ms = [(end - begin) * 1e3 for begin, end in waits if not any(begin < back and away < end for away, back in pauses)]
-        figures = {"p50": percentile(waits_ms, 0.5), "p99": percentile(waits_ms, 0.99), "max": max(waits_ms),
-                   "samples": len(waits_ms), "intake within 1 ms": intake_below(server.http, "0.001"),
-                   "intake within 5 ms": intake_below(server.http, "0.005"), "set aside": len(waits) - len(waits_ms),
-                   "flood": counts}
-        print(compute, json.dumps(figures))
         assert len(waits) >= SAMPLES_MIN
-        assert len(waits_ms) >= KEPT_SHARE_MIN * len(waits), "the machine is not its own"
+        kept = [(begin, end) for begin, end in waits if not any(begin < back and away < end for away, back in pauses)]
+        assert len(kept) >= KEPT_SHARE_MIN * len(waits), "the machine is not its own"
+        of_all, waits_ms = ([(end - begin) * 1e3 for begin, end in each] for each in (waits, kept))
+        figures = {"p50": percentile(waits_ms, 0.5), "p99": percentile(waits_ms, 0.99), "max": max(waits_ms), "samples": len(waits_ms),
+                   "intake within 1 ms": intake_below(server.http, "0.001"), "intake within 5 ms": intake_below(server.http, "0.005"),
+                   "of all": {"p99": percentile(of_all, 0.99), "max": max(of_all), "samples": len(of_all)},
+                   "pauses": len(pauses), "paused ms": sum(back - away for away, back in pauses) * 1e3, "flood": counts}
+        print(compute, json.dumps(figures))
         assert figures["p99"] <= ROUND_TRIP_P99_MS_MAX[compute], figures
         assert figures[f"intake within {1 if compute == 'idle' else 5} ms"] >= INTAKE_SHARE_MIN, figures
         assert counts["rate_limited" if compute == "idle" else "overloaded"] > FLOOD_COUNT // 2

@@ -161,6 +161,18 @@ def test_unknown_keys_are_named(wire, kind):
         assert "max_tokens" in answer.payload["message"], "and the likely one is suggested"
 
 
+@pytest.mark.parametrize("kind", [CANCEL, RESUME, PING, STATS])
+def test_only_submits_are_large(wire, kind):
+    header = msgpack.packb([1, kind, "bad" if kind in (CANCEL, RESUME) else "", 0, 0, "realtime", 0])
+    answer = one_error(wire, header, msgpack.packb({"nonce": [1] * 5000}))
+    assert answer.payload["code"] == "corrupt" and "4096" in answer.payload["message"], answer.payload
+
+
+def test_a_message_of_very_many_frames_is_one_bad_message(wire):
+    answer = one_error(wire, GOOD_HEADER, *[b""] * 20_000)
+    assert answer.payload["code"] == "corrupt" and "20001" in answer.payload["message"], answer.payload
+
+
 @pytest.mark.parametrize("offsets", [-1, [-1], ["x"], [1.5], {"0": 1}])
 def test_bad_offsets(wire, offsets):
     header = msgpack.packb([1, RESUME, "bad", 0, 0, "realtime", 0])

@@ -168,6 +168,7 @@ TEST_CASE("the limits are those of limits.hpp, the settings the defaults") {
   const server_config settings;
   const std::map<std::string, std::uint64_t> known{
       {"header_bytes_max", limits::header_bytes_max},
+      {"control_payload_bytes_max", limits::control_payload_bytes_max},
       {"payload_bytes_max", limits::payload_bytes_max},
       {"payload_depth_max", limits::payload_depth_max},
       {"payload_elements_max", limits::payload_elements_max},
