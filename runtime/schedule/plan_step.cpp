@@ -3,8 +3,9 @@
 // what is left of the step's predicted duration: realtime takes turns at it, async runs in order,
 // and whoever is left out keeps its blocks. While a VIP's prompt is computed, async stands still.
 // Nobody stands still for longer than limits::held_ms_max, async's prompts as a whole do not
-// either, and who is late for its deadline does not at all (deadlines.cpp). While VIPs hold more
-// than their own share, realtime decodes within its share of the step, whatever else is in it.
+// either, and who is late for its deadline does not at all (deadlines.cpp): where there is async
+// work only, the others have what it leaves. While VIPs hold more than their own share, realtime
+// decodes within its share of the step, whatever else is in it.
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -44,8 +45,10 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
       give_async_prompts_turn(now, made.started);
     // A VIP's prompt is in this step: async pauses.
     if (service == lane::async && vip_prompt_planned) break;
-    // Beside VIPs, async's prompts have what is left of a step, and their turn otherwise.
-    if (has_vip && service == lane::async) prompt_tokens_min = 0;
+    // Beside VIPs and who is late, async's prompts have what is left of a step, and their turn
+    // otherwise.
+    if (service == lane::async && (has_vip || (top == lane::async && hurries(lane::async))))
+      prompt_tokens_min = 0;
     continue_prompts(service, now, made.started);
     admit(service, now, made.started);
     if (service == lane::vip) vip_prompt_planned = is_prompt_planned(lane::vip);
@@ -95,8 +98,17 @@ std::uint32_t scheduler_core::state::tokens_kept_for_realtime() const {
                   static_cast<std::uint32_t>(realtime_share * limits.max_num_batched_tokens));
 }
 
+bool scheduler_core::state::hurries(lane service) const {
+  for (std::size_t i = running.first_of(service); i < running.end_of(service); ++i) {
+    if (running[i].hurried) return true;
+  }
+  return false;
+}
+
 void scheduler_core::state::plan_decodes(lane service, bool is_top, monotonic_time now) {
-  decode_room room{.whole = is_top || !step_ms_max,
+  // Async's tokens are promised to nobody but those who are late.
+  const bool makes_way = is_top && service == lane::async && hurries(lane::async);
+  decode_room room{.whole = (is_top && !makes_way) || !step_ms_max,
                    .ms_max = step_ms_max.value_or(0.0),
                    .overdue_left = troupe::limits::held_served_max};
   if (service == lane::realtime)
@@ -113,9 +125,13 @@ void scheduler_core::state::plan_decodes(lane service, bool is_top, monotonic_ti
   next_turn = service == lane::realtime ? std::nullopt : next_turn;
   // Preemption removes only requests at or behind the one being planned, so that an index stays
   // valid; where it was this one, its successor has moved to its place.
-  const auto plan_range = [&](std::size_t from, std::size_t end) {
+  const auto plan_range = [&](std::size_t from, std::size_t end, bool only_hurried) {
     for (std::size_t i = from; i < std::min(end, running.end_of(service));) {
       request_state& request = running[i];
+      if (only_hurried && !request.hurried) {
+        ++i;
+        continue;
+      }
       for (sequence_state& sequence : request.sequences) {
         if (i != start || sequence.index >= sequence_first)
           plan_decode_of(request, sequence, room, now);
@@ -123,8 +139,9 @@ void scheduler_core::state::plan_decodes(lane service, bool is_top, monotonic_ti
       if (running.holds(i, request)) ++i;
     }
   };
-  plan_range(start, running.size());
-  plan_range(first, start);
+  if (makes_way) plan_range(first, running.size(), true);
+  plan_range(start, running.size(), false);
+  plan_range(first, start, false);
   // The turn comes round to the sequences before the one that it began with.
   if (sequence_first == 0 || start >= running.end_of(service)) return;
   request_state& request = running[start];

@@ -68,6 +68,7 @@ struct scheduler_core::state {
     bool paused = false;
     bool is_full = false;
   };
+  [[nodiscard]] bool hurries(lane service) const;
   void plan_decodes(lane service, bool is_top, monotonic_time now);
   void plan_decode_of(request_state& request, sequence_state& sequence, decode_room& room,
                       monotonic_time now);

@@ -161,6 +161,25 @@ TEST_CASE("a running request that is late for its deadline stands still no more"
   }
 }
 
+TEST_CASE("async work makes way for a request of its own lane that is late", "[schedule][lanes]") {
+  auto limits = timed_limits();
+  limits.max_num_seqs = 16;
+  limits.step_ms_max = 20;
+  driven_scheduler driven(limits);
+  warm_up(driven);
+  auto hasty = due_in(driven, 2, {.prompt = 1, .max_tokens = 40, .service = lane::async}, 400ms);
+  const monotonic_time deadline = *hasty.deadline;
+  driven.submit(std::move(hasty));
+  // Steps of all take 14 ms, 40 of them 560.
+  for (std::uint64_t id = 3; id < 15; ++id)
+    driven.submit(id, {.prompt = 1, .max_tokens = 200, .service = lane::async});
+  while (driven.core.has(request_id{2})) {
+    step(driven);
+    REQUIRE(driven.now <= deadline);
+  }
+  while (driven.core.has_work()) step(driven);
+}
+
 TEST_CASE("a deadline is judged by what lanes above have asked for of late", "[schedule][lanes]") {
   driven_scheduler driven(timed_limits());
   warm_up(driven);
