@@ -62,6 +62,7 @@ class zmq_client_table {
     std::vector<std::string> gone;  ///< silent or lost for too long: cancel and forget
     std::vector<std::string>
         probe;  ///< quiet with requests running: send a ping, which fails if nobody is there
+    [[nodiscard]] bool empty() const { return gone.empty() && probe.empty(); }
   };
   /// What has to be done now. Quiet clients without requests are forgotten on the way.
   due check(std::chrono::nanoseconds now);

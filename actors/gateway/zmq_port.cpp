@@ -84,13 +84,13 @@ class router_port final : public zmq_port {
 
   void stop(std::chrono::milliseconds grace) override {
     if (!thread_.joinable()) return;
-    stop_at_ns_.store((now() + grace).count(), std::memory_order_relaxed);
+    const std::chrono::nanoseconds until = now() + grace;
+    stop_at_ns_.store(until.count(), std::memory_order_relaxed);
     wake();
     thread_.join();
     // What libzmq holds by now may go out for as long as there is time.
-    const auto left = std::chrono::nanoseconds{stop_at_ns_.load(std::memory_order_relaxed)} - now();
-    const auto left_ms = std::chrono::duration_cast<std::chrono::milliseconds>(left).count();
-    socket_.set(zmq::sockopt::linger, static_cast<int>(std::max<std::int64_t>(left_ms, 0)));
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - now());
+    socket_.set(zmq::sockopt::linger, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
     socket_.close();
     ::close(wake_fd_);
   }
@@ -129,8 +129,7 @@ class router_port final : public zmq_port {
       }
       if (now() >= next_check_) {
         next_check_ = now() + options_.heartbeat;
-        if (due_.gone.empty() && due_.probe.empty()) due_ = clients_.check(now());
-        has_unsent_ = true;  // what is due
+        if (due_.empty()) due_ = clients_.check(now());
       }
       const std::int64_t stop_at = stop_at_ns_.load(std::memory_order_relaxed);
       if (stop_at != 0 && (now().count() >= stop_at || is_flushed())) return;
@@ -140,7 +139,7 @@ class router_port final : public zmq_port {
   /// Sleeps until the next client check, unless something has to be done sooner. An idle server
   /// with no client running wakes only once a heartbeat.
   std::chrono::milliseconds poll_timeout() {
-    if (has_unsent_) return std::chrono::milliseconds{0};
+    if (has_unsent_ || !due_.empty()) return std::chrono::milliseconds{0};
     if (stop_at_ns_.load(std::memory_order_relaxed) != 0 || !waiting_.empty())
       return std::chrono::milliseconds{limits::zmq_parked_retry_ms};
     const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(next_check_ - now());
@@ -358,30 +357,29 @@ class router_port final : public zmq_port {
       auto next = waiting_.upper_bound(last_retried_);
       if (next == waiting_.end()) next = waiting_.begin();
       last_retried_ = *next;
-      any_sent = send_parked(*next, left) || any_sent;
-      if (zmq_client* client = clients_.find(*next); client == nullptr || client->parked.empty())
-        waiting_.erase(next);
+      zmq_client* const client = clients_.find(*next);
+      if (client != nullptr) any_sent = send_parked(*next, *client, left) || any_sent;
+      if (client == nullptr || client->parked.empty()) waiting_.erase(next);
     }
     // Where nobody took anything, there is time until the next try.
     has_unsent_ = has_unsent_ || (any_sent && left == 0);
   }
 
   /// True when it took some. Each try counts.
-  bool send_parked(const std::string& identity, std::size_t& left) {
-    zmq_client* client = clients_.find(identity);
+  bool send_parked(const std::string& identity, zmq_client& client, std::size_t& left) {
     bool any_sent = false;
-    while (client != nullptr && !client->parked.empty() && left > 0) {
+    while (!client.parked.empty() && left > 0) {
       --left;
-      const sent outcome = try_send(identity, client->parked.front());
+      const sent outcome = try_send(identity, client.parked.front());
       if (outcome == sent::full) break;
       if (outcome == sent::no_peer) {
-        lose(client);
+        lose(&client);
         break;
       }
       any_sent = true;
-      client->moved_at = now();
-      client->parked_bytes -= client->parked.front().size_bytes();
-      client->parked.pop_front();
+      client.moved_at = now();
+      client.parked_bytes -= client.parked.front().size_bytes();
+      client.parked.pop_front();
     }
     return any_sent;
   }
@@ -415,7 +413,6 @@ class router_port final : public zmq_port {
         return;
       }
     }
-    has_unsent_ = true;
   }
 
   std::vector<outbound> take_outbox() {

@@ -98,7 +98,7 @@ double scheduler_core::state::token_ms_allowed(const request_state& request, mon
   return to_ms(*request.request.deadline - now) / steps;
 }
 
-void scheduler_core::state::hurry_late(monotonic_time now) {
+bool scheduler_core::state::hurry_late(monotonic_time now) {
   struct late_request {
     request_state* request;
     double token_ms;
@@ -128,6 +128,7 @@ void scheduler_core::state::hurry_late(monotonic_time now) {
     late[i].request->hurried = true;
     if (step_ms_max) step_ms_max = std::min(*step_ms_max, late_step_share * late[i].token_ms);
   }
+  return count != 0;
 }
 
 void scheduler_core::state::observe_output(const request_state& request,

@@ -22,7 +22,7 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   tokens_left = limits.max_num_batched_tokens;
   const bool has_vip = is_vip_expected(now);
   step_ms_max = duration_limit_ms(has_vip);
-  hurry_late(now);
+  const bool any_late = hurry_late(now);
   starts_left = limits.max_batch_size;
   uploads_left = limits.max_uploads_per_step;
   transfer_ms_left = transfer_ms_max();
@@ -38,6 +38,7 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   const lane top = has_vip                                    ? lane::vip
                    : running.requests_in(lane::realtime) != 0 ? lane::realtime
                                                               : lane::async;
+  async_makes_way = any_late && top == lane::async;
   for (const lane service : all_lanes) {
     plan_decodes(service, service <= top, now);
     tokens_kept = service == lane::vip ? tokens_kept_for_realtime() : 0;
@@ -47,8 +48,7 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
     if (service == lane::async && vip_prompt_planned) break;
     // Beside VIPs and who is late, async's prompts have what is left of a step, and their turn
     // otherwise.
-    if (service == lane::async && (has_vip || (top == lane::async && hurries(lane::async))))
-      prompt_tokens_min = 0;
+    if (service == lane::async && (has_vip || async_makes_way)) prompt_tokens_min = 0;
     continue_prompts(service, now, made.started);
     admit(service, now, made.started);
     if (service == lane::vip) vip_prompt_planned = is_prompt_planned(lane::vip);
@@ -98,16 +98,8 @@ std::uint32_t scheduler_core::state::tokens_kept_for_realtime() const {
                   static_cast<std::uint32_t>(realtime_share * limits.max_num_batched_tokens));
 }
 
-bool scheduler_core::state::hurries(lane service) const {
-  for (std::size_t i = running.first_of(service); i < running.end_of(service); ++i) {
-    if (running[i].hurried) return true;
-  }
-  return false;
-}
-
 void scheduler_core::state::plan_decodes(lane service, bool is_top, monotonic_time now) {
-  // Async's tokens are promised to nobody but those who are late.
-  const bool makes_way = is_top && service == lane::async && hurries(lane::async);
+  const bool makes_way = service == lane::async && async_makes_way;
   decode_room room{.whole = (is_top && !makes_way) || !step_ms_max,
                    .ms_max = step_ms_max.value_or(0.0),
                    .overdue_left = troupe::limits::held_served_max};
@@ -139,6 +131,7 @@ void scheduler_core::state::plan_decodes(lane service, bool is_top, monotonic_ti
       if (running.holds(i, request)) ++i;
     }
   };
+  // Async's tokens are promised to nobody but those who are late.
   if (makes_way) plan_range(first, running.size(), true);
   plan_range(start, running.size(), false);
   plan_range(first, start, false);

@@ -68,7 +68,6 @@ struct scheduler_core::state {
     bool paused = false;
     bool is_full = false;
   };
-  [[nodiscard]] bool hurries(lane service) const;
   void plan_decodes(lane service, bool is_top, monotonic_time now);
   void plan_decode_of(request_state& request, sequence_state& sequence, decode_room& room,
                       monotonic_time now);
@@ -208,8 +207,8 @@ struct scheduler_core::state {
   [[nodiscard]] double token_ms_allowed(const request_state& request, monotonic_time now,
                                         std::optional<double> quantile) const;
   /// Finds the running requests that are late for their deadlines, unless it is too late for them:
-  /// they decode in every step, which takes no longer than they can wait.
-  void hurry_late(monotonic_time now);
+  /// they decode in every step, which takes no longer than they can wait. False where none is.
+  bool hurry_late(monotonic_time now);
   void observe_output(const request_state& request, const sequence_state& sequence);
 
   // scheduler_core.cpp
@@ -252,6 +251,8 @@ struct scheduler_core::state {
   double transfer_ms_left = 0.0;  ///< predicted, of both ways
   std::optional<lane> loser;      ///< the most important lane that was preempted in this plan
   bool vip_prompt_planned = false;
+  /// There is async work only, and some of it is late: the rest has what that leaves of the step.
+  bool async_makes_way = false;
   std::uint32_t prompt_tokens_min = 0;  ///< of a lane's prompts in the step, whatever it takes
   bool aged_waits = false;  ///< the async request that takes realtime's turn found no room
   std::uint32_t held_sequences = 0;

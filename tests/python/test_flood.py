@@ -7,8 +7,8 @@ so it is more than the way that is promised. The server's own figure, from the p
 
 TROUPE_FLOOD_STRICT=1 holds the promise itself, for a machine that does nothing else: p99 of 1 ms from the port to the
 scheduler while compute is idle and 2 ms there and back, 5 ms there and back while it is busy; requests during which a
-processor kept even a real-time process waiting, as it does while the host has taken it away, are set aside and counted. Otherwise bounds are wide,
-because a test machine has other work.
+processor kept even a real-time process waiting, as it does while the host has taken it away, are set aside and counted.
+Otherwise bounds are wide, because a test machine has other work.
 """
 import contextlib
 import ctypes
@@ -142,7 +142,7 @@ def important(endpoint: str, ready, enough, ended, computes: bool, report) -> No
         for i in range(WARM_COUNT):
             wire.generate(f"warm-{i}", lane="vip", prompt="Hi", max_tokens=4)
         ready.set()
-        waits, number = [], 0  # when it began and ended
+        waits, number = [], 0
         while not ended.is_set():
             number += 1
             if number > SAMPLES_MIN:
@@ -195,9 +195,9 @@ def test_a_flood_does_not_delay_a_vip(tmp_path, compute):
         for process in processes:
             process.join(30)
         assert len(waits) >= SAMPLES_MIN
-        kept = [(begin, end) for begin, end in waits if not any(begin < back and away < end for away, back in pauses)]
+        kept = [(sent, heard) for sent, heard in waits if not any(sent < back and away < heard for away, back in pauses)]
         assert len(kept) >= KEPT_SHARE_MIN * len(waits), "the machine is not its own"
-        of_all, waits_ms = ([(end - begin) * 1e3 for begin, end in each] for each in (waits, kept))
+        of_all, waits_ms = ([(heard - sent) * 1e3 for sent, heard in each] for each in (waits, kept))
         figures = {"p50": percentile(waits_ms, 0.5), "p99": percentile(waits_ms, 0.99), "max": max(waits_ms), "samples": len(waits_ms),
                    "intake within 1 ms": intake_below(server.http, "0.001"), "intake within 5 ms": intake_below(server.http, "0.005"),
                    "of all": {"p99": percentile(of_all, 0.99), "max": max(of_all), "samples": len(of_all)},
