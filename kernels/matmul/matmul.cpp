@@ -16,7 +16,7 @@ const matmul_kernels& kernels_of(isa set) {
   switch (set) {
     case isa::reference: return matmul_reference;
     case isa::avx2: return matmul_avx2;
-    case isa::avx512: return matmul_avx512;
+    case isa::avx512: return detect_cpu_features().amx_int8 ? matmul_bytes_amx : matmul_avx512;
     case isa::amx: return matmul_amx;
     case isa::bf16_reference: return matmul_bf16_reference;
   }
@@ -102,7 +102,9 @@ std::size_t row_tiles_at_most(const packed_matrix::state& weight, std::size_t ro
                               bool shares_rows, std::size_t thread_count) {
   const std::size_t at_once = kernels_of(weight.set).rows_max / tile_rows;
   if (at_once == 1 || !weight.quantized) return task_row_tiles_max;
-  const std::size_t tile_bytes = weight.group_count() * sizeof(bf16_group);
+  const std::size_t tile_bytes =
+      weight.group_count() *
+      (multiplies_in_bf16(weight.set) ? sizeof(bf16_group) : sizeof(activation_group));
   const std::size_t cached = std::max<std::size_t>(1, task_activation_bytes_max / tile_bytes);
   return std::min({at_once, cached, shares_rows ? divide_up(row_tiles, thread_count) : at_once});
 }

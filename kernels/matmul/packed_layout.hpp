@@ -151,6 +151,7 @@ extern const matmul_kernels matmul_reference;
 extern const matmul_kernels matmul_bf16_reference;
 extern const matmul_kernels matmul_avx2;
 extern const matmul_kernels matmul_avx512;
+extern const matmul_kernels matmul_bytes_amx;
 extern const matmul_kernels matmul_amx;
 
 }  // namespace troupe::kernels

@@ -178,7 +178,7 @@ TEST_CASE("matmul: every variant gives the reference's bits for every N and M") 
   // A kernel each up to 16 rows, then tiles of them, whole and not.
   std::vector<std::size_t> row_counts(17);
   std::iota(row_counts.begin(), row_counts.end(), std::size_t{1});
-  row_counts.insert(row_counts.end(), {24, 31, 32, 33, 37, 64, 130});
+  row_counts.insert(row_counts.end(), {24, 31, 32, 33, 37, 64, 75, 76, 130});
   const std::size_t m_max = row_counts.back();
   std::vector<std::size_t> outputs;
   for (std::size_t n = 1; n <= 40; ++n) outputs.push_back(n);
@@ -245,7 +245,7 @@ TEST_CASE("matmul: extreme weights and activations stay exact") {
   // All weights at the ends of their range against all activations at +-127: the largest sums.
   for (const dtype type : quantized_types) {
     const auto layout = *layout_of(type);
-    const std::size_t n = 16, k = 512, m = 5;
+    const std::size_t n = 16, k = 512, m = 69;
     for (const int fill : {0x00, 0xFF, 0x80, 0x7F}) {
       std::mt19937 random(seed);
       auto weights = random_weights(type, n, k, random);
