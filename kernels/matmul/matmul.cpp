@@ -16,11 +16,19 @@ const matmul_kernels& kernels_of(isa set) {
   switch (set) {
     case isa::reference: return matmul_reference;
     case isa::avx2: return matmul_avx2;
-    case isa::avx512: return detect_cpu_features().amx_int8 ? matmul_bytes_amx : matmul_avx512;
+    case isa::avx512: return matmul_avx512;
     case isa::amx: return matmul_amx;
     case isa::bf16_reference: return matmul_bf16_reference;
   }
   TROUPE_CHECK(false);
+}
+
+// What gives the set's bits and is the fastest at so many rows.
+const matmul_kernels& kernels_for(const packed_matrix::state& weight, std::size_t row_count) {
+  if (weight.set == isa::avx512 && weight.quantized && row_count >= byte_tiles_rows_min &&
+      !weight.parts().has_halves && detect_cpu_features().amx_int8)
+    return matmul_bytes_amx;
+  return kernels_of(weight.set);
 }
 
 // Weights that a task walks again for each of its row tiles; a quarter of a common L2 cache.
@@ -48,6 +56,7 @@ constexpr std::size_t task_scratch_bytes_max = 512 * 1024;
 
 // How one set is cut: tasks are (panel range) x (row range).
 struct set_plan {
+  const matmul_kernels* kernels = nullptr;
   std::size_t panels_per_task = 1, panel_tasks = 0;
   std::size_t row_tiles_per_task = 1, row_tasks = 0;
   bool shares_rows = false;  // tasks of the same rows follow each other, else of the same panels
@@ -71,7 +80,7 @@ std::size_t panels_within(std::size_t bytes, std::size_t panel_bytes) {
 std::size_t panel_cycles(const packed_matrix::state& weight, std::size_t row_count) {
   const std::size_t reading = weight.panel_bytes / 10 + 1;
   if (!weight.quantized) return reading + row_count * weight.column_count / 2;
-  const matmul_kernels& kernels = kernels_of(weight.set);
+  const matmul_kernels& kernels = kernels_for(weight, row_count);
   const std::size_t unpacking = weight.group_count() * kernels.unpack_cycles;
   return std::max(reading, unpacking) +
          row_count * weight.group_count() * kernels.row_instructions / 2;
@@ -97,32 +106,38 @@ std::size_t set_panel_bytes(const matmul_set& set) {
   return bytes;
 }
 
-// Row tiles that a task takes at most.
-std::size_t row_tiles_at_most(const packed_matrix::state& weight, std::size_t row_tiles,
-                              bool shares_rows, std::size_t thread_count) {
-  const std::size_t at_once = kernels_of(weight.set).rows_max / tile_rows;
-  if (at_once == 1 || !weight.quantized) return task_row_tiles_max;
+// Row tiles of a task: as many as a variant takes at once, of which the activations stay cached.
+// Where that parts them, no task gets too few to be worth unpacking for.
+std::size_t row_tiles_per_task(const packed_matrix::state& weight, const matmul_kernels& kernels,
+                               std::size_t row_tiles, std::size_t share) {
+  const std::size_t at_once = kernels.rows_max / tile_rows;
+  if (at_once == 1 || !weight.quantized)
+    return divide_up(row_tiles, divide_up(row_tiles, task_row_tiles_max));
   const std::size_t tile_bytes =
       weight.group_count() *
       (multiplies_in_bf16(weight.set) ? sizeof(bf16_group) : sizeof(activation_group));
   const std::size_t cached = std::max<std::size_t>(1, task_activation_bytes_max / tile_bytes);
-  return std::min({at_once, cached, shares_rows ? divide_up(row_tiles, thread_count) : at_once});
+  const std::size_t tasks = divide_up(row_tiles, std::min({at_once, cached, share}));
+  const std::size_t tasks_max =
+      std::max({std::size_t{1}, row_tiles / task_row_tiles_max, divide_up(row_tiles, at_once)});
+  return divide_up(row_tiles, std::min(tasks, tasks_max));
 }
 
 set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task_cycles,
                   std::size_t thread_count) {
   const packed_matrix::state& weight = first_weight(set);
   const std::size_t panel_count = weight.panel_count();
-  const matmul_kernels& kernels = kernels_of(weight.set);
+  const matmul_kernels& kernels = kernels_for(weight, row_count);
   // Panels that must not be parted: whole multiples of both.
   const std::size_t unit = std::lcm(set.output_multiple, kernels.outputs_together) / panel_outputs;
   set_plan plan;
+  plan.kernels = &kernels;
   const std::size_t row_tiles = divide_up(row_count, tile_rows);
   plan.shares_rows =
       kernels.rows_max > tile_rows && row_count >= thread_count * rows_per_thread_min;
-  plan.row_tasks =
-      divide_up(row_tiles, row_tiles_at_most(weight, row_tiles, plan.shares_rows, thread_count));
-  plan.row_tiles_per_task = divide_up(row_tiles, plan.row_tasks);
+  plan.row_tiles_per_task =
+      row_tiles_per_task(weight, kernels, row_tiles,
+                         plan.shares_rows ? divide_up(row_tiles, thread_count) : row_tiles);
   plan.row_tasks = divide_up(row_tiles, plan.row_tiles_per_task);
   const std::size_t rows = std::min(row_count, plan.row_tiles_per_task * tile_rows);
   std::size_t panels = std::max<std::size_t>(1, task_cycles / set_panel_cycles(set, rows));
@@ -142,10 +157,10 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
 }
 
 // Rows row_first .. of some tiles, panels first_panel ..
-void run_tiles(const matmul_job& job, const output_range& range, const made_outputs& made,
-               std::size_t first_panel, std::size_t panel_count, const std::uint8_t* next_panel) {
+void run_tiles(const matmul_kernels& kernels, const matmul_job& job, const output_range& range,
+               const made_outputs& made, std::size_t first_panel, std::size_t panel_count,
+               const std::uint8_t* next_panel) {
   const packed_matrix::state& weight = job.weight->packed();
-  const matmul_kernels& kernels = kernels_of(weight.set);
   const std::uint8_t* panels = weight.panels + first_panel * weight.panel_bytes;
   const output_block output{made.first, made.stride,
                             job.bias != nullptr ? job.bias + range.output_first : nullptr,
@@ -209,7 +224,7 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
   output_range range;
   range.output_first = first_panel * panel_outputs;
   range.output_count = std::min(weight.row_count - range.output_first, panel_count * panel_outputs);
-  const std::size_t rows_max = kernels_of(weight.set).rows_max;
+  const std::size_t rows_max = plan.kernels->rows_max;
   thread_local aligned_buffer<float> scratch;  // capacity that calls reuse
   for (range.row_first = first_row; range.row_first < end_row; range.row_first += rows_max) {
     range.row_count = std::min(rows_max, end_row - range.row_first);
@@ -221,7 +236,7 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
       const std::uint8_t* const next =
           is_last && is_last_job ? next_panel
                                  : panel_of(set.jobs[is_last_job ? 0 : i + 1], first_panel);
-      run_tiles(set.jobs[i], range, made[i], first_panel, panel_count, next);
+      run_tiles(*plan.kernels, set.jobs[i], range, made[i], first_panel, panel_count, next);
     }
     set.epilogue(range);
   }

@@ -18,7 +18,7 @@ TROUPE_INLINE __m512i broadcast_word(const std::int16_t* values) {
 TROUPE_INLINE __m512i add_quads(__m512i sum, __m512i w, const std::int8_t* values) {
   // GCC 12 does not make the broadcast a part of this instruction, and so many instructions more
   // cost some 7 %.
-  struct quad {
+  struct __attribute__((may_alias)) quad {
     std::int8_t values[4];
   };
   asm("vpdpbusd %2%{1to16%}, %1, %0"

@@ -23,9 +23,7 @@ constexpr std::size_t chunk_room = 18;
 constexpr std::size_t groups_together = 3;
 // Rows for which a panel is unpacked once.
 constexpr std::size_t rows_max = 256;
-// As many rows, and as many left over by whole tiles, are worth tiles: unpacking takes what some 10
-// rows do, and a tile has 16 rows however many there are.
-constexpr std::size_t rows_min = 64;
+// Rows left over by whole tiles that are worth one: it has 16 rows however many there are.
 constexpr std::size_t rows_left_min = 12;
 
 // Element b of quad j of the 16 outputs in byte 4 * output + b of row j, with its sign: the offset
@@ -310,24 +308,21 @@ quantized_tile rows_of(const quantized_tile& tile, std::size_t first_row, std::s
   return part;
 }
 
-void quantized_on_vectors(const quantized_tile& tile) {
-  for (std::size_t row = 0; row < tile.row_count; row += tile_rows) {
-    const std::size_t left = tile.row_count - row;
-    matmul_avx512.quantized(rows_of(tile, row, left < tile_rows ? left : tile_rows));
-  }
-}
-
 void quantized(const quantized_tile& tile) {
   const std::size_t left = tile.row_count % tile_rows;
   const std::size_t on_tiles = left < rows_left_min ? tile.row_count - left : tile.row_count;
-  // Two scales a group are two products a group: no gain.
-  if (tile.format == packing::sixes_halves_blocks || on_tiles < rows_min)
-    return quantized_on_vectors(tile);
   with_packing(tile.format, [&]<packing Format> {
-    if constexpr (!parts_of<Format>.has_halves) multiply_tile<Format>(rows_of(tile, 0, on_tiles));
+    if constexpr (parts_of<Format>.has_halves) {
+      // Beside another format of the set: two products a group would take as long as vectors do.
+      for (std::size_t row = 0; row < on_tiles; row += tile_rows) {
+        const std::size_t rows_left = on_tiles - row;
+        matmul_avx512.quantized(rows_of(tile, row, rows_left < tile_rows ? rows_left : tile_rows));
+      }
+    } else if (on_tiles > 0) {
+      multiply_tile<Format>(rows_of(tile, 0, on_tiles));
+    }
   });
-  if (on_tiles < tile.row_count)
-    quantized_on_vectors(rows_of(tile, on_tiles, tile.row_count - on_tiles));
+  if (on_tiles < tile.row_count) matmul_avx512.quantized(rows_of(tile, on_tiles, left));
 }
 
 void floats(const float_tile& tile) {

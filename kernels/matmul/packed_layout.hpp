@@ -151,7 +151,9 @@ extern const matmul_kernels matmul_reference;
 extern const matmul_kernels matmul_bf16_reference;
 extern const matmul_kernels matmul_avx2;
 extern const matmul_kernels matmul_avx512;
+/// Gives matmul_avx512's bits, from so many rows on in less time; where a group has one scale.
 extern const matmul_kernels matmul_bytes_amx;
+inline constexpr std::size_t byte_tiles_rows_min = 64;
 extern const matmul_kernels matmul_amx;
 
 }  // namespace troupe::kernels

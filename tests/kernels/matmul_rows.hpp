@@ -24,6 +24,8 @@ inline std::vector<isa> runnable_variants() {
       skip("this machine cannot run " + std::string(to_string(set)));
     }
   }
+  if (!detect_cpu_features().amx_int8)
+    skip("this machine cannot multiply bytes on tiles, which avx512 does with many rows");
   return found;
 }
 

@@ -220,7 +220,7 @@ TEST_CASE("matmul: many groups and many rows, in chunks of every size") {
   const std::size_t n = 37;
   for (const dtype type : quantized_types) {
     const bool has_blocks = layout_of(type)->block_elements > 32;
-    for (const std::size_t blocks : {10u, 18u, 20u, 37u}) {
+    for (const std::size_t blocks : {10u, 18u, 20u, 37u, 265u}) {
       const std::size_t k = columns_of(type, has_blocks ? blocks / 5 : blocks);
       const std::size_t m_max = blocks == 10 ? 530 : 130;
       const auto weights = random_weights(type, n, k, random);
@@ -229,12 +229,13 @@ TEST_CASE("matmul: many groups and many rows, in chunks of every size") {
         const auto plain = pack(specification_of(set), type, weights, n, k, several());
         const auto packed = pack(set, type, weights, n, k, several());
         const auto expected = multiply({plain, x, m_max}, several());
-        for (const std::size_t m : {std::size_t{33}, std::size_t{64}, m_max}) {
+        for (const std::size_t m : {std::size_t{33}, std::size_t{64}, m_max / 2 - 9, m_max}) {
           INFO(troupe::to_string(set) << " " << layout_of(type)->name << " M " << m << " K " << k);
           const std::vector<float> some(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(m * k));
           const std::vector<float> wanted(expected.begin(),
                                           expected.begin() + static_cast<std::ptrdiff_t>(m * n));
           CHECK(same_bits(multiply({packed, some, m}, single()), wanted));
+          CHECK(same_bits(multiply({packed, some, m}, several()), wanted));
         }
       }
     }
