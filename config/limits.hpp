@@ -95,6 +95,10 @@ inline constexpr std::uint32_t growth_reserve_divisor = 100;
 inline constexpr std::uint32_t lone_prompt_steps = 2;
 /// How long after the last VIP steps stay short for the next one.
 inline constexpr std::uint32_t vip_expected_ms = 5'000;
+/// Of a VIP's promised time per token, what a step takes at most while all are ahead of it; and of
+/// the usual step, what one is left where a VIP is behind.
+inline constexpr double vip_step_share_max = 0.85;
+inline constexpr double vip_step_share_min = 0.5;
 /// A running sequence that other lanes keep out of steps gets a token after this time all the same,
 /// and so many of them in one step.
 inline constexpr std::uint32_t held_ms_max = 1'000;

@@ -110,11 +110,11 @@ void add_engine(table& rows) {
   rows.number("kv_offload_gib", top<&server::kv_offload_gib>, 0, 65'536, "GiB",
               "Host memory for blocks that the cache has to give up, where moving them is cheaper "
               "than computing them again; 0: they are dropped.");
-  rows.choice("kv_cache_dtype", top<&server::kv_cache_dtype>,
-              {"auto", "f16", "bf16", "f32", "int8"},
-              "What keys and values are rounded to in the cache. auto is f16, and bf16 with isa "
-              "amx, which multiplies in bf16. int8 (one scale for each token and head) takes little "
-              "more than half of f16's memory, and is further from the float truth.");
+  rows.choice(
+      "kv_cache_dtype", top<&server::kv_cache_dtype>, {"auto", "f16", "bf16", "f32", "int8"},
+      "What keys and values are rounded to in the cache. auto is f16, and bf16 with isa "
+      "amx, which multiplies in bf16. int8 (one scale for each token and head) takes little "
+      "more than half of f16's memory, and is further from the float truth.");
   rows.add("enable_prefix_caching", top<&server::enable_prefix_caching>,
            "Keep the blocks of finished prompts for requests that start the same.");
   rows.add("enable_chunked_prefill", top<&server::enable_chunked_prefill>,
@@ -124,8 +124,10 @@ void add_engine(table& rows) {
   rows.number(
       "step_ms_max", top<&server::step_ms_max>, 1, 60'000, "ms",
       "Predicted duration that a step is filled up to; twice that while its request is alone.");
-  rows.number("vip_step_ms_max", top<&server::vip_step_ms_max>, 0, 60'000, "ms",
-              "The same while a VIP request waits or runs; 0: five eighths of lanes.vip.tpot_ms.");
+  rows.number(
+      "vip_step_ms_max", top<&server::vip_step_ms_max>, 0, 60'000, "ms",
+      "The same while a VIP request waits or runs; 0: five eighths of lanes.vip.tpot_ms, and up "
+      "to 85 % of it while all that run are ahead of it.");
 }
 
 void add_compute(table& rows) {
@@ -134,10 +136,11 @@ void add_compute(table& rows) {
               "Compute threads; 0: one for each logical CPU.");
   rows.number("compute_nice", top<&server::compute_nice>, 0, 19, "",
               "Nice value of compute threads, below the threads that handle messages.");
-  rows.choice("isa", top<&server::isa>, {"auto", "reference", "avx2", "avx512", "amx"},
-              "Instruction set of the kernels; auto: the fastest of those that give the same bits on "
-              "every machine. amx (Xeons since 2023) multiplies in bf16 instead of 8-bit integers: "
-              "prompts and many requests at once are faster, a single answer is slower.");
+  rows.choice(
+      "isa", top<&server::isa>, {"auto", "reference", "avx2", "avx512", "amx"},
+      "Instruction set of the kernels; auto: the fastest of those that give the same bits on "
+      "every machine. amx (Xeons since 2023) multiplies in bf16 instead of 8-bit integers: "
+      "prompts and many requests at once are faster, a single answer is slower.");
 }
 
 void add_server(table& rows) {

@@ -6,8 +6,8 @@ namespace troupe {
 
 namespace {
 
-/// A VIP gets a token each step: what its target leaves beyond the step is for prompts of other
-/// VIPs, and for predictions that were too low.
+/// A VIP gets a token each step: what its target leaves beyond the first ones is for prompts of
+/// other VIPs, and for predictions that were too low.
 std::uint32_t vip_step_ms_max(const server_config& config) {
   constexpr double share_of_target = 0.625;
   if (config.vip_step_ms_max != 0) return config.vip_step_ms_max;
@@ -31,6 +31,7 @@ scheduler_limits configured_limits(const server_config& config) {
   made.block_tokens = config.block_size;
   made.step_ms_max = config.step_ms_max;
   made.vip_step_ms_max = vip_step_ms_max(config);
+  if (config.vip_step_ms_max == 0) made.vip_token_ms = config.lanes[to_index(lane::vip)].tpot_ms;
   made.composed_requests_max = static_cast<std::uint32_t>(std::min<std::uint64_t>(
       std::uint64_t{config.max_num_batches} * config.batch_size, limits::composed_requests_max));
   for (std::size_t i = 0; i < lane_count; ++i) {

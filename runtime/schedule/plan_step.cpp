@@ -21,7 +21,7 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   drafted = {};
   tokens_left = limits.max_num_batched_tokens;
   const bool has_vip = is_vip_expected(now);
-  step_ms_max = duration_limit_ms(has_vip);
+  step_ms_max = duration_limit_ms(has_vip, now);
   const bool any_late = hurry_late(now);
   starts_left = limits.max_batch_size;
   uploads_left = limits.max_uploads_per_step;
@@ -75,9 +75,9 @@ bool scheduler_core::state::is_vip_expected(monotonic_time now) {
   return vip_seen && now - *vip_seen <= std::chrono::milliseconds{troupe::limits::vip_expected_ms};
 }
 
-std::optional<double> scheduler_core::state::duration_limit_ms(bool has_vip) const {
+std::optional<double> scheduler_core::state::duration_limit_ms(bool has_vip, monotonic_time now) {
   if (limits.step_ms_max == 0 || !limits.enable_chunked_prefill) return std::nullopt;
-  if (has_vip) return limits.vip_step_ms_max;
+  if (has_vip) return vip_step_ms(now);
   // Nobody waits for a token of the next step but the request itself.
   return limits.step_ms_max *
          (requests.size() == 1 ? static_cast<double>(troupe::limits::lone_prompt_steps) : 1.0);

@@ -83,6 +83,7 @@ result<request_state> make_request_state(schedule_request request, const schedul
   for (std::uint32_t i = 0; i < request.params->n; ++i) {
     sequence_state sequence{.index = i,
                             .output = {},
+                            .paced_since = {},
                             .table = block_table(limits.block_tokens),
                             .lost = {},
                             .offers = {},

@@ -44,6 +44,9 @@ struct sequence_state {
   bool in_flight = false;       ///< the step in flight names its blocks
   monotonic_time planned_at{};  ///< when it was last in a plan to decode, or its request admitted
   std::vector<token_id> output;
+  /// Of a VIP's: when its next tokens were first planned one by one, and how many it had then.
+  std::optional<monotonic_time> paced_since;
+  std::size_t paced_from = 0;
   block_table table;
   std::uint32_t computed_count = 0;   ///< positions whose K and V completed steps have written
   std::uint32_t indexed_count = 0;    ///< leading full blocks that the prefix index names

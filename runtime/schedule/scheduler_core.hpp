@@ -74,6 +74,9 @@ struct scheduler_limits {
   /// such bound. Whole prompts (without chunked prefill) are not held to it, and a request that is
   /// alone may take limits::lone_prompt_steps times as long.
   std::uint32_t step_ms_max = 0, vip_step_ms_max = 0;
+  /// A VIP's promised mean time per token. Steps beside VIPs that are ahead of it may be longer
+  /// than vip_step_ms_max, and shorter beside one that is behind; 0: neither.
+  std::uint32_t vip_token_ms = 0;
   std::array<lane_rules, lane_count> lanes{};
   /// Waiting async requests that a composer is told of.
   std::uint32_t composed_requests_max = limits::composed_requests_max;

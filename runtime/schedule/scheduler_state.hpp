@@ -58,7 +58,8 @@ struct scheduler_core::state {
   // plan_step.cpp
   planned plan(monotonic_time now);
   /// What the next step may take; nothing where only tokens bound it.
-  [[nodiscard]] std::optional<double> duration_limit_ms(bool has_vip) const;
+  [[nodiscard]] std::optional<double> duration_limit_ms(bool has_vip, monotonic_time now);
+  [[nodiscard]] double vip_step_ms(monotonic_time now);
   [[nodiscard]] bool is_vip_expected(monotonic_time now);
   /// What is left of the step for one lane's decodes.
   struct decode_room {

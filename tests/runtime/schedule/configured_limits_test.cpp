@@ -48,10 +48,15 @@ TEST_CASE("steps beside a VIP follow its target unless they are configured", "[s
   config.step_ms_max = 100;
   config.lanes[vip_lane].tpot_ms = 40;
   CHECK(configured_limits(config).vip_step_ms_max == 25);
+  CHECK(configured_limits(config).vip_token_ms == 40);
   config.lanes[vip_lane].tpot_ms = 1000;
   CHECK(configured_limits(config).vip_step_ms_max == 100);
   config.lanes[vip_lane].tpot_ms = 1;
   CHECK(configured_limits(config).vip_step_ms_max == 1);
   config.lanes[vip_lane].tpot_ms = 0;
   CHECK(configured_limits(config).vip_step_ms_max == 100);
+  config.lanes[vip_lane].tpot_ms = 40;
+  config.vip_step_ms_max = 30;
+  CHECK(configured_limits(config).vip_step_ms_max == 30);
+  CHECK(configured_limits(config).vip_token_ms == 0);
 }

@@ -109,5 +109,35 @@ TEST_CASE("several prompts share what a step may take", "[schedule]") {
   CHECK(longest_ms > 0.8 * ms_max);
 }
 
+TEST_CASE("steps beside VIPs last as long as their promised mean allows", "[schedule]") {
+  scheduler_limits limits;
+  limits.max_model_len = 8192;
+  limits.block_count = 4096;
+  limits.step_ms_max = ms_max;
+  limits.vip_step_ms_max = 25;
+  limits.vip_token_ms = 40;
+  scheduler_core core(limits);
+  core.enqueue(request_of(1, lane::vip, 10, 200), {}).value();
+  core.enqueue(request_of(2, lane::realtime, 8000, 4), {}).value();
+  monotonic_time now{};
+  const auto step = [&](int taken_ms) {
+    const auto planned = core.plan(now);
+    REQUIRE(planned.step_ms_max);
+    now += std::chrono::milliseconds{taken_ms};
+    core.complete(run(planned.plan), now);
+    return *planned.step_ms_max;
+  };
+  CHECK(step(30) == Approx(34));  // nobody has a token yet: no gap is at stake
+  CHECK(step(20) == Approx(25));  // the first gap
+  CHECK(step(34) == Approx(34));  // 20 ms ahead, but 85 % at most
+  CHECK(step(100) == Approx(34));
+  // 3 gaps in 154 ms, 34 too many: of the fourth less than nothing is left.
+  CHECK(step(10) == Approx(12.5));
+  CHECK(step(10) == Approx(12.5 + 8.5));  // 4 ms behind
+  core.enqueue(request_of(3, lane::vip, 10, 200), now).value();
+  step(10);
+  CHECK(step(10) == Approx(25));  // the new one has its first gap
+}
+
 }  // namespace
 }  // namespace troupe
