@@ -341,16 +341,6 @@ TROUPE_INLINE void run_block(const quantized_tile& tile, std::size_t panel,
   end_sums<RowTiles, Panels>(tile, panel, range, at, sums);
 }
 
-// As few chunks as there can be, and of one size: whole blocks of the format.
-template <packing Format>
-std::size_t chunk_groups(std::size_t group_count) {
-  constexpr std::size_t block = parts_of<Format>.block_groups;
-  constexpr std::size_t blocks_max = chunk_room / block;
-  const std::size_t blocks = group_count / block;
-  const std::size_t chunks = (blocks + blocks_max - 1) / blocks_max;
-  return (blocks + chunks - 1) / chunks * block;
-}
-
 // The first rows' products with a chunk, whose weights are made bf16 on the way: a part of a group
 // between any two products with one before it. Together these are less than what waits for its turn
 // in a core, so that vectors, tiles and the memory are busy at once. Of the chunk, the last
@@ -405,7 +395,7 @@ TROUPE_INLINE void multiply_panels(const quantized_tile& tile, const panel_place
   // Where the first rows are all, nothing of a chunk is read again: it is all of K.
   const bool is_read_again = row_tiles > row_tiles_together;
   const std::size_t chunk_size =
-      is_read_again ? chunk_groups<Format>(tile.group_count) : tile.group_count;
+      is_read_again ? chunk_groups<Format, chunk_room>(tile.group_count) : tile.group_count;
   const std::size_t kept_groups = is_read_again ? chunk_room : groups_ahead + 1;
   chunk_range range;
   for (; range.first < tile.group_count; range.first += range.count) {
@@ -452,10 +442,6 @@ void quantized(const quantized_tile& tile) {
   with_packing(tile.format, [&tile]<packing Format> { multiply_tile<Format>(tile); });
 }
 
-void floats(const float_tile& tile) {
-  matmul_avx512.floats(tile);
-}
-
 // One group of a row: columns 0, 2, 1, 3 of each quad.
 TROUPE_INLINE void round_group(const float* x, std::size_t left, std::uint16_t* to) {
   const std::uint32_t mask = left >= 32 ? ~0u : (1u << left) - 1;
@@ -484,7 +470,7 @@ const matmul_kernels matmul_amx{
     .row_instructions = 4,
     .quantize = round_row,
     .quantized = quantized,
-    .floats = floats,
+    .floats = floats_on_vectors,
 };
 
 }  // namespace troupe::kernels

@@ -243,23 +243,13 @@ void add_chunk(const quantized_tile& tile, std::size_t panel, std::size_t first_
   }
 }
 
-// As few chunks as there can be, and of one size: whole blocks of the format.
-template <packing Format>
-std::size_t chunk_groups(std::size_t group_count) {
-  constexpr std::size_t block = parts_of<Format>.block_groups;
-  constexpr std::size_t blocks_max = chunk_room / block;
-  const std::size_t blocks = group_count / block;
-  const std::size_t chunks = (blocks + blocks_max - 1) / blocks_max;
-  return (blocks + chunks - 1) / chunks * block;
-}
-
 // Panels `panel` .. panel + Panels - 1, for all rows.
 template <packing Format, std::size_t Panels>
 void multiply_panels(const quantized_tile& tile, std::size_t panel, const std::uint8_t* next,
                      scratch_space& scratch) {
   constexpr bool has_minimum = parts_of<Format>.has_minimum;
   const std::uint8_t* const panels = tile.panels + panel * tile.panel_bytes;
-  const std::size_t chunk_size = chunk_groups<Format>(tile.group_count);
+  const std::size_t chunk_size = chunk_groups<Format, chunk_room>(tile.group_count);
   for (std::size_t first = 0; first < tile.group_count; first += chunk_size) {
     const std::size_t left = tile.group_count - first;
     const chunk_range range{first, left < chunk_size ? left : chunk_size, first == 0,
@@ -325,10 +315,6 @@ void quantized(const quantized_tile& tile) {
   if (on_tiles < tile.row_count) matmul_avx512.quantized(rows_of(tile, on_tiles, left));
 }
 
-void floats(const float_tile& tile) {
-  matmul_avx512.floats(tile);
-}
-
 }  // namespace
 
 const matmul_kernels matmul_bytes_amx{
@@ -338,7 +324,7 @@ const matmul_kernels matmul_bytes_amx{
     .row_instructions = 11,
     .quantize = quantize_avx512,
     .quantized = quantized,
-    .floats = floats,
+    .floats = floats_on_vectors,
 };
 
 }  // namespace troupe::kernels

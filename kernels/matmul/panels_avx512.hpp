@@ -103,6 +103,22 @@ TROUPE_INLINE void with_packing(packing format, const Work& work) {
   }
 }
 
+// Groups of which a tile variant makes a chunk, at most Room: as few chunks as there can be, and of
+// one size; whole blocks of the format.
+template <packing Format, std::size_t Room>
+constexpr std::size_t chunk_groups(std::size_t group_count) {
+  constexpr std::size_t block = parts_of<Format>.block_groups;
+  constexpr std::size_t blocks_max = Room / block;
+  const std::size_t blocks = group_count / block;
+  const std::size_t chunks = (blocks + blocks_max - 1) / blocks_max;
+  return (blocks + chunks - 1) / chunks * block;
+}
+
+// Tile variants multiply float weights as vectors do.
+inline void floats_on_vectors(const float_tile& tile) {
+  matmul_avx512.floats(tile);
+}
+
 }  // namespace
 
 }  // namespace troupe::kernels
