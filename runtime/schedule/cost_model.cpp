@@ -15,16 +15,17 @@ constexpr std::uint32_t tile_rows = 16;
 /// More than any step may hold (max_num_batched_tokens).
 constexpr std::uint32_t prefill_tokens_max = 1u << 20;
 
-/// What is left of a step's weight after another one of its stratum: of many, some 10 count.
-constexpr double stratum_keep = 0.9;
-/// And after another one of any: whatever the machine was like 200 steps ago counts no more.
-constexpr double all_keep = 0.985;
+/// What is left of a step's weight after another one of its stratum: of many, some 7 count.
+constexpr double stratum_keep = 0.85;
+/// And after another one of any: whatever the machine was like 100 steps ago counts no more.
+constexpr double all_keep = 0.97;
 /// How fast a stratum's spread follows its errors, and the most that one error adds to it.
 constexpr double spread_rate = 0.1, spread_max = 1.0;
-/// A duration counts as at most this many spreads away from its prediction, of at least spread_min.
-constexpr double spreads_believed = 4.0, spread_min = 0.04;
+/// A duration counts as at most this many spreads away from its prediction, of at least spread_min:
+/// with one, predictions keep to the median, and what the machine does besides does not raise them.
+constexpr double spreads_believed = 1.0, spread_min = 0.04;
 /// Weight of the coefficients before, in steps that consist of one feature alone.
-constexpr double previous_weight = 0.01;
+constexpr double previous_weight = 0.003;
 /// The least that a coefficient becomes, as a share of what the prior would make it.
 constexpr double prior_share_min = 0.05;
 /// Sweeps of coordinate descent. Each solution begins at the one before, so that few are enough.
