@@ -96,8 +96,8 @@ TROUPE_INLINE void multiply_rows(const activation_group& x, const __m512i (&w)[8
 }
 
 /// Few rows wait for memory: the L2 asks for what is a few panels further on as well, which keeps
-/// more lines on their way than L1 can wait for. (Zen 4: one row takes an eighth less time.) With
-/// more rows it takes issue slots for nothing.
+/// more lines on their way than L1 can wait for. (Zen 4: one row takes up to an eighth less time.)
+/// With more rows it takes issue slots for nothing.
 constexpr int far_prefetch_rows_max = 8;
 constexpr std::size_t far_prefetch_bytes = 16384;
 

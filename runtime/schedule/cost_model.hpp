@@ -79,7 +79,7 @@ class cost_model {
     features moment{};
     double spread = spread_first;  ///< running mean of |log(measured / predicted)|
   };
-  static constexpr double spread_first = 4.0;
+  static constexpr double spread_first = 4.0;  ///< the first steps may be a factor of e^4 off
   static constexpr std::size_t kind_count = 2, size_count = 4, depth_count = 3;
 
   static std::size_t stratum_of(const step_shape& shape);
