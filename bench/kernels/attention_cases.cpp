@@ -3,6 +3,7 @@
 // K and V once for each sequence.
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,7 @@
 #include "bench/kernels/model_shapes.hpp"
 #include "bench/kernels/synthetic_data.hpp"
 #include "kernels/attention/kv_dtype_name.hpp"
-#include "kernels/base/aligned_buffer.hpp"
+#include "kernels/base/page_arena.hpp"
 
 namespace troupe::bench {
 
@@ -113,8 +114,11 @@ void run_type(kernel_runner& runner, const model_shape& model, kv_dtype type) {
     block_count = std::max(block_count, shape.sequence_count * shape.blocks_each());
   }
   if (wanted.empty()) return;
-  aligned_buffer<std::byte> memory(block_count * layout.block_bytes());
-  fill_weight_bytes(memory.span());
+  // On the pages of a server's cache.
+  page_arena arena;
+  const std::size_t bytes = block_count * layout.block_bytes();
+  const std::span memory(reinterpret_cast<std::byte*>(arena.allocate(bytes)), bytes);
+  fill_weight_bytes(memory);
   for (const attention_shape& shape : wanted) {
     run_shape(runner, model, layout, {memory.data(), block_count}, shape);
   }

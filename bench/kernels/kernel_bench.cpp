@@ -88,7 +88,9 @@ result<kernel_report> measure_kernels(const kernel_bench_options& options) {
                     .spin_us = spin_us});
   const cache_sizes caches = read_cache_sizes();
   TROUPE_TRY(const auto meter, limit_meter::create(set, caches, pool.thread_count()));
-  kernel_runner runner({set, std::move(only), pace.case_budget}, caches, pool);
+  kernel_runner runner(
+      {set, std::move(only), pace.case_budget, [&] { return meter.memory_rate_now(pool); }}, caches,
+      pool);
   bench_run run{meter,
                 runner,
                 pace.limit_seconds,

@@ -71,6 +71,7 @@ nlohmann::json measurement_json(const kernel_measurement& measured, const machin
                        {"bytes_limit_us", times.bytes_seconds * 1e6},
                        {"bound", binding_limit(measured.work, limits)},
                        {"fraction", fraction_of_limit(measured, limits)}};
+  if (measured.memory_rate > 0.0) entry["memory_rate"] = measured.memory_rate * 1e-9;
   if (measured.work.int8_operations > 0.0)
     entry["int8_peak_fraction"] = int8_fraction(measured, limits);
   return entry;
@@ -115,7 +116,8 @@ void append_measurement(const kernel_measurement& measured, const machine_limits
   } else {
     fmt::format_to(to, " {:>6}", "");
   }
-  fmt::format_to(to, " {:>5.0f}%\n", measured.timing.spread * 100.0);
+  fmt::format_to(to, " {:>5.0f}% {:>7.1f}\n", measured.timing.spread * 100.0,
+                 measured.memory_rate * 1e-9);
 }
 
 /// Of each step whose parts were measured, the parts' shares and what is left: kernels over rows.
@@ -143,6 +145,16 @@ void append_step_shares(const kernel_report& report, std::string& out) {
 
 }  // namespace
 
+machine_limits limits_beside(const kernel_measurement& measured, const machine_limits& limits) {
+  machine_limits beside = limits;
+  if (measured.memory_rate > 0.0) {
+    for (const auto kind : {limit_kind::memory_read, limit_kind::memory_read_huge_pages}) {
+      beside.rates[static_cast<std::size_t>(kind)] = measured.memory_rate;
+    }
+  }
+  return beside;
+}
+
 double fraction_of_limit(const kernel_measurement& measured, const machine_limits& limits) {
   return roofline_of(measured.work, limits).bound_seconds() / measured.timing.median_seconds;
 }
@@ -153,11 +165,13 @@ std::string kernel_report_table(const kernel_report& report) {
   append_limits(report, out);
   append_scaling_note(report, out);
   if (report.measurements.empty()) return out;
-  fmt::format_to(std::back_inserter(out), "\n{:<48} {:>12} {:>10} {:<8} {:>6} {:>6} {:>6} {:>6}\n",
-                 "case", "median us", "rate", "", "bound", "of it", "int8", "spread");
+  fmt::format_to(std::back_inserter(out),
+                 "\n{:<48} {:>12} {:>10} {:<8} {:>6} {:>6} {:>6} {:>6} {:>7}\n", "case",
+                 "median us", "rate", "", "bound", "of it", "int8", "spread", "memory");
   for (const auto& measured : report.measurements) {
-    append_measurement(measured, report.all_threads, out);
+    append_measurement(measured, limits_beside(measured, report.all_threads), out);
   }
+  out += "(memory: the GB/s that it gave just before and after the case, its limit there)\n";
   append_step_shares(report, out);
   return out;
 }
@@ -169,7 +183,7 @@ std::string kernel_report_json(const kernel_report& report) {
   }
   nlohmann::json results = nlohmann::json::array();
   for (const auto& measured : report.measurements) {
-    results.push_back(measurement_json(measured, report.all_threads));
+    results.push_back(measurement_json(measured, limits_beside(measured, report.all_threads)));
   }
   const nlohmann::json whole{{"cpu", report.cpu_name},
                              {"isa", to_string(report.set)},

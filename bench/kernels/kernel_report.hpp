@@ -19,6 +19,9 @@ struct kernel_report {
   std::vector<kernel_measurement> measurements{};
 };
 
+/// The limits that held for a case: of memory, what it gave beside the case where that was asked.
+machine_limits limits_beside(const kernel_measurement& measured, const machine_limits& limits);
+
 /// The median's share of what its limit allows: 1 is perfect.
 double fraction_of_limit(const kernel_measurement& measured, const machine_limits& limits);
 

@@ -2,6 +2,7 @@
 // when the limits are known for good.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <regex>
@@ -22,6 +23,9 @@ struct kernel_measurement {
   kernel_work work;
   repeated_timing timing;
   std::size_t token_count = 0;  ///< of a whole step; 0 for a kernel
+  /// Bytes/s that memory gave just before and after, on average; 0: not asked. Others that share
+  /// the machine's memory take from it, so what one case gets says little about the next.
+  double memory_rate = 0.0;
 };
 
 /// A case that is only itself among others (kernel_runner::run_in_turn).
@@ -35,10 +39,13 @@ struct kernel_part {
 struct kernel_runner_options {
   isa set = isa::reference;
   std::regex only;
-  timing_budget budget;  ///< of a case
+  timing_budget budget;                 ///< of a case
+  std::function<double()> memory_rate;  ///< bytes/s that memory gives now
 };
 
 class kernel_runner {
+  using clock = std::chrono::steady_clock;
+
  public:
   kernel_runner(const kernel_runner_options& options, const cache_sizes& sizes, thread_pool& pool)
       : options_(options), sizes_(sizes), pool_(pool) {}
@@ -60,10 +67,16 @@ class kernel_runner {
   void run_in_turn(std::span<const kernel_part> parts);
 
  private:
+  /// Keeps what was measured since memory was asked before.
+  void add_measurements(std::vector<kernel_measurement> measured, double memory_rate_before);
+  double memory_rate_before();
+
   kernel_runner_options options_;
   cache_sizes sizes_;
   thread_pool& pool_;
   std::vector<kernel_measurement> measurements_;
+  double last_memory_rate_ = 0.0;  ///< after the last case
+  clock::time_point last_case_end_{};
 };
 
 /// Says on stderr what is being measured: on a terminal in one line that is written again and

@@ -20,6 +20,8 @@ constexpr std::size_t parts_per_thread = 8;
 /// Prefetching to try: none, and far enough ahead to hide a memory's latency.
 constexpr std::size_t prefetch_distances[] = {0, 4096};
 constexpr std::size_t limit_samples_min = 5;
+/// Of a quick look.
+constexpr timing_budget glance{0.0, 1};
 /// How many times what the L2 caches hold is surely read from an L3. Of one that serves a hundred
 /// cores a virtual machine may have a small part, so half of it can be memory already.
 constexpr std::size_t l2s_exceeded = 4;
@@ -107,6 +109,7 @@ machine_limits limit_meter::measure(thread_pool& pool, double seconds_each) cons
 }
 
 double limit_meter::measure_one(limit_kind kind, thread_pool& pool, double seconds) const {
+  const timing_budget budget{seconds / 2, limit_samples_min};
   switch (kind) {
     case limit_kind::int8_dot:
     case limit_kind::bf16_dot:
@@ -115,20 +118,29 @@ double limit_meter::measure_one(limit_kind kind, thread_pool& pool, double secon
     case limit_kind::l2_read: return private_read_rate(sizes_.l2_bytes / 2, pool, seconds);
     case limit_kind::l3_read: return l3_read_rate(pool, seconds);
     case limit_kind::memory_read:
-      return shared_read_rate(small_pages_, small_pages_.size_bytes(), pool, seconds);
+      return shared_read_rate(small_pages_, small_pages_.size_bytes(), pool, budget);
     case limit_kind::memory_read_huge_pages:
       if (huge_share_ < huge_share_min) return 0.0;
-      return shared_read_rate(huge_pages_, huge_pages_.size_bytes(), pool, seconds);
+      return shared_read_rate(huge_pages_, huge_pages_.size_bytes(), pool, budget);
   }
   return 0.0;
 }
 
+const read_buffer& limit_meter::better_pages() const {
+  return huge_share_ >= huge_share_min ? huge_pages_ : small_pages_;
+}
+
+double limit_meter::memory_rate_now(thread_pool& pool) const {
+  return shared_read_rate(better_pages(), better_pages().size_bytes(), pool, glance);
+}
+
 double limit_meter::l3_read_rate(thread_pool& pool, double seconds) const {
-  const read_buffer& buffer = huge_share_ >= huge_share_min ? huge_pages_ : small_pages_;
+  const read_buffer& buffer = better_pages();
+  const timing_budget budget{seconds / 2, limit_samples_min};
   const std::size_t half = sizes_.l3_bytes / 2;
   const std::size_t little = l2s_exceeded * sizes_.l2_bytes * pool.thread_count();
-  const double rate = shared_read_rate(buffer, half, pool, seconds);
-  return little < half ? std::max(rate, shared_read_rate(buffer, little, pool, seconds)) : rate;
+  const double rate = shared_read_rate(buffer, half, pool, budget);
+  return little < half ? std::max(rate, shared_read_rate(buffer, little, pool, budget)) : rate;
 }
 
 double limit_meter::compute_rate(limit_kind kind, thread_pool& pool, double seconds) const {
@@ -160,12 +172,12 @@ double limit_meter::private_read_rate(std::size_t bytes, thread_pool& pool, doub
 }
 
 double limit_meter::shared_read_rate(const read_buffer& buffer, std::size_t bytes,
-                                     thread_pool& pool, double seconds) const {
+                                     thread_pool& pool, const timing_budget& budget) const {
   const std::size_t parts = parts_per_thread * pool.thread_count();
   const std::size_t part_bytes = bytes / parts / read_step_bytes * read_step_bytes;
   double best = 0.0;
   for (const std::size_t distance : prefetch_distances) {
-    const auto timing = time_repeatedly({seconds / 2, limit_samples_min}, [&] {
+    const auto timing = time_repeatedly(budget, [&] {
       pool.parallel_for(parts, [&](std::size_t part, std::size_t) {
         keep(loops_of(set_).read(buffer.data() + part * part_bytes, part_bytes, distance));
       });

@@ -8,6 +8,7 @@
 
 #include "bench/kernels/cache_sizes.hpp"
 #include "bench/kernels/read_buffer.hpp"
+#include "bench/kernels/repeated_timing.hpp"
 #include "kernels/base/cpu_features.hpp"
 #include "kernels/base/thread_pool.hpp"
 
@@ -48,6 +49,8 @@ class limit_meter {
                                     std::size_t thread_count_max);
   /// Takes about seconds_each for each kind.
   machine_limits measure(thread_pool& pool, double seconds_each) const;
+  /// What memory gives now, in bytes/s on the better pages: a quick look, 20 ms or so.
+  double memory_rate_now(thread_pool& pool) const;
   [[nodiscard]] double huge_share() const { return huge_share_; }
 
  private:
@@ -57,8 +60,9 @@ class limit_meter {
   [[nodiscard]] double compute_rate(limit_kind kind, thread_pool& pool, double seconds) const;
   [[nodiscard]] double private_read_rate(std::size_t bytes, thread_pool& pool,
                                          double seconds) const;
+  [[nodiscard]] const read_buffer& better_pages() const;
   [[nodiscard]] double shared_read_rate(const read_buffer& buffer, std::size_t bytes,
-                                        thread_pool& pool, double seconds) const;
+                                        thread_pool& pool, const timing_budget& budget) const;
 
   isa set_;
   cache_sizes sizes_;

@@ -66,6 +66,16 @@ TEST_CASE("a kernel's fraction is what its limit takes over what it took") {
   CHECK(fraction_of_limit(measured, round_limits()) == Approx(0.5));
 }
 
+TEST_CASE("memory's limit is what it gave beside the case") {
+  kernel_measurement measured{
+      .name = "x", .work = {.bytes = 1.0}, .timing = {.median_seconds = 4.0}};
+  CHECK(fraction_of_limit(measured, limits_beside(measured, round_limits())) == Approx(0.25));
+  measured.memory_rate = 0.5;
+  CHECK(fraction_of_limit(measured, limits_beside(measured, round_limits())) == Approx(0.5));
+  measured.work.tier = memory_tier::l3;
+  CHECK(fraction_of_limit(measured, limits_beside(measured, round_limits())) == Approx(0.125));
+}
+
 TEST_CASE("limits only rise") {
   auto limits = round_limits();
   auto other = round_limits();
