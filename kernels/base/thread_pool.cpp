@@ -10,16 +10,6 @@
 
 namespace troupe {
 
-namespace {
-
-inline void pause_briefly() noexcept {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
-}  // namespace
-
 bool set_thread_nice(int nice) noexcept {
   const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
   return ::setpriority(PRIO_PROCESS, thread, nice) == 0;
@@ -46,8 +36,9 @@ bool set_thread_slice(std::chrono::microseconds slice) noexcept {
 }
 
 thread_pool::thread_pool(const options& chosen)
-    : shares_(chosen.thread_count), spin_us_(chosen.spin_us) {
+    : shares_(chosen.thread_count), spin_us_(chosen.spin_us), is_open_(chosen.is_open) {
   TROUPE_CHECK(chosen.thread_count >= 1);
+  if (is_open_) return;
   workers_.reserve(chosen.thread_count - 1);
   for (std::size_t i = 1; i < chosen.thread_count; ++i) {
     workers_.emplace_back([this, i, nice = chosen.nice] {
@@ -62,23 +53,6 @@ thread_pool::~thread_pool() {
   region_.fetch_add(1, std::memory_order_release);
   region_.notify_all();
   for (auto& worker : workers_) worker.join();
-}
-
-template <class Predicate>
-void thread_pool::wait_until(std::atomic<std::uint32_t>& word, Predicate ready) {
-  const auto spin_end = std::chrono::steady_clock::now() + std::chrono::microseconds(spin_us_);
-  for (;;) {
-    for (int i = 0; i < 64; ++i) {
-      if (ready(word.load(std::memory_order_acquire))) return;
-      pause_briefly();
-    }
-    if (std::chrono::steady_clock::now() >= spin_end) break;
-  }
-  for (;;) {
-    const std::uint32_t seen = word.load(std::memory_order_acquire);
-    if (ready(seen)) return;
-    word.wait(seen, std::memory_order_acquire);
-  }
 }
 
 void thread_pool::claim_tasks(std::size_t thread_index) {
@@ -115,7 +89,7 @@ void thread_pool::run(job work, std::size_t task_count) {
   }
   region_.fetch_add(1, std::memory_order_release);
   region_.notify_all();
-  claim_tasks(0);
+  claim_tasks(caller_index_);
   wait_until(unfinished_, [](std::uint32_t left) { return left == 0; });
 }
 

@@ -23,10 +23,13 @@ const matmul_kernels& kernels_of(isa set) {
   TROUPE_CHECK(false);
 }
 
+bool takes_byte_tiles(isa set, std::size_t row_count) {
+  return set == isa::avx512 && row_count >= byte_tiles_rows_min && detect_cpu_features().amx_int8;
+}
+
 // What gives the set's bits and is the fastest at so many rows.
 const matmul_kernels& kernels_for(const packed_matrix::state& weight, std::size_t row_count) {
-  if (weight.set == isa::avx512 && weight.quantized && row_count >= byte_tiles_rows_min &&
-      !weight.parts().has_halves && detect_cpu_features().amx_int8)
+  if (weight.quantized && !weight.parts().has_halves && takes_byte_tiles(weight.set, row_count))
     return matmul_bytes_amx;
   return kernels_of(weight.set);
 }
@@ -297,6 +300,12 @@ void check_job(const matmul_job& job, std::size_t row_count) {
 }
 
 }  // namespace
+
+std::size_t rows_alone_min(isa set, std::size_t row_count) {
+  const matmul_kernels& kernels =
+      takes_byte_tiles(set, row_count) ? matmul_bytes_amx : kernels_of(set);
+  return kernels.rows_max > tile_rows ? rows_per_thread_min : 1;
+}
 
 void quantized_rows::resize(isa set, std::size_t row_count, std::size_t column_count) {
   row_count_ = row_count;

@@ -173,6 +173,10 @@ inline constexpr std::size_t matmul_set_jobs_max = 4;
 void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool& pool);
 inline constexpr std::size_t matmul_sets_max = 16;
 
+/// Rows that a part of a batch of row_count rows should have at least where parts are multiplied
+/// apart, each by all weights: what takes many rows at once loses with fewer.
+std::size_t rows_alone_min(isa set, std::size_t row_count);
+
 /// One job by itself.
 void matmul(const matmul_job& job, std::size_t row_count, thread_pool& pool);
 

@@ -9,28 +9,17 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <span>
 
 #include "kernels/base/cpu_features.hpp"
-#include "kernels/base/index_types.hpp"
 #include "kernels/base/thread_pool.hpp"
+#include "runtime/model/forward_slice.hpp"
 #include "runtime/model/kv_cache.hpp"
 #include "runtime/model/model_description.hpp"
 #include "runtime/model/weights.hpp"
 
 namespace troupe {
-
-/// Consecutive tokens of one sequence.
-struct forward_slice {
-  enum class logits : std::uint8_t { none, last, all };
-
-  std::span<const token_id> tokens;          ///< at least one, each below vocab_size
-  std::size_t position_first = 0;            ///< of tokens[0]; what comes before is in the cache
-  std::span<const block_index> block_table;  ///< covers position_first + tokens.size() positions
-  logits want = logits::last;
-};
 
 class forward_pass {
  public:

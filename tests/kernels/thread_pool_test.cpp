@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -74,4 +75,83 @@ TEST_CASE("each thread begins with its share, and all tasks run once", "[threads
         CHECK(first_task[thread] == tasks * thread / threads);
     }
   }
+}
+
+TEST_CASE("an open pool's caller works alone, as the thread that it says it is", "[threads]") {
+  thread_pool pool({.thread_count = 3, .is_open = true});
+  CHECK(pool.is_open());
+  CHECK(pool.thread_count() == 3);
+  for (const std::size_t index : {0u, 2u}) {
+    pool.work_as(index);
+    std::size_t runs = 0;
+    const auto caller = std::this_thread::get_id();
+    pool.parallel_for(7, [&](std::size_t task, std::size_t thread) {
+      CHECK(task == runs++);
+      CHECK(thread == index);
+      CHECK(std::this_thread::get_id() == caller);
+    });
+    CHECK(runs == 7);
+  }
+}
+
+TEST_CASE("helpers of an open pool come and go: all tasks run once, no index twice at a time",
+          "[threads]") {
+  constexpr std::size_t threads = 3, regions = 3000;
+  const unsigned seed = std::random_device{}();
+  CAPTURE(seed);
+  std::mt19937 random(seed);
+  thread_pool pool({.thread_count = threads, .is_open = true});
+  pool.work_as(1);
+  std::atomic<bool> is_over{false};
+  std::atomic<std::size_t> regions_done{0}, helped{0}, wrong{0};
+  std::array<std::atomic<int>, threads> busy{};
+  std::vector<std::thread> helpers;
+  for (const std::size_t index : {0u, 2u}) {
+    helpers.emplace_back([&, index] {
+      while (!is_over) {
+        const std::size_t until = regions_done + 1 + index * 5;
+        pool.help(index, [&] { return is_over || regions_done >= until; });
+      }
+    });
+  }
+  for (std::size_t region = 0; region < regions; ++region) {
+    std::vector<std::atomic<int>> runs(1 + random() % 40);
+    pool.parallel_for(runs.size(), [&](std::size_t task, std::size_t thread) {
+      if (++busy[thread] != 1) ++wrong;
+      ++runs[task];
+      if (thread != 1) ++helped;
+      --busy[thread];
+    });
+    for (const auto& each : runs) wrong += each == 1 ? 0 : 1;
+    ++regions_done;
+    pool.dismiss();
+  }
+  is_over = true;
+  pool.dismiss();
+  for (auto& helper : helpers) helper.join();
+  CHECK(wrong == 0);
+  WARN("helpers ran " << helped << " tasks");
+}
+
+TEST_CASE("a helper that sleeps hears of a region and of the end", "[threads]") {
+  thread_pool pool({.thread_count = 2, .spin_us = 0, .is_open = true});
+  std::atomic<bool> is_over{false}, is_there{false};
+  std::atomic<int> by_helper{0};
+  std::thread helper([&] {
+    pool.help(1, [&] {
+      is_there = true;
+      return is_over.load();
+    });
+  });
+  while (!is_there) std::this_thread::yield();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+  pool.parallel_for(2, [&](std::size_t, std::size_t thread) {
+    if (thread == 1) ++by_helper;
+    while (thread == 0 && by_helper == 0 && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::yield();
+  });
+  CHECK(by_helper >= 1);
+  is_over = true;
+  pool.dismiss();
+  helper.join();
 }
