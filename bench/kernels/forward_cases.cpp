@@ -71,7 +71,7 @@ void run_shape(kernel_runner& runner, forward_model& model, const step_shape& sh
          .block_table = std::span(table).subspan(i * shape.blocks_each(), shape.blocks_each()),
          .want = forward_slice::logits::last});
   }
-  run_step_and_parts(runner, model, shape,
+  run_step_and_parts(runner, model, shape, step,
                      {.name = shape.name,
                       .work = step_work(runner, model, shape),
                       .body = [&] { pass.run(step); },

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,10 +41,11 @@ std::vector<block_index> step_block_table(const step_shape& shape);
 /// All layers' matmuls, all layers' attention, the head, and greedy sampling.
 inline constexpr const char* forward_part_names[] = {"matmul", "attention", "head", "sampling"};
 
-/// The whole step, and /part=NAME: its kernel calls with the model's own weights, without the pass
-/// around them. What the step takes beyond its parts are the kernels over rows.
+/// The whole step, and /part=NAME: its kernel calls with the model's own weights, on threads as the
+/// pass has them, without the pass around them. What the step takes beyond its parts are the
+/// kernels over rows. slices are the step's.
 void run_step_and_parts(kernel_runner& runner, const forward_model& model, const step_shape& shape,
-                        const kernel_part& whole);
+                        std::span<const forward_slice> slices, const kernel_part& whole);
 
 /// The work of a step without its attention, of the attention, and of the head alone.
 kernel_work layers_work(const forward_model& model, const step_shape& shape);

@@ -11,24 +11,6 @@
 
 namespace troupe {
 
-namespace {
-
-/// What attention over one position before a row costs, by what the row's matmuls cost. An
-/// operation of attention takes about three times as long as one of a matmul.
-double position_cost_of(const model_description& model, const model_weights& weights) {
-  constexpr double attention_slowness = 3.0;
-  const auto width = static_cast<double>(model.head_count * model.head_dim);
-  double elements = 0.0;
-  const layer_weights& layer = weights.layer(0);
-  for (const auto* matrix : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate,
-                             &layer.up, &layer.down}) {
-    elements += static_cast<double>(matrix->row_count() * matrix->column_count());
-  }
-  return attention_slowness * 2.0 * width / elements;
-}
-
-}  // namespace
-
 struct forward_pass::state {
   /// A part of a step's rows: the thread that takes it works alone, until others have no part left.
   struct part_run {
@@ -62,7 +44,7 @@ struct forward_pass::state {
         pool(p),
         set(s),
         tokens_max(tokens),
-        position_cost(position_cost_of(m, w)),
+        position_cost(row_position_cost(m, w)),
         layers(m, w, c, p, s) {}
 
   void run_part(std::size_t index, const row_part& part, std::size_t thread);

@@ -13,6 +13,9 @@ namespace {
 /// Rows of a part at least where two threads share a memory.
 constexpr std::size_t rows_min_of_two = 3;
 
+/// How long an operation of attention takes, by how long one of a matmul does.
+constexpr double attention_slowness = 3.0;
+
 double cost_of(const forward_slice& slice, double position_cost) {
   const auto count = static_cast<double>(slice.tokens.size());
   const double position = static_cast<double>(slice.position_first) + (count - 1.0) / 2.0;
@@ -37,6 +40,17 @@ std::size_t row_part_count(std::size_t row_count, std::size_t thread_count,
   const std::size_t rows_min =
       std::max(rows_alone_min, kernels::divide_up(rows_min_of_two * thread_count, std::size_t{2}));
   return std::clamp<std::size_t>(row_count / rows_min, 1, thread_count);
+}
+
+double row_position_cost(const model_description& model, const model_weights& weights) {
+  const auto width = static_cast<double>(model.head_count * model.head_dim);
+  const layer_weights& layer = weights.layer(0);
+  double elements = 0.0;
+  for (const auto* matrix : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate,
+                             &layer.up, &layer.down}) {
+    elements += static_cast<double>(matrix->row_count() * matrix->column_count());
+  }
+  return attention_slowness * 2.0 * width / elements;
 }
 
 std::vector<row_part> cut_rows(std::span<const forward_slice> slices, std::size_t part_count,

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "runtime/model/forward_slice.hpp"
+#include "runtime/model/model_description.hpp"
+#include "runtime/model/weights.hpp"
 
 namespace troupe {
 
@@ -23,6 +25,9 @@ struct row_part {
 /// reading it again. rows_alone_min: kernels::rows_alone_min.
 std::size_t row_part_count(std::size_t row_count, std::size_t thread_count,
                            std::size_t rows_alone_min);
+
+/// What attention over one position before a row costs, by what the row's matmuls cost.
+double row_position_cost(const model_description& model, const model_weights& weights);
 
 /// Cuts the slices into part_count parts of about the same cost, the slices' order kept; a part may
 /// be empty. A row costs 1, and position_cost more for each position before its own. A slice is cut
