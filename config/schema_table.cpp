@@ -112,9 +112,9 @@ void add_engine(table& rows) {
               "than computing them again; 0: they are dropped.");
   rows.choice(
       "kv_cache_dtype", top<&server::kv_cache_dtype>, {"auto", "f16", "bf16", "f32", "int8"},
-      "What keys and values are rounded to in the cache. auto is f16, and bf16 with isa "
-      "amx, which multiplies in bf16. int8 (one scale for each token and head) takes little "
-      "more than half of f16's memory, and is further from the float truth.");
+      "What keys and values are rounded to in the cache. auto is bf16 on machines that multiply it "
+      "(AVX512_BF16, AMX), else f16. int8 (one scale for each token and head) takes little "
+      "more than half of their memory, and is further from the float truth.");
   rows.add("enable_prefix_caching", top<&server::enable_prefix_caching>,
            "Keep the blocks of finished prompts for requests that start the same.");
   rows.add("enable_chunked_prefill", top<&server::enable_chunked_prefill>,

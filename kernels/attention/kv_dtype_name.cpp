@@ -16,8 +16,16 @@ std::string_view to_string(kv_dtype type) noexcept {
   TROUPE_CHECK(false);
 }
 
+namespace {
+
+bool multiplies_bf16_pairs(isa set) {
+  return multiplies_in_bf16(set) || (set == isa::avx512 && detect_cpu_features().avx512_bf16);
+}
+
+}  // namespace
+
 result<kv_dtype> parse_kv_dtype(std::string_view text, isa set) {
-  if (text == "auto") return multiplies_in_bf16(set) ? kv_dtype::bf16 : kv_dtype::f16;
+  if (text == "auto") return multiplies_bf16_pairs(set) ? kv_dtype::bf16 : kv_dtype::f16;
   for (const kv_dtype type : kv_dtypes) {
     if (text == to_string(type)) return type;
   }

@@ -13,8 +13,9 @@ inline constexpr kv_dtype kv_dtypes[] = {kv_dtype::f16, kv_dtype::bf16, kv_dtype
 
 [[nodiscard]] std::string_view to_string(kv_dtype type) noexcept;
 
-/// "auto" is the 16-bit type that the instruction set is fastest with, bf16 where it multiplies in
-/// bf16 anyway, else f16. Error: invalid_argument for an unknown name.
+/// "auto" is the 16-bit type that attention is fastest with on this machine: bf16 where it
+/// multiplies pairs of them (VDPBF16PS, or tiles), else f16. Error: invalid_argument for an unknown
+/// name.
 result<kv_dtype> parse_kv_dtype(std::string_view text, isa set);
 
 }  // namespace troupe::kernels

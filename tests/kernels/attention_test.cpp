@@ -440,12 +440,14 @@ TEST_CASE("an int8 cache holds each row's bytes and its scale in every variant",
   }
 }
 
-TEST_CASE("types of KV caches have names, and auto follows the instruction set", "[attention]") {
+TEST_CASE("types of KV caches have names, and auto follows what multiplies them", "[attention]") {
   for (const isa set : all_isas) {
     for (const kv_dtype type : kv_dtypes)
       CHECK(parse_kv_dtype(to_string(type), set).value() == type);
     CHECK(parse_kv_dtype("auto", set).value() ==
-          (multiplies_in_bf16(set) ? kv_dtype::bf16 : kv_dtype::f16));
+          (multiplies_in_bf16(set) || (set == isa::avx512 && detect_cpu_features().avx512_bf16)
+               ? kv_dtype::bf16
+               : kv_dtype::f16));
     CHECK(!parse_kv_dtype("int4", set).has_value());
   }
 }
