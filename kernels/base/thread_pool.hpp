@@ -39,11 +39,11 @@ class thread_pool {
   [[nodiscard]] bool is_open() const noexcept { return is_open_; }
 
   /// Calls body(task_index, thread_index) once for each task in 0 .. task_count - 1, on the pool's
-  /// threads and the caller (thread_index 0), and returns when all are done. A thread probably runs
-  /// tasks in a row: thread t begins with those from task_count * t / thread_count on, and goes on
-  /// with what others have not begun when it is done with its share. One region at a time;
-  /// regions do not nest. What the tasks wrote is visible to the caller afterwards. body must not
-  /// throw.
+  /// threads and the caller (thread_index 0, or what it works as), and returns when all are done. A
+  /// thread probably runs tasks in a row: thread t begins with those from task_count * t /
+  /// thread_count on, and goes on with what others have not begun when it is done with its share.
+  /// One region at a time; regions do not nest. What the tasks wrote is visible to the caller
+  /// afterwards. body must not throw.
   template <class Body>
   void parallel_for(std::size_t task_count, Body&& body) {
     if (task_count == 0) return;
@@ -63,8 +63,8 @@ class thread_pool {
   void work_as(std::size_t thread_index) noexcept { caller_index_ = thread_index; }
 
   /// Lends the calling thread to an open pool until is_done(), which whoever makes it true follows
-  /// with a region or with dismiss(): a helper may sleep. thread_index is no other's
-  /// at the time. A region that has begun when nobody helped goes on without help.
+  /// with a region of several tasks or with dismiss(): a helper may sleep. thread_index is no
+  /// other's at the time. A region that has begun when nobody helped goes on without help.
   template <class Predicate>
   void help(std::size_t thread_index, const Predicate& is_done) {
     helper_count_.fetch_add(1, std::memory_order_relaxed);

@@ -62,7 +62,9 @@ void forward_pass::state::run_part(std::size_t index, const row_part& part, std:
     for (std::size_t before = part.needs_from; before < index; ++before) {
       const auto& written = runs[before]->layers_written;
       const auto is_written = [&] { return written.load(std::memory_order_acquire) > layer; };
-      if (!is_written()) runs[before]->pool.help(thread, is_written);
+      if (is_written()) continue;
+      mine.pool.dismiss();  // of who waits for this layer here
+      runs[before]->pool.help(thread, is_written);
     }
   });
   mine.is_done.store(true, std::memory_order_release);

@@ -31,9 +31,9 @@ class forward_pass {
   forward_pass& operator=(forward_pass&&) noexcept;
   ~forward_pass();
 
-  /// Runs one step of at most max_tokens_per_step tokens. Two slices must not write the same block.
-  /// The result has a row of vocab_size floats for each wanted position, in slice order, and is
-  /// valid until the next call.
+  /// Runs one step of at most max_tokens_per_step tokens. No slice reads or writes a block that
+  /// another one writes. The result has a row of vocab_size floats for each wanted position, in
+  /// slice order, and is valid until the next call.
   std::span<const float> run(std::span<const forward_slice> slices);
 
  private:

@@ -46,12 +46,6 @@ struct activations {
   }
 };
 
-/// A row's place in its sequence.
-struct row_place {
-  const forward_slice* slice = nullptr;
-  std::size_t position = 0;
-};
-
 class layer_pass {
  public:
   /// As forward_pass; everything handed in must outlive it.

@@ -70,7 +70,9 @@ std::vector<row_part> cut_rows(std::span<const forward_slice> slices, std::size_
       const std::size_t in_tile = (slice.position_first + begin) % kernels::kv_tile_tokens;
       end = std::min(count, begin + kernels::kv_tile_tokens - in_tile);
       const double cost = cost_of(piece_of(slice, begin, end), position_cost);
-      if (cost / 2.0 > room && part + 1 < part_count) {  // more of it lies in the next part
+      // More of it lies in the next part, and this one has some rows.
+      if (cost / 2.0 > room && part + 1 < part_count &&
+          (begin > first || !parts[part].slices.empty())) {
         if (begin > first) parts[part].slices.push_back(piece_of(slice, first, begin));
         if (begin == 0) slice_part = part + 1;
         parts[++part].needs_from = slice_part;
