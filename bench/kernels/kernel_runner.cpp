@@ -56,17 +56,15 @@ void kernel_runner::run_in_turn(std::span<const kernel_part> parts) {
 }
 
 double kernel_runner::memory_rate_before() {
-  if (!options_.memory_rate) return 0.0;
   const bool is_recent = clock::now() - last_case_end_ < memory_rate_age_max;
   return is_recent ? last_memory_rate_ : options_.memory_rate();
 }
 
-void kernel_runner::add_measurements(std::vector<kernel_measurement> measured,
-                                     double memory_rate_before) {
-  if (options_.memory_rate) last_memory_rate_ = options_.memory_rate();
+void kernel_runner::add_measurements(std::vector<kernel_measurement> measured, double rate_before) {
+  last_memory_rate_ = options_.memory_rate();
   last_case_end_ = clock::now();
   for (kernel_measurement& each : measured) {
-    each.memory_rate = (memory_rate_before + last_memory_rate_) / 2.0;
+    each.memory_rate = (rate_before + last_memory_rate_) / 2.0;
     measurements_.push_back(std::move(each));
   }
 }

@@ -67,9 +67,10 @@ class kernel_runner {
   void run_in_turn(std::span<const kernel_part> parts);
 
  private:
-  /// Keeps what was measured since memory was asked before.
-  void add_measurements(std::vector<kernel_measurement> measured, double memory_rate_before);
+  /// Before a case: what memory gives, or gave after the last case if that was just now.
   double memory_rate_before();
+  /// Keeps the case's measurements, with what memory gave around them.
+  void add_measurements(std::vector<kernel_measurement> measured, double rate_before);
 
   kernel_runner_options options_;
   cache_sizes sizes_;

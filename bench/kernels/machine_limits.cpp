@@ -109,14 +109,14 @@ machine_limits limit_meter::measure(thread_pool& pool, double seconds_each) cons
 }
 
 double limit_meter::measure_one(limit_kind kind, thread_pool& pool, double seconds) const {
-  const timing_budget budget{seconds / 2, limit_samples_min};
+  const timing_budget budget{seconds / 2, limit_samples_min};  // of each prefetch distance
   switch (kind) {
     case limit_kind::int8_dot:
     case limit_kind::bf16_dot:
     case limit_kind::f32_fma: return compute_rate(kind, pool, seconds);
     case limit_kind::l1_read: return private_read_rate(sizes_.l1_bytes / 2, pool, seconds);
     case limit_kind::l2_read: return private_read_rate(sizes_.l2_bytes / 2, pool, seconds);
-    case limit_kind::l3_read: return l3_read_rate(pool, seconds);
+    case limit_kind::l3_read: return l3_read_rate(pool, budget);
     case limit_kind::memory_read:
       return shared_read_rate(small_pages_, small_pages_.size_bytes(), pool, budget);
     case limit_kind::memory_read_huge_pages:
@@ -134,9 +134,8 @@ double limit_meter::memory_rate_now(thread_pool& pool) const {
   return shared_read_rate(better_pages(), better_pages().size_bytes(), pool, glance);
 }
 
-double limit_meter::l3_read_rate(thread_pool& pool, double seconds) const {
+double limit_meter::l3_read_rate(thread_pool& pool, const timing_budget& budget) const {
   const read_buffer& buffer = better_pages();
-  const timing_budget budget{seconds / 2, limit_samples_min};
   const std::size_t half = sizes_.l3_bytes / 2;
   const std::size_t little = l2s_exceeded * sizes_.l2_bytes * pool.thread_count();
   const double rate = shared_read_rate(buffer, half, pool, budget);

@@ -56,7 +56,7 @@ class limit_meter {
  private:
   limit_meter(isa set, const cache_sizes& sizes, read_buffer small, read_buffer huge);
   [[nodiscard]] double measure_one(limit_kind kind, thread_pool& pool, double seconds) const;
-  [[nodiscard]] double l3_read_rate(thread_pool& pool, double seconds) const;
+  [[nodiscard]] double l3_read_rate(thread_pool& pool, const timing_budget& budget) const;
   [[nodiscard]] double compute_rate(limit_kind kind, thread_pool& pool, double seconds) const;
   [[nodiscard]] double private_read_rate(std::size_t bytes, thread_pool& pool,
                                          double seconds) const;

@@ -21,12 +21,10 @@ struct forward_pass::state {
 
     explicit part_run(const state& whole)
         : pool({.thread_count = whole.pool.thread_count(), .is_open = true}),
-          layers(whole.model, whole.weights, whole.cache, pool, whole.set) {}
+          layers(whole.layers, pool) {}
   };
 
   const model_description& model;
-  const model_weights& weights;
-  kv_cache& cache;
   thread_pool& pool;
   isa set;
   std::size_t tokens_max;
@@ -39,8 +37,6 @@ struct forward_pass::state {
   state(const model_description& m, const model_weights& w, kv_cache& c, thread_pool& p, isa s,
         std::size_t tokens)
       : model(m),
-        weights(w),
-        cache(c),
         pool(p),
         set(s),
         tokens_max(tokens),

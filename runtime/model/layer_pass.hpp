@@ -2,6 +2,7 @@
 // reads: a whole step's rows on all threads, or a part of them on one.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <span>
@@ -51,6 +52,9 @@ class layer_pass {
   /// As forward_pass; everything handed in must outlive it.
   layer_pass(const model_description& description, const model_weights& weights, kv_cache& cache,
              thread_pool& pool, isa set);
+  /// The same model and cache on another pool.
+  layer_pass(const layer_pass& like, thread_pool& pool)
+      : layer_pass(like.model_, like.weights_, like.cache_, pool, like.set_) {}
 
   /// Runs all layers over the slices' rows. before_attention(layer) is called when the rows' K and
   /// V of that layer are in the cache, and before any are read. Nothing of the slices is referred

@@ -44,10 +44,8 @@ std::size_t row_part_count(std::size_t row_count, std::size_t thread_count,
 
 double row_position_cost(const model_description& model, const model_weights& weights) {
   const auto width = static_cast<double>(model.head_count * model.head_dim);
-  const layer_weights& layer = weights.layer(0);
   double elements = 0.0;
-  for (const auto* matrix : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate,
-                             &layer.up, &layer.down}) {
+  for (const auto* matrix : weights.layer(0).matrices()) {
     elements += static_cast<double>(matrix->row_count() * matrix->column_count());
   }
   return attention_slowness * 2.0 * width / elements;

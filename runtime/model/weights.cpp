@@ -143,8 +143,7 @@ result<model_weights> model_weights::load(const gguf_file& file,
 std::size_t model_weights::size_bytes() const {
   std::size_t bytes = head_->size_bytes();
   for (const layer_weights& layer : layers_) {
-    for (const packed_matrix* matrix : {&layer.query, &layer.key, &layer.value, &layer.output,
-                                        &layer.gate, &layer.up, &layer.down}) {
+    for (const packed_matrix* matrix : layer.matrices()) {
       bytes += matrix->size_bytes();
     }
   }

@@ -3,6 +3,7 @@
 // gguf_file has to outlive the weights.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <functional>
 #include <optional>
@@ -26,6 +27,10 @@ struct layer_weights {
   aligned_buffer<float> attention_norm, feed_forward_norm;  ///< hidden_size
   aligned_buffer<float> query_bias, key_bias, value_bias;   ///< empty without has_qkv_bias
   aligned_buffer<float> query_norm, key_norm;               ///< head_dim; empty without has_qk_norm
+
+  [[nodiscard]] std::array<const kernels::packed_matrix*, 7> matrices() const {
+    return {&query, &key, &value, &output, &gate, &up, &down};
+  }
 };
 
 class model_weights {
