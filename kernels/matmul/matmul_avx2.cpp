@@ -139,11 +139,11 @@ TROUPE_INLINE void multiply_group(const std::uint8_t* q, const activation_group&
     const std::size_t r = first + static_cast<std::size_t>(b);
     // Signed 8-bit weights have no offset left to take off.
     if constexpr (!parts_of<Format>.has_minimum && Width != width::eight) {
-      const int sum = Begin == 4 ? rows.half_sums[r][1]
-                      : End == 4 ? rows.half_sums[r][0]
-                                 : rows.half_sums[r][0] + rows.half_sums[r][1];
+      const int sum = Begin == 4 ? rows.minus_sum[r] - rows.minus_first_sum[r]
+                      : End == 4 ? rows.minus_first_sum[r]
+                                 : rows.minus_sum[r];
       const __m256i offset = _mm256_sll_epi32(_mm256_set1_epi32(sum), shift);
-      for (auto& half : dot[b]) half = _mm256_sub_epi32(half, offset);
+      for (auto& half : dot[b]) half = _mm256_add_epi32(half, offset);
     }
     const __m256 a = _mm256_set1_ps(rows.scale[r]);
     for (int half = 0; half < 2; ++half) {

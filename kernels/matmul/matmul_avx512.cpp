@@ -7,13 +7,6 @@ namespace troupe::kernels {
 
 namespace {
 
-// 2 int16.
-TROUPE_INLINE __m512i broadcast_word(const std::int16_t* values) {
-  std::int32_t word;
-  __builtin_memcpy(&word, values, sizeof word);
-  return _mm512_set1_epi32(word);
-}
-
 // sum + dot products of bytes: w's of each lane without signs, the four values with.
 TROUPE_INLINE __m512i add_quads(__m512i sum, __m512i w, const std::int8_t* values) {
   // GCC 12 does not make the broadcast a part of this instruction, and so many instructions more
@@ -52,23 +45,27 @@ TROUPE_INLINE void accumulate_minima(const quantized_tile& tile, const std::uint
   }
 }
 
+// -offset * sum of quads Begin .. End - 1. A broadcast and a shift leave the units that multiply
+// alone.
+template <int Begin, int End>
+TROUPE_INLINE __m512i minus_offsets(const activation_part& rows, int r, __m512i offset_shifts) {
+  __m512i minus_sum = _mm512_set1_epi32(End == 4 ? rows.minus_first_sum[r] : rows.minus_sum[r]);
+  if constexpr (Begin == 4)
+    minus_sum = _mm512_sub_epi32(minus_sum, _mm512_set1_epi32(rows.minus_first_sum[r]));
+  return _mm512_sllv_epi32(minus_sum, offset_shifts);
+}
+
 // acc = fma(float(dot - offset * sum), d * a, acc) for rows First .. First + Batch - 1 of one
 // group, over quads Begin .. End - 1.
 template <packing Format, int Begin, int End, int First, int Batch, int Rows>
 TROUPE_INLINE void multiply_batch(const activation_group& x, const __m512i (&w)[8], __m512 scale,
-                                  __m512i offsets, __m512 (&acc)[Rows]) {
+                                  __m512i offset_shifts, __m512 (&acc)[Rows]) {
   __m512i dot[Batch];
   for (int b = 0; b < Batch; ++b) {
     const activation_part& rows = x.part[(First + b) / 8];
     const int r = (First + b) % 8;
-    if constexpr (parts_of<Format>.has_minimum) {
-      dot[b] = _mm512_setzero_si512();
-    } else {
-      const __m512i sums = broadcast_word(rows.half_sums[r]);
-      dot[b] = _mm512_madd_epi16(sums, Begin == 4 ? _mm512_slli_epi32(offsets, 16)
-                                       : End == 4 ? _mm512_srli_epi32(offsets, 16)
-                                                  : offsets);
-    }
+    dot[b] = parts_of<Format>.has_minimum ? _mm512_setzero_si512()
+                                          : minus_offsets<Begin, End>(rows, r, offset_shifts);
   }
   for (int j = Begin; j < End; ++j) {
     for (int b = 0; b < Batch; ++b) {
@@ -85,13 +82,13 @@ TROUPE_INLINE void multiply_batch(const activation_group& x, const __m512i (&w)[
 
 template <packing Format, int Begin, int End, int First, int Rows>
 TROUPE_INLINE void multiply_rows(const activation_group& x, const __m512i (&w)[8], __m512 scale,
-                                 __m512i offsets, __m512 (&acc)[Rows]) {
+                                 __m512i offset_shifts, __m512 (&acc)[Rows]) {
   constexpr int left = Rows - First;
   constexpr int batches = (left + 3) / 4;  // of about one size, up to 4
   constexpr int batch = (left + batches - 1) / batches;
-  multiply_batch<Format, Begin, End, First, batch>(x, w, scale, offsets, acc);
+  multiply_batch<Format, Begin, End, First, batch>(x, w, scale, offset_shifts, acc);
   if constexpr (First + batch < Rows) {
-    multiply_rows<Format, Begin, End, First + batch>(x, w, scale, offsets, acc);
+    multiply_rows<Format, Begin, End, First + batch>(x, w, scale, offset_shifts, acc);
   }
 }
 
@@ -107,8 +104,7 @@ TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t
   constexpr quantized_packing parts = parts_of<Format>;
   constexpr bool inline_minimum = Rows <= inline_minimum_rows_max<Format>;
   const std::uint8_t* scales = panel + tile.group_count * parts.group_bytes;
-  // What a row's half sums are multiplied with: the offset times the sum is taken off first.
-  const __m512i offsets = _mm512_set1_epi16(static_cast<short>(-(1 << tile.offset_shift)));
+  const __m512i offset_shifts = _mm512_set1_epi32(tile.offset_shift);
 
   __m512 minima[parts.has_minimum ? Rows : 1];
   if constexpr (parts.has_minimum && !inline_minimum) {
@@ -136,11 +132,11 @@ TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t
       load_weights<Format>(panel, w);
       const __m512 scale = scaled<Format>(d, scales, 2 * i);
       if constexpr (parts.has_halves) {
-        multiply_rows<Format, 0, 4, 0>(*x, w, scale, offsets, y);
+        multiply_rows<Format, 0, 4, 0>(*x, w, scale, offset_shifts, y);
         const __m512 second = scaled<Format>(d, scales, 2 * i + 1);
-        multiply_rows<Format, 4, 8, 0>(*x, w, second, offsets, y);
+        multiply_rows<Format, 4, 8, 0>(*x, w, second, offset_shifts, y);
       } else {
-        multiply_rows<Format, 0, 8, 0>(*x, w, scale, offsets, y);
+        multiply_rows<Format, 0, 8, 0>(*x, w, scale, offset_shifts, y);
       }
       if constexpr (inline_minimum) {
         add_minimum(*x, scaled<Format>(d_minimum, scales, 2 * i + 1), minima);

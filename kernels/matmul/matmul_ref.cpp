@@ -33,17 +33,19 @@ void quantize(const float* x, std::size_t column_count, const row_target& target
         q[k] = static_cast<std::int8_t>(std::nearbyint(x[g * 32 + k] * inverse));
       }
     }
-    std::int32_t first = 0, second = 0;
-    for (std::size_t k = 0; k < 16; ++k) first += q[k];
-    for (std::size_t k = 16; k < 32; ++k) second += q[k];
+    std::int32_t first = 0, sum = 0;
+    for (std::size_t k = 0; k < 32; ++k) {
+      sum += q[k];
+      if (k < 16) first += q[k];
+    }
 
     activation_part& part = target.groups[g].part[target.row_in_tile / part_rows];
     const std::size_t r = target.row_in_tile % part_rows;
     std::memcpy(target.groups[g].values[target.row_in_tile], q, sizeof q);
     part.scale[r] = scale;
-    part.scaled_sum[r] = scale * static_cast<float>(first + second);
-    part.half_sums[r][0] = static_cast<std::int16_t>(first);
-    part.half_sums[r][1] = static_cast<std::int16_t>(second);
+    part.scaled_sum[r] = scale * static_cast<float>(sum);
+    part.minus_sum[r] = -sum;
+    part.minus_first_sum[r] = -first;
   }
 }
 

@@ -75,8 +75,11 @@ inline constexpr std::size_t minima_offset = 32;
 inline constexpr std::size_t part_rows = 8;
 struct alignas(64) activation_part {
   float scale[part_rows];
-  float scaled_sum[part_rows];           // scale * float(sum of the group's values), rounded once
-  std::int16_t half_sums[part_rows][2];  // of its first and its second 16 values
+  float scaled_sum[part_rows];  // scale * float(sum of the group's values), rounded once
+  // The sum, and that of the first 16 values, negated: a shift makes of either what a dot product
+  // with weights that have an offset begins with.
+  std::int32_t minus_sum[part_rows];
+  std::int32_t minus_first_sum[part_rows];
 };
 
 /// One group of 32 columns of up to 16 quantized rows; a tile is group_count of them. Everything a

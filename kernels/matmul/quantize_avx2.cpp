@@ -55,15 +55,15 @@ void quantize_avx2(const float* x, std::size_t column_count, const row_target& t
     const __m256i sad = _mm256_sad_epu8(_mm256_xor_si256(q, flip), _mm256_setzero_si256());
     const std::int32_t first =
         _mm256_extract_epi32(sad, 0) + _mm256_extract_epi32(sad, 2) - 16 * 128;
-    const std::int32_t second =
-        _mm256_extract_epi32(sad, 4) + _mm256_extract_epi32(sad, 6) - 16 * 128;
+    const std::int32_t sum =
+        first + _mm256_extract_epi32(sad, 4) + _mm256_extract_epi32(sad, 6) - 16 * 128;
 
     activation_part& rows = target.groups[g].part[target.row_in_tile / part_rows];
     _mm256_store_si256(reinterpret_cast<__m256i*>(target.groups[g].values[target.row_in_tile]), q);
     rows.scale[r] = scale;
-    rows.scaled_sum[r] = scale * static_cast<float>(first + second);
-    rows.half_sums[r][0] = static_cast<std::int16_t>(first);
-    rows.half_sums[r][1] = static_cast<std::int16_t>(second);
+    rows.scaled_sum[r] = scale * static_cast<float>(sum);
+    rows.minus_sum[r] = -sum;
+    rows.minus_first_sum[r] = -first;
   }
 }
 

@@ -99,23 +99,25 @@ void quantize_avx512(const float* x, std::size_t column_count, const row_target&
     const __m128 scale = _mm_div_ps(max, limit);
     alignas(16) float factors[quantized_together], scales[quantized_together],
         scaled_sums[quantized_together];
-    alignas(16) std::int32_t both_sums[quantized_together];  // 16 bits each
+    alignas(16) std::int32_t minus_sums[quantized_together], minus_first_sums[quantized_together];
     _mm_store_ps(factors, _mm_maskz_mov_ps(usable, inverse));
     __m256i q[quantized_together];
     for (std::size_t i = 0; i < quantized_together; ++i) q[i] = round_group(values[i], factors[i]);
     const half_sums sums = sum_halves(q);
     const __m128i total = _mm_add_epi32(sums.first, sums.second);
+    const __m128i zero = _mm_setzero_si128();
     _mm_store_ps(scales, scale);
     _mm_store_ps(scaled_sums, _mm_mul_ps(scale, _mm_cvtepi32_ps(total)));
-    _mm_store_si128(reinterpret_cast<__m128i*>(both_sums),
-                    _mm_blend_epi16(sums.first, _mm_slli_epi32(sums.second, 16), 0xAA));
+    _mm_store_si128(reinterpret_cast<__m128i*>(minus_sums), _mm_sub_epi32(zero, total));
+    _mm_store_si128(reinterpret_cast<__m128i*>(minus_first_sums), _mm_sub_epi32(zero, sums.first));
     for (std::size_t i = 0; i < count; ++i) {
       activation_part& rows = target.groups[base + i].part[part];
       _mm256_store_si256(
           reinterpret_cast<__m256i*>(target.groups[base + i].values[target.row_in_tile]), q[i]);
       rows.scale[r] = scales[i];
       rows.scaled_sum[r] = scaled_sums[i];
-      __builtin_memcpy(rows.half_sums[r], &both_sums[i], sizeof both_sums[i]);
+      rows.minus_sum[r] = minus_sums[i];
+      rows.minus_first_sum[r] = minus_first_sums[i];
     }
   }
 }

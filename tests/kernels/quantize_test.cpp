@@ -54,7 +54,7 @@ TEST_CASE("quantize_row: every variant gives the reference's bits") {
                              found.group_of(row, g).values[row % 16], 32) == 0 &&
                  std::memcmp(&a.scale[r], &b.scale[r], 4) == 0 &&
                  std::memcmp(&a.scaled_sum[r], &b.scaled_sum[r], 4) == 0 &&
-                 std::memcmp(a.half_sums[r], b.half_sums[r], 4) == 0;
+                 a.minus_sum[r] == b.minus_sum[r] && a.minus_first_sum[r] == b.minus_first_sum[r];
         }
       }
       CHECK(same);
@@ -69,8 +69,8 @@ TEST_CASE("quantize_row: the reference is nearest-even with scale max/127") {
   const std::vector<int> expected{127, 0, 2, -2, -127, 63, 0, 0};
   for (std::size_t i = 0; i < expected.size(); ++i) CHECK(out.value(0, i) == expected[i]);
   for (std::size_t i = expected.size(); i < 32; ++i) CHECK(out.value(0, i) == 0);
-  CHECK(out.part(0, 0).half_sums[0][0] == 63);
-  CHECK(out.part(0, 0).half_sums[0][1] == 0);
+  CHECK(out.part(0, 0).minus_sum[0] == -63);
+  CHECK(out.part(0, 0).minus_first_sum[0] == -63);
 }
 
 TEST_CASE("quantize_columns: a row in pieces gives the bits of the whole row") {
