@@ -56,7 +56,7 @@ class matrix_copies {
     const auto layout = *layout_of(type);
     rows_.resize(shape.output_count * shape.input_count / layout.block_elements *
                  layout.block_bytes);
-    fill_weight_bytes(rows_);
+    fill_weights(type, rows_);
     shape_ = shape;
     type_ = type;
   }

@@ -6,11 +6,16 @@
 #include <span>
 #include <vector>
 
+#include "kernels/base/dtype.hpp"
+
 namespace troupe::bench {
 
 /// Bytes between 0x20 and 0x3F: small positive numbers as f32, f16, bf16 and f8, any quantized
 /// block too.
 void fill_weight_bytes(std::span<std::byte> bytes);
+
+/// Whole blocks of a type. Those with minima are like a model's: zero lies between their weights.
+void fill_weights(dtype type, std::span<std::byte> blocks);
 
 /// Uniform in [-1, 1).
 std::vector<float> some_floats(std::size_t count);

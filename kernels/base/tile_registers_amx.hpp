@@ -76,6 +76,12 @@ inline __attribute__((always_inline)) void multiply_byte_tiles() {
   asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(Left), "i"(Right));
 }
 
+/// The same where the bytes of Right have no signs.
+template <int Sum, int Left, int Right>
+inline __attribute__((always_inline)) void multiply_by_unsigned_byte_tiles() {
+  asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(Left), "i"(Right));
+}
+
 /// The same where the bytes of Left have no signs.
 template <int Sum, int Left, int Right>
 inline __attribute__((always_inline)) void multiply_unsigned_byte_tiles() {

@@ -9,6 +9,10 @@
 //    converted to float; acc = fma(float(dot), d * a, acc), and where the type has minima, acc_min
 //    = fma(m, a * sum(x8), acc_min). Groups ascend along K, one accumulator (and one for minima)
 //    per output; y = (acc + acc_min) (+ bias).
+//  - Q4_1 and Q4_K take minima for zero points where zero lies between the weights of each group,
+//    or near them, in all of the matrix: m becomes d / 64 * z with the nearest integer z, and the
+//    group's integer is 8 * dot(q, x8) + (z * sum(x8) + 4 >> 3), times d / 8. It saves a
+//    multiply-add for each group. Other matrices, and those for bf16, keep their minima.
 //  - Quantized weights with isa::amx and isa::bf16_reference: x is rounded to bf16 (to nearest
 //  even). w is made an f16: d and m of the group as f16 (an integer factor of a K-quant is
 //  multiplied in f16; without minima m = -offset * d), w = fma(q, d, m) in f16; then the lower 3

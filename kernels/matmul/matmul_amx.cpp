@@ -134,7 +134,7 @@ class panel_unpacker {
         put_nibbles(_mm512_load_si512(q_ + 64 * i), scales_[0], to[2 * i]);
     } else {
       __m512i quads[8];
-      load_weights<Format>(q_, quads);
+      load_weights<Format>(q_, block_, index_, quads);
       for (int i = 4 * Half; i < 4 * Half + 4; ++i)
         put_bytes(quads[i], scales_[parts.has_halves ? Half : 0], to[2 * i]);
     }
@@ -439,7 +439,9 @@ void multiply_tile(const quantized_tile& tile) {
 }
 
 void quantized(const quantized_tile& tile) {
-  with_packing(tile.format, [&tile]<packing Format> { multiply_tile<Format>(tile); });
+  with_packing(tile.format, [&tile]<packing Format> {
+    if constexpr (!parts_of<Format>.has_zero_point) multiply_tile<Format>(tile);
+  });
 }
 
 // One group of a row: columns 0, 2, 1, 3 of each quad.

@@ -42,14 +42,41 @@ TROUPE_INLINE __m256 load_halves(const std::uint8_t* p, std::size_t half) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + half * 16)));
 }
 
+// Of a step of the weights: of z's with zero points, else of q's.
+template <packing Format>
+TROUPE_INLINE __m256 block_scale(const std::uint8_t* block, std::size_t half) {
+  const __m256 d = load_halves(block, half);
+  if constexpr (!parts_of<Format>.has_zero_point) return d;
+  return _mm256_mul_ps(d, _mm256_set1_ps(1.0f / (1 << zero_point_shift)));
+}
+
+// 8 bytes: factor `index` of the block, of half 0 or 1 of the panel's outputs.
+template <packing Format>
+TROUPE_INLINE __m128i load_factors(const std::uint8_t* block, std::size_t index, std::size_t half) {
+  return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(block + parts_of<Format>.factors_offset +
+                                                          16 * index + 8 * half));
+}
+
+// -(8 * (z - 128) + f), of group `inner` of a block.
+template <packing Format>
+TROUPE_INLINE __m256i minus_zero_points(const std::uint8_t* block, std::size_t inner,
+                                        std::size_t half) {
+  const __m256i z = _mm256_cvtepu8_epi32(load_factors<Format>(block, 2 * inner + 1, half));
+  const __m128i both = _mm_loadl_epi64(
+      reinterpret_cast<const __m128i*>(block + parts_of<Format>.fractions_offset + 8 * inner));
+  const __m256i f =
+      _mm256_and_si256(_mm256_cvtepu8_epi32(half == 0 ? both : _mm_srli_epi16(both, 4)),
+                       _mm256_set1_epi32(fraction_count - 1));
+  return _mm256_sub_epi32(_mm256_set1_epi32(1 << (zero_point_offset_shift + fraction_shift)),
+                          _mm256_or_si256(_mm256_slli_epi32(z, fraction_shift), f));
+}
+
 // d, or d times factor `index` of the block; exact. Of half 0 or 1 of the panel's outputs.
 template <packing Format>
 TROUPE_INLINE __m256 scaled(__m256 d, const std::uint8_t* block, std::size_t index,
                             std::size_t half) {
   if constexpr (parts_of<Format>.block_groups == 1) return d;
-  const std::uint8_t* factors = block + parts_of<Format>.factors_offset + 16 * index + 8 * half;
-  const __m256i wide =
-      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(factors)));
+  const __m256i wide = _mm256_cvtepi8_epi32(load_factors<Format>(block, index, half));
   return _mm256_mul_ps(d, _mm256_cvtepi32_ps(wide));
 }
 
@@ -124,10 +151,17 @@ TROUPE_INLINE void dot_group(const std::uint8_t* q, const std::int8_t (*rows)[32
   }
 }
 
+// What one group's dot products still need.
+struct group_rest {
+  __m256 scale[2];
+  __m128i offset_shift;  // where there are no zero points
+  __m256i minus_zero_points[2];
+};
+
 // acc = fma(float(dot - offset * sum), d * a, acc) over quads Begin .. End - 1 of one group.
 template <packing Format, width Width, int Begin, int End, int Rows>
 TROUPE_INLINE void multiply_group(const std::uint8_t* q, const activation_group& x,
-                                  std::size_t first_row, const __m256 (&scale)[2], __m128i shift,
+                                  std::size_t first_row, const group_rest& rest,
                                   __m256 (&acc)[2][Rows]) {
   __m256i dot[Rows][2];
   for (int b = 0; b < Rows; ++b) dot[b][0] = dot[b][1] = _mm256_setzero_si256();
@@ -138,17 +172,27 @@ TROUPE_INLINE void multiply_group(const std::uint8_t* q, const activation_group&
   for (int b = 0; b < Rows; ++b) {
     const std::size_t r = first + static_cast<std::size_t>(b);
     // Signed 8-bit weights have no offset left to take off.
-    if constexpr (!parts_of<Format>.has_minimum && Width != width::eight) {
+    if constexpr (parts_of<Format>.has_zero_point) {
+      // As 16-bit products: the upper half of each is zero.
+      const __m256i sum = _mm256_set1_epi32(static_cast<std::uint16_t>(rows.minus_sum[r]));
+      for (int half = 0; half < 2; ++half) {
+        const __m256i offset =
+            _mm256_srai_epi32(_mm256_add_epi32(_mm256_madd_epi16(rest.minus_zero_points[half], sum),
+                                               _mm256_set1_epi32(1 << (fraction_shift - 1))),
+                              fraction_shift);
+        dot[b][half] = _mm256_add_epi32(_mm256_slli_epi32(dot[b][half], zero_point_shift), offset);
+      }
+    } else if constexpr (!parts_of<Format>.has_minimum && Width != width::eight) {
       const int sum = Begin == 4 ? rows.minus_sum[r] - rows.minus_first_sum[r]
                       : End == 4 ? rows.minus_first_sum[r]
                                  : rows.minus_sum[r];
-      const __m256i offset = _mm256_sll_epi32(_mm256_set1_epi32(sum), shift);
+      const __m256i offset = _mm256_sll_epi32(_mm256_set1_epi32(sum), rest.offset_shift);
       for (auto& half : dot[b]) half = _mm256_add_epi32(half, offset);
     }
     const __m256 a = _mm256_set1_ps(rows.scale[r]);
     for (int half = 0; half < 2; ++half) {
       acc[half][b] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[b][half]),
-                                     _mm256_mul_ps(scale[half], a), acc[half][b]);
+                                     _mm256_mul_ps(rest.scale[half], a), acc[half][b]);
     }
   }
 }
@@ -201,17 +245,22 @@ TROUPE_INLINE void store_outputs(const output_block& out, std::size_t first_row,
 template <packing Format, width Width, int Rows>
 TROUPE_INLINE void multiply_scaled(const std::uint8_t* q, const activation_group& x,
                                    std::size_t first_row, const __m256 (&d)[2],
-                                   const std::uint8_t* block, std::size_t inner, __m128i shift,
-                                   __m256 (&acc)[2][Rows]) {
-  const __m256 scale[2] = {scaled<Format>(d[0], block, 2 * inner, 0),
-                           scaled<Format>(d[1], block, 2 * inner, 1)};
+                                   const std::uint8_t* block, std::size_t inner,
+                                   __m128i offset_shift, __m256 (&acc)[2][Rows]) {
+  group_rest rest{};
+  rest.offset_shift = offset_shift;
+  for (std::size_t half = 0; half < 2; ++half) {
+    rest.scale[half] = scaled<Format>(d[half], block, 2 * inner, half);
+    if constexpr (parts_of<Format>.has_zero_point)
+      rest.minus_zero_points[half] = minus_zero_points<Format>(block, inner, half);
+  }
   if constexpr (parts_of<Format>.has_halves) {
-    multiply_group<Format, Width, 0, 4>(q, x, first_row, scale, shift, acc);
-    const __m256 second[2] = {scaled<Format>(d[0], block, 2 * inner + 1, 0),
-                              scaled<Format>(d[1], block, 2 * inner + 1, 1)};
-    multiply_group<Format, Width, 4, 8>(q, x, first_row, second, shift, acc);
+    multiply_group<Format, Width, 0, 4>(q, x, first_row, rest, acc);
+    for (std::size_t half = 0; half < 2; ++half)
+      rest.scale[half] = scaled<Format>(d[half], block, 2 * inner + 1, half);
+    multiply_group<Format, Width, 4, 8>(q, x, first_row, rest, acc);
   } else {
-    multiply_group<Format, Width, 0, 8>(q, x, first_row, scale, shift, acc);
+    multiply_group<Format, Width, 0, 8>(q, x, first_row, rest, acc);
   }
 }
 
@@ -227,7 +276,7 @@ void multiply_panel(const quantized_tile& tile, std::size_t index, std::size_t f
   const activation_group* x = tile.activations;
   const std::uint8_t* block = scales;
   for (std::size_t g = 0; g < tile.group_count; g += parts.block_groups) {
-    const __m256 d[2] = {load_halves(block, 0), load_halves(block, 1)};
+    const __m256 d[2] = {block_scale<Format>(block, 0), block_scale<Format>(block, 1)};
     for (std::size_t i = 0; i < parts.block_groups; ++i, ++x, q += parts.group_bytes) {
       if (first_row == 0) {  // the next panel comes in while the first rows use this one
 #pragma GCC unroll 16
@@ -266,6 +315,9 @@ void multiply_tile(const quantized_tile& tile) {
 void quantized(const quantized_tile& tile) {
   using enum packing;
   switch (tile.format) {
+    case nibbles_zero_point: return multiply_tile<nibbles_zero_point, width::four>(tile);
+    case nibbles_zero_point_blocks:
+      return multiply_tile<nibbles_zero_point_blocks, width::four>(tile);
     case nibbles_minimum: return multiply_tile<nibbles_minimum, width::four>(tile);
     case nibbles_offset: return multiply_tile<nibbles_offset, width::four>(tile);
     case bytes_minimum: return multiply_tile<bytes_minimum, width::five>(tile);

@@ -45,27 +45,57 @@ TROUPE_INLINE void accumulate_minima(const quantized_tile& tile, const std::uint
   }
 }
 
-// -offset * sum of quads Begin .. End - 1. A broadcast and a shift leave the units that multiply
-// alone.
-template <int Begin, int End>
-TROUPE_INLINE __m512i minus_offsets(const activation_part& rows, int r, __m512i offset_shifts) {
+// What one group's dot products still need.
+struct group_rest {
+  __m512 scale;
+  __m512i offset_shifts;
+  __m512i fractions;          // of zero points: where offsets are looked up
+  __m512i minus_zero_points;  // the whole, where weights come without
+};
+
+// Few rows multiply their zero points with the sum of a group's values; for more they are added to
+// the weights, and what is left over is looked up.
+constexpr int zero_points_apart_rows_max = 2;
+template <packing Format, int Rows>
+constexpr bool zero_points_apart =
+    parts_of<Format>.has_zero_point&& Rows <= zero_points_apart_rows_max;
+
+// -offset * sum of quads Begin .. End - 1 of a row. A broadcast and a shift, or a permutation,
+// leave the units that multiply alone.
+template <packing Format, int Begin, int End>
+TROUPE_INLINE __m512i minus_offsets(const activation_group& x, int row, const group_rest& rest) {
+  if constexpr (parts_of<Format>.has_zero_point)
+    return _mm512_permutexvar_epi32(rest.fractions,
+                                    load_offset_sums(x, static_cast<std::size_t>(row)));
+  const activation_part& rows = x.part[row / 8];
+  const int r = row % 8;
   __m512i minus_sum = _mm512_set1_epi32(End == 4 ? rows.minus_first_sum[r] : rows.minus_sum[r]);
   if constexpr (Begin == 4)
     minus_sum = _mm512_sub_epi32(minus_sum, _mm512_set1_epi32(rows.minus_first_sum[r]));
-  return _mm512_sllv_epi32(minus_sum, offset_shifts);
+  return _mm512_sllv_epi32(minus_sum, rest.offset_shifts);
+}
+
+// The same, for a group's dot products with q alone.
+TROUPE_INLINE __m512i add_zero_points(__m512i dot, std::int32_t minus_sum, const group_rest& rest) {
+  // As 16-bit products: the upper half of each is zero.
+  const __m512i sum = _mm512_set1_epi32(static_cast<std::uint16_t>(minus_sum));
+  const __m512i offset =
+      _mm512_srai_epi32(_mm512_add_epi32(_mm512_madd_epi16(rest.minus_zero_points, sum),
+                                         _mm512_set1_epi32(1 << (fraction_shift - 1))),
+                        fraction_shift);
+  return _mm512_add_epi32(_mm512_slli_epi32(dot, zero_point_shift), offset);
 }
 
 // acc = fma(float(dot - offset * sum), d * a, acc) for rows First .. First + Batch - 1 of one
 // group, over quads Begin .. End - 1.
 template <packing Format, int Begin, int End, int First, int Batch, int Rows>
-TROUPE_INLINE void multiply_batch(const activation_group& x, const __m512i (&w)[8], __m512 scale,
-                                  __m512i offset_shifts, __m512 (&acc)[Rows]) {
+TROUPE_INLINE void multiply_batch(const activation_group& x, const __m512i (&w)[8],
+                                  const group_rest& rest, __m512 (&acc)[Rows]) {
+  constexpr bool begins_at_zero = parts_of<Format>.has_minimum || zero_points_apart<Format, Rows>;
   __m512i dot[Batch];
   for (int b = 0; b < Batch; ++b) {
-    const activation_part& rows = x.part[(First + b) / 8];
-    const int r = (First + b) % 8;
-    dot[b] = parts_of<Format>.has_minimum ? _mm512_setzero_si512()
-                                          : minus_offsets<Begin, End>(rows, r, offset_shifts);
+    dot[b] = begins_at_zero ? _mm512_setzero_si512()
+                            : minus_offsets<Format, Begin, End>(x, First + b, rest);
   }
   for (int j = Begin; j < End; ++j) {
     for (int b = 0; b < Batch; ++b) {
@@ -74,21 +104,24 @@ TROUPE_INLINE void multiply_batch(const activation_group& x, const __m512i (&w)[
     }
   }
   for (int b = 0; b < Batch; ++b) {
-    const int r = First + b;
-    const __m512 factor = _mm512_mul_ps(scale, _mm512_set1_ps(x.part[r / 8].scale[r % 8]));
-    acc[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[b]), factor, acc[r]);
+    const activation_part& rows = x.part[(First + b) / 8];
+    const int r = (First + b) % 8;
+    if constexpr (zero_points_apart<Format, Rows>)
+      dot[b] = add_zero_points(dot[b], rows.minus_sum[r], rest);
+    const __m512 factor = _mm512_mul_ps(rest.scale, _mm512_set1_ps(rows.scale[r]));
+    acc[First + b] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[b]), factor, acc[First + b]);
   }
 }
 
 template <packing Format, int Begin, int End, int First, int Rows>
-TROUPE_INLINE void multiply_rows(const activation_group& x, const __m512i (&w)[8], __m512 scale,
-                                 __m512i offset_shifts, __m512 (&acc)[Rows]) {
+TROUPE_INLINE void multiply_rows(const activation_group& x, const __m512i (&w)[8],
+                                 const group_rest& rest, __m512 (&acc)[Rows]) {
   constexpr int left = Rows - First;
   constexpr int batches = (left + 3) / 4;  // of about one size, up to 4
   constexpr int batch = (left + batches - 1) / batches;
-  multiply_batch<Format, Begin, End, First, batch>(x, w, scale, offset_shifts, acc);
+  multiply_batch<Format, Begin, End, First, batch>(x, w, rest, acc);
   if constexpr (First + batch < Rows) {
-    multiply_rows<Format, Begin, End, First + batch>(x, w, scale, offset_shifts, acc);
+    multiply_rows<Format, Begin, End, First + batch>(x, w, rest, acc);
   }
 }
 
@@ -117,7 +150,7 @@ TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t
   const activation_group* x = tile.activations;
   const activation_group* const end = x + tile.group_count;
   while (x != end) {
-    const __m512 d = load_halves(scales);
+    const __m512 d = block_scale<Format>(scales);
     const __m512 d_minimum = block_minimum<Format>(scales);
     for (std::size_t i = 0; i < parts.block_groups; ++i, ++x, panel += parts.group_bytes) {
       // The next panel comes in while this one is used. Unrolled: as a loop it costs one row a
@@ -129,14 +162,23 @@ TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t
           _mm_prefetch(reinterpret_cast<const char*>(next + far_prefetch_bytes), _MM_HINT_T1);
       }
       __m512i w[8];
-      load_weights<Format>(panel, w);
-      const __m512 scale = scaled<Format>(d, scales, 2 * i);
-      if constexpr (parts.has_halves) {
-        multiply_rows<Format, 0, 4, 0>(*x, w, scale, offset_shifts, y);
-        const __m512 second = scaled<Format>(d, scales, 2 * i + 1);
-        multiply_rows<Format, 4, 8, 0>(*x, w, second, offset_shifts, y);
+      group_rest rest{.scale = scaled<Format>(d, scales, 2 * i),
+                      .offset_shifts = offset_shifts,
+                      .fractions = _mm512_setzero_si512(),
+                      .minus_zero_points = _mm512_setzero_si512()};
+      if constexpr (zero_points_apart<Format, Rows>) {
+        load_weights<packing::nibbles_offset>(panel, scales, i, w);
+        rest.minus_zero_points = minus_zero_points<Format>(scales, i);
       } else {
-        multiply_rows<Format, 0, 8, 0>(*x, w, scale, offset_shifts, y);
+        load_weights<Format>(panel, scales, i, w);
+        if constexpr (parts.has_zero_point) rest.fractions = load_fractions<Format>(scales, i);
+      }
+      if constexpr (parts.has_halves) {
+        multiply_rows<Format, 0, 4, 0>(*x, w, rest, y);
+        rest.scale = scaled<Format>(d, scales, 2 * i + 1);
+        multiply_rows<Format, 4, 8, 0>(*x, w, rest, y);
+      } else {
+        multiply_rows<Format, 0, 8, 0>(*x, w, rest, y);
       }
       if constexpr (inline_minimum) {
         add_minimum(*x, scaled<Format>(d_minimum, scales, 2 * i + 1), minima);

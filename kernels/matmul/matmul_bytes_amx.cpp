@@ -27,13 +27,14 @@ constexpr std::size_t rows_max = 256;
 constexpr std::size_t rows_left_min = 12;
 
 // Element b of quad j of the 16 outputs in byte 4 * output + b of row j, with its sign: the offset
-// is taken off.
+// is taken off. With zero points it is unsigned, and rows look up what is taken off.
 using weight_group = std::int8_t[8][4 * panel_outputs];
 
 struct alignas(64) panel_chunk {
   weight_group weights[chunk_room];
   float scales[chunk_room][panel_outputs];
   float minima[chunk_room][panel_outputs];
+  std::int32_t fractions[chunk_room][panel_outputs];
 };
 
 using integer_block = std::int32_t[tile_rows][panel_outputs];
@@ -77,21 +78,25 @@ TROUPE_INLINE void unpack(const quantized_tile& tile, const std::uint8_t* panel,
   next += first_group * parts.group_lines * 64;
   const __m512i offset = _mm512_set1_epi8(static_cast<char>(1 << tile.offset_shift));
   for (std::size_t g = 0; g < group_count; block += parts.block_scale_bytes) {
-    const __m512 d = load_halves(block);
+    const __m512 d = block_scale<Format>(block);
     const __m512 d_minimum = block_minimum<Format>(block);
     for (std::size_t i = 0; i < parts.block_groups; ++i, ++g, q += parts.group_bytes) {
 #pragma GCC unroll 16
       for (std::size_t line = 0; line < parts.group_lines; ++line, next += 64)
         _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
       __m512i quads[8];
-      load_weights<Format>(q, quads);
+      load_weights<Format>(q, block, i, quads);
       for (int j = 0; j < 8; ++j) {
-        const __m512i values = parts.has_minimum ? quads[j] : _mm512_sub_epi8(quads[j], offset);
+        const __m512i values = parts.has_minimum || parts.has_zero_point
+                                   ? quads[j]
+                                   : _mm512_sub_epi8(quads[j], offset);
         _mm512_store_si512(chunk.weights[g][j], values);
       }
       _mm512_store_ps(chunk.scales[g], scaled<Format>(d, block, 2 * i));
       if constexpr (parts.has_minimum)
         _mm512_store_ps(chunk.minima[g], scaled<Format>(d_minimum, block, 2 * i + 1));
+      if constexpr (parts.has_zero_point)
+        _mm512_store_si512(chunk.fractions[g], load_fractions<Format>(block, i));
     }
   }
 }
@@ -108,7 +113,7 @@ struct row_tiles {
 
 // Products of groups first .. first + count - 1 of a chunk with those of x. A tile's products are
 // stored while the next group's are made.
-template <std::size_t RowTiles, std::size_t Panels>
+template <packing Format, std::size_t RowTiles, std::size_t Panels>
 TROUPE_INLINE void make_products(const panel_chunk (&chunks)[panels_together], const row_tiles& x,
                                  std::size_t first, std::size_t count, group_products& products) {
   constexpr std::size_t store_bytes = sizeof products.blocks[0][0][0];
@@ -129,7 +134,11 @@ TROUPE_INLINE void make_products(const panel_chunk (&chunks)[panels_together], c
     for_each_block([&]<int Block, int Left, int Right>() TROUPE_INLINE_LAMBDA {
       if (i != 0) store_tile<Block>(products.blocks[i - 1][Block], store_bytes);
       zero_tile<Block>();
-      multiply_byte_tiles<Block, Left, Right>();
+      if constexpr (parts_of<Format>.has_zero_point) {
+        multiply_by_unsigned_byte_tiles<Block, Left, Right>();
+      } else {
+        multiply_byte_tiles<Block, Left, Right>();
+      }
     });
   }
   for_each_block([&]<int Block, int Left, int Right>() TROUPE_INLINE_LAMBDA {
@@ -149,19 +158,26 @@ TROUPE_INLINE void store_block(const __m512 (&from)[tile_rows], float_block& to)
 }
 
 // sums = fma(float(product), d * a, sums), for groups first .. first + count - 1.
+template <packing Format>
 TROUPE_INLINE void add_products(const panel_chunk& chunk, const activation_group* x,
                                 std::size_t first, std::size_t count,
                                 const group_products& products, std::size_t block,
                                 __m512 (&acc)[tile_rows]) {
   for (std::size_t i = 0; i < count; ++i) {
     const __m512 scale = _mm512_load_ps(chunk.scales[first + i]);
+    const __m512i fractions = _mm512_load_si512(chunk.fractions[first + i]);
     const activation_group& rows = x[first + i];
     const integer_block& dots = products.blocks[i][block];
 #pragma GCC unroll 16
     for (std::size_t r = 0; r < tile_rows; ++r) {
       const float a = rows.part[r / part_rows].scale[r % part_rows];
-      const __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(dots[r]));
-      acc[r] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale, _mm512_set1_ps(a)), acc[r]);
+      __m512i dot = _mm512_load_si512(dots[r]);
+      if constexpr (parts_of<Format>.has_zero_point) {
+        const __m512i offsets = load_offset_sums(rows, r);
+        dot = _mm512_add_epi32(dot, _mm512_permutexvar_epi32(fractions, offsets));
+      }
+      acc[r] =
+          _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(scale, _mm512_set1_ps(a)), acc[r]);
     }
   }
 }
@@ -205,7 +221,7 @@ struct output_place {
 
 // Adds a chunk's groups to the sums of some row tiles and panels: rows first_row .. of the tile,
 // panels `panel` ..
-template <std::size_t RowTiles, std::size_t Panels, bool HasMinimum>
+template <packing Format, std::size_t RowTiles, std::size_t Panels>
 void add_chunk(const quantized_tile& tile, std::size_t panel, std::size_t first_row,
                const panel_chunk (&chunks)[panels_together], const chunk_range& range,
                group_products& products, block_sums& sums) {
@@ -220,18 +236,18 @@ void add_chunk(const quantized_tile& tile, std::size_t panel, std::size_t first_
     const std::size_t left = range.count - g;
     const std::size_t count = left < groups_together ? left : groups_together;
     // Not before: they would push out of L1 what the products read.
-    if (HasMinimum && count == left) {
+    if (parts_of<Format>.has_minimum && count == left) {
       for_blocks([&](std::size_t p, std::size_t t, std::size_t block) TROUPE_INLINE_LAMBDA {
         add_minima(chunks[p], x.tile(t), range.count, range.is_first, sums.minima[block]);
       });
     }
-    make_products<RowTiles, Panels>(chunks, x, g, count, products);
+    make_products<Format, RowTiles, Panels>(chunks, x, g, count, products);
     for_blocks([&](std::size_t p, std::size_t t, std::size_t block) TROUPE_INLINE_LAMBDA {
       __m512 acc[tile_rows];
       load_block(sums.scaled[block], range.is_first && g == 0, acc);
-      add_products(chunks[p], x.tile(t), g, count, products, block, acc);
+      add_products<Format>(chunks[p], x.tile(t), g, count, products, block, acc);
       if (!range.is_last || count < left) return store_block(acc, sums.scaled[block]);
-      if constexpr (HasMinimum) {
+      if constexpr (parts_of<Format>.has_minimum) {
         for (std::size_t r = 0; r < tile_rows; ++r)
           acc[r] = _mm512_add_ps(acc[r], _mm512_load_ps(sums.minima[block][r]));
       }
@@ -247,7 +263,6 @@ void add_chunk(const quantized_tile& tile, std::size_t panel, std::size_t first_
 template <packing Format, std::size_t Panels>
 void multiply_panels(const quantized_tile& tile, std::size_t panel, const std::uint8_t* next,
                      scratch_space& scratch) {
-  constexpr bool has_minimum = parts_of<Format>.has_minimum;
   const std::uint8_t* const panels = tile.panels + panel * tile.panel_bytes;
   const std::size_t chunk_size = chunk_groups<Format, chunk_room>(tile.group_count);
   for (std::size_t first = 0; first < tile.group_count; first += chunk_size) {
@@ -262,11 +277,11 @@ void multiply_panels(const quantized_tile& tile, std::size_t panel, const std::u
     for (std::size_t row = 0; row < tile.row_count; row += rows_together) {
       block_sums& sums = scratch.sums[row / rows_together];
       if (tile.row_count - row > tile_rows) {
-        add_chunk<2, Panels, has_minimum>(tile, panel, row, scratch.chunks, range, scratch.products,
-                                          sums);
+        add_chunk<Format, 2, Panels>(tile, panel, row, scratch.chunks, range, scratch.products,
+                                     sums);
       } else {
-        add_chunk<1, Panels, has_minimum>(tile, panel, row, scratch.chunks, range, scratch.products,
-                                          sums);
+        add_chunk<Format, 1, Panels>(tile, panel, row, scratch.chunks, range, scratch.products,
+                                     sums);
       }
     }
   }

@@ -73,13 +73,27 @@ float quantized_output(const quantized_tile& tile, const std::uint8_t* panel, st
     }
     return static_cast<float>(sum);
   };
+  // Eighths of the weights' steps; the fraction that is left is rounded, halves up.
+  const auto dot_from_zero_point = [&](std::size_t group, const std::int8_t* x) {
+    std::int32_t sum = 0, values = 0;
+    for (std::size_t k = 0; k < 32; ++k) {
+      sum += weight_at(tile, panel, group, k, lane) * x[k];
+      values += x[k];
+    }
+    const int zero_point = zero_point_at(tile, panel, group, lane);
+    return static_cast<float>(
+        sum * (1 << zero_point_shift) +
+        ((zero_point * values + (1 << (fraction_shift - 1))) >> fraction_shift));
+  };
   float acc = 0.0f, acc_min = 0.0f;
   for (std::size_t g = 0; g < tile.group_count; ++g) {
     const std::int8_t* const values = tile.activations[g].values[row];
     const activation_part& x = tile.activations[g].part[row / part_rows];
     const std::size_t r = row % part_rows;
     const group_scales scales = group_scales_at(tile, panel, g, lane);
-    acc = std::fma(dot(g, values, 0, parts.has_halves ? 16 : 32), scales.first * x.scale[r], acc);
+    const float first = parts.has_zero_point ? dot_from_zero_point(g, values)
+                                             : dot(g, values, 0, parts.has_halves ? 16 : 32);
+    acc = std::fma(first, scales.first * x.scale[r], acc);
     if (parts.has_halves) {
       acc = std::fma(dot(g, values, 16, 32), scales.second * x.scale[r], acc);
     }

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <numeric>
+#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
@@ -19,15 +19,18 @@ namespace troupe::kernels {
 
 namespace {
 
-packing packing_of(dtype type, isa set) {
+packing packing_of(dtype type, isa set, bool with_zero_points) {
   switch (type) {
     case dtype::f32: return packing::f32;
     case dtype::f16: return packing::f16;
     case dtype::bf16: return packing::bf16;
     case dtype::f8_e4m3: return packing::f8;
     case dtype::q4_0: return packing::nibbles_offset;
-    case dtype::q4_1: return packing::nibbles_minimum;
-    case dtype::q4_k: return packing::nibbles_minimum_blocks;
+    case dtype::q4_1:
+      return with_zero_points ? packing::nibbles_zero_point : packing::nibbles_minimum;
+    case dtype::q4_k:
+      return with_zero_points ? packing::nibbles_zero_point_blocks
+                              : packing::nibbles_minimum_blocks;
     case dtype::q5_1: return packing::bytes_minimum;
     case dtype::q5_k: return packing::bytes_minimum_blocks;
     case dtype::q6_k:
@@ -50,12 +53,42 @@ void put_block_scales(const quantized_packing& parts, const quantized_group& gro
   if (parts.has_minimum) put_half(group.d_minimum, block + minima_offset, lane);
 }
 
+std::uint8_t* factors_of(const quantized_packing& parts, std::uint8_t* block, std::size_t inner) {
+  return block + parts.factors_offset + 32 * inner;
+}
+
+/// 8 * (z - 128) + f, of scale / 8 * (8 * q + z - 128 + f / 8) that is nearest to scale * q +
+/// minimum. Nothing where that would leave a byte: all of the group's weights are far from zero on
+/// one side, or no finite numbers.
+std::optional<int> zero_point_of(const quantized_group& group) {
+  constexpr int offset = 1 << (zero_point_offset_shift + fraction_shift);
+  constexpr int q_steps = 15 << zero_point_shift;
+  constexpr auto past_largest = static_cast<float>((256 - q_steps) << fraction_shift);
+  constexpr auto steps = static_cast<float>(1 << (zero_point_shift + fraction_shift));
+  const float scale = group.scale(0), minimum = group.minimum();
+  if (scale == 0.0f) return minimum == 0.0f ? std::optional<int>(0) : std::nullopt;
+  // Not negative, so that cutting it rounds to the nearest.
+  const float z = steps * minimum / scale + static_cast<float>(offset) + 0.5f;
+  if (!(z >= 0.0f && z < past_largest) || !std::isfinite(scale)) return std::nullopt;
+  return static_cast<int>(z) - offset;
+}
+
+void put_zero_point(const quantized_packing& parts, int zero_point, std::size_t inner,
+                    std::size_t lane, std::uint8_t* block) {
+  const int shifted = zero_point + (1 << (zero_point_offset_shift + fraction_shift));
+  const int f = shifted % (1 << fraction_shift);
+  factors_of(parts, block, inner)[16 + lane] = static_cast<std::uint8_t>(shifted >> fraction_shift);
+  // The lanes come one after another, the lower nibble's first.
+  std::uint8_t& both = block[parts.fractions_offset + 8 * inner + lane % 8];
+  both = static_cast<std::uint8_t>(lane < 8 ? f : (both & 15) | f << 4);
+}
+
 void put_factors(const quantized_packing& parts, const quantized_group& group, std::size_t inner,
                  std::size_t lane, std::uint8_t* block) {
-  std::uint8_t* factors = block + parts.factors_offset + 32 * inner + lane;
+  std::uint8_t* factors = factors_of(parts, block, inner) + lane;
   const std::int8_t second = parts.has_minimum ? group.minimum_factor : group.scale_factors[1];
   factors[0] = static_cast<std::uint8_t>(group.scale_factors[0]);
-  factors[16] = static_cast<std::uint8_t>(second);
+  if (!parts.has_zero_point) factors[16] = static_cast<std::uint8_t>(second);
 }
 
 // Parts of a byte stay within it, so that the four of a quad can be moved at once.
@@ -98,10 +131,20 @@ float largest_weight(const packed_matrix::state& packed, const quantized_group& 
          std::fabs(group.minimum());
 }
 
-// Returns a bound of the row's weights, where they will be multiplied in bf16; NaN where one is.
+/// Of rows that were packed.
+struct pack_outcome {
+  float largest = 0.0f;  ///< a bound of the weights where bf16 will multiply them; NaN where one is
+  bool fits = true;      ///< into a format with zero points
+
+  void add(const pack_outcome& other) {
+    largest = larger(largest, other.largest);
+    fits = fits && other.fits;
+  }
+};
+
 template <weight_form Form>
-float pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
-                         std::uint8_t* panel) {
+pack_outcome pack_quantized_row(const packed_matrix::state& packed, const std::byte* row,
+                                std::size_t lane, std::uint8_t* panel) {
   // Copies, because a byte that is written might be theirs.
   const quantized_packing parts = packed.parts();
   const std::size_t group_count = packed.group_count();
@@ -111,23 +154,28 @@ float pack_quantized_row(const packed_matrix::state& packed, const std::byte* ro
   std::uint8_t* q = panel;
   quantized_group group;
   const bool wants_bound = multiplies_in_bf16(packed.set);
-  float largest = 0.0f;
+  pack_outcome outcome;
   for (std::size_t g = 0; g < group_count; g += parts.block_groups) {
     for (std::size_t inner = 0; inner < parts.block_groups; ++inner, q += parts.group_bytes) {
       read_group_of_block(type, row, inner, group);
-      if (wants_bound) largest = larger(largest, largest_weight(packed, group));
+      if (wants_bound) outcome.largest = larger(outcome.largest, largest_weight(packed, group));
       put_weights<Form>(group, lane, q);
       if (inner == 0) put_block_scales(parts, group, lane, block);
       if (parts.block_groups > 1) put_factors(parts, group, inner, lane, block);
+      if (parts.has_zero_point) {
+        const auto zero_point = zero_point_of(group);
+        outcome.fits = outcome.fits && zero_point;
+        put_zero_point(parts, zero_point.value_or(0), inner, lane, block);
+      }
     }
     block += parts.block_scale_bytes;
     row += block_bytes;
   }
-  return largest;
+  return outcome;
 }
 
-float pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
-                         std::uint8_t* panel) {
+pack_outcome pack_quantized_row(const packed_matrix::state& packed, const std::byte* row,
+                                std::size_t lane, std::uint8_t* panel) {
   switch (packed.parts().form) {
     case weight_form::nibbles:
       return pack_quantized_row<weight_form::nibbles>(packed, row, lane, panel);
@@ -156,6 +204,51 @@ void pack_float_row(const packed_matrix::state& packed, const std::byte* row,
     std::memcpy(panel + (k * panel_outputs + lane) * element_bytes, row + k * element_bytes,
                 element_bytes);
   }
+}
+
+// With memory for its panels.
+void choose_format(packing format, const dtype_layout& layout, packed_matrix::state& packed) {
+  packed.format = format;
+  std::size_t panel_bytes = packed.column_count * panel_outputs * layout.block_bytes;  // of floats
+  if (packed.quantized) {
+    const quantized_packing& parts = packed.parts();
+    const int offset = quantized_offset(packed.type);
+    packed.offset_shift = parts.has_zero_point ? zero_point_offset_shift
+                          : offset != 0        ? std::countr_zero(static_cast<unsigned>(offset))
+                                               : 0;
+    panel_bytes = packed.group_count() * parts.group_bytes +
+                  packed.group_count() / parts.block_groups * parts.block_scale_bytes;
+  }
+  packed.panel_bytes =
+      (panel_bytes + buffer_alignment_bytes - 1) / buffer_alignment_bytes * buffer_alignment_bytes;
+  if (packed.arena != nullptr) {
+    packed.panels = packed.arena->allocate(packed.size_bytes());
+  } else {
+    packed.own_memory = aligned_buffer<std::uint8_t>(packed.size_bytes());
+    packed.panels = packed.own_memory.data();
+  }
+}
+
+pack_outcome pack_rows(const packed_matrix::state& packed, std::span<const std::byte> rows,
+                       thread_pool& pool) {
+  const std::size_t row_bytes = rows.size() / packed.row_count;
+  std::vector<pack_outcome> outcomes(packed.panel_count());
+  pool.parallel_for(packed.panel_count(), [&](std::size_t index, std::size_t) {
+    std::uint8_t* panel = packed.panels + index * packed.panel_bytes;
+    for (std::size_t lane = 0; lane < panel_outputs; ++lane) {
+      const std::size_t row = index * panel_outputs + lane;
+      if (row >= packed.row_count) break;
+      const std::byte* source = rows.data() + row * row_bytes;
+      if (packed.quantized) {
+        outcomes[index].add(pack_quantized_row(packed, source, lane, panel));
+      } else {
+        pack_float_row(packed, source, row_bytes / packed.column_count, lane, panel);
+      }
+    }
+  });
+  pack_outcome whole;
+  for (const pack_outcome& outcome : outcomes) whole.add(outcome);
+  return whole;
 }
 
 }  // namespace
@@ -214,46 +307,17 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
   auto packed = std::make_unique<state>();
   packed->type = type;
   packed->set = set;
-  packed->format = packing_of(type, set);
   packed->quantized = is_quantized(type);
-  if (const int offset = quantized_offset(type); offset != 0) {
-    packed->offset_shift = std::countr_zero(static_cast<unsigned>(offset));
-  }
   packed->row_count = row_count;
   packed->column_count = column_count;
-  std::size_t panel_bytes = column_count * panel_outputs * layout->block_bytes;  // float types
-  if (packed->quantized) {
-    const quantized_packing& parts = packed->parts();
-    panel_bytes = packed->group_count() * parts.group_bytes +
-                  packed->group_count() / parts.block_groups * parts.block_scale_bytes;
+  packed->arena = std::move(arena);
+  choose_format(packing_of(type, set, !multiplies_in_bf16(set)), *layout, *packed);
+  pack_outcome outcome = pack_rows(*packed, rows, pool);
+  if (!outcome.fits) {
+    choose_format(packing_of(type, set, false), *layout, *packed);
+    outcome = pack_rows(*packed, rows, pool);
   }
-  packed->panel_bytes =
-      (panel_bytes + buffer_alignment_bytes - 1) / buffer_alignment_bytes * buffer_alignment_bytes;
-  if (arena != nullptr) {
-    packed->panels = arena->allocate(packed->size_bytes());
-    packed->arena = std::move(arena);
-  } else {
-    packed->own_memory = aligned_buffer<std::uint8_t>(packed->size_bytes());
-    packed->panels = packed->own_memory.data();
-  }
-
-  const std::size_t row_bytes = row_blocks * layout->block_bytes;
-  std::vector<float> largest(packed->panel_count());
-  pool.parallel_for(packed->panel_count(), [&](std::size_t index, std::size_t) {
-    std::uint8_t* panel = packed->panels + index * packed->panel_bytes;
-    for (std::size_t lane = 0; lane < panel_outputs; ++lane) {
-      const std::size_t row = index * panel_outputs + lane;
-      if (row >= row_count) break;
-      const std::byte* source = rows.data() + row * row_bytes;
-      if (packed->quantized) {
-        largest[index] = larger(largest[index], pack_quantized_row(*packed, source, lane, panel));
-      } else {
-        pack_float_row(*packed, source, layout->block_bytes, lane, panel);
-      }
-    }
-  });
-  if (packed->quantized && multiplies_in_bf16(set))
-    choose_scale(std::accumulate(largest.begin(), largest.end(), 0.0f, larger), *packed);
+  if (packed->quantized && multiplies_in_bf16(set)) choose_scale(outcome.largest, *packed);
   return packed_matrix(std::move(packed));
 }
 

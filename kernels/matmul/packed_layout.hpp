@@ -28,16 +28,22 @@ inline constexpr std::size_t tile_rows = 16;
 /// Scales come by block: 16 f16 d, 16 f16 minima where the type has them. Where a block is several
 /// groups, then for each group 16 int8 which times d are its scales, and 16 which times the block's
 /// minima are its minima, or times d the scales of its second half.
+/// With zero points a weight is d / 8 * (8 * q + z - 128 + f / 8): a byte, less an offset as
+/// others have, and a fraction that is multiplied with the sum of a group's activations only. 16 z
+/// lie where a block's minimum factors would: behind d, or behind the group's factors. After that,
+/// 8 bytes for each group: f of output i in the low nibble of byte i, of output i + 8 in the high.
 /// A panel of a float matrix is columns x 16 elements as in the file.
 enum class packing : std::uint8_t {
-  nibbles_minimum,         // Q4_1
-  nibbles_minimum_blocks,  // Q4_K
-  nibbles_offset,          // Q4_0
-  bytes_minimum,           // Q5_1
-  bytes_minimum_blocks,    // Q5_K
-  bytes_offset,            // Q5_0, Q8_0
-  sixes_halves_blocks,     // Q6_K
-  bytes_halves_blocks,     // Q6_K for AVX2
+  nibbles_zero_point,         // Q4_1, where all minima allow it
+  nibbles_zero_point_blocks,  // Q4_K, the same
+  nibbles_minimum,            // Q4_1 elsewhere, and for bf16
+  nibbles_minimum_blocks,     // Q4_K, the same
+  nibbles_offset,             // Q4_0
+  bytes_minimum,              // Q5_1
+  bytes_minimum_blocks,       // Q5_K
+  bytes_offset,               // Q5_0, Q8_0
+  sixes_halves_blocks,        // Q6_K
+  bytes_halves_blocks,        // Q6_K for AVX2
   f32,
   f16,
   bf16,
@@ -49,24 +55,32 @@ enum class weight_form : std::uint8_t { nibbles, sixes, bytes };
 struct quantized_packing {
   weight_form form;
   bool has_minimum;
+  bool has_zero_point;
   bool has_halves;                // a scale for each 16 elements
   std::size_t group_bytes;        // of a group's q
   std::size_t block_groups;       // groups that share d
-  std::size_t factors_offset;     // of the first group's, in a block's scales
+  std::size_t factors_offset;     // of the first group's, in a block's scales; factor 0 may not be
+  std::size_t fractions_offset;   // of the first group's f, the same
   std::size_t block_scale_bytes;  // of a block's scales
   std::size_t group_lines;        // 64 bytes each: a group with its part of the scales
 };
 /// By packing, as far as they are quantized, in its order.
 inline constexpr quantized_packing quantized_packings[] = {
-    {weight_form::nibbles, true, false, 256, 1, 64, 64, 5},
-    {weight_form::nibbles, true, false, 256, 8, 64, 64 + 8 * 32, 5},
-    {weight_form::nibbles, false, false, 256, 1, 32, 32, 5},
-    {weight_form::bytes, true, false, 512, 1, 64, 64, 9},
-    {weight_form::bytes, true, false, 512, 8, 64, 64 + 8 * 32, 9},
-    {weight_form::bytes, false, false, 512, 1, 32, 32, 9},
-    {weight_form::sixes, false, true, 384, 8, 32, 32 + 8 * 32, 7},
-    {weight_form::bytes, false, true, 512, 8, 32, 32 + 8 * 32, 9},
+    {weight_form::nibbles, false, true, false, 256, 1, 16, 48, 56, 5},
+    {weight_form::nibbles, false, true, false, 256, 8, 32, 288, 288 + 8 * 8, 5},
+    {weight_form::nibbles, true, false, false, 256, 1, 64, 0, 64, 5},
+    {weight_form::nibbles, true, false, false, 256, 8, 64, 0, 64 + 8 * 32, 5},
+    {weight_form::nibbles, false, false, false, 256, 1, 32, 0, 32, 5},
+    {weight_form::bytes, true, false, false, 512, 1, 64, 0, 64, 9},
+    {weight_form::bytes, true, false, false, 512, 8, 64, 0, 64 + 8 * 32, 9},
+    {weight_form::bytes, false, false, false, 512, 1, 32, 0, 32, 9},
+    {weight_form::sixes, false, false, true, 384, 8, 32, 0, 32 + 8 * 32, 7},
+    {weight_form::bytes, false, false, true, 512, 8, 32, 0, 32 + 8 * 32, 9},
 };
+/// Of zero points: the shifts that take q to steps of z, z to steps of f, and 1 to z's offset.
+/// Eight times the largest q and the largest z that fits beside it are 255.
+inline constexpr int zero_point_shift = 3, fraction_shift = 3, zero_point_offset_shift = 7;
+inline constexpr std::size_t fraction_count = 1 << fraction_shift;
 /// The f16 minima of a block, behind its 16 f16 d.
 inline constexpr std::size_t minima_offset = 32;
 
@@ -86,6 +100,10 @@ struct alignas(64) activation_part {
 /// panel kernel reads for a group lies within constant distances of one pointer.
 struct alignas(64) activation_group {
   std::int8_t values[tile_rows][32];
+  // What a row's dot products with weights that have zero points begin with, for each f:
+  // -128 * sum + (f * sum + 4 >> 3). Of variants that look it up, in twice as many entries: what
+  // follows must not end with the group.
+  std::int32_t offset_sums[tile_rows][fraction_count];
   activation_part part[tile_rows / part_rows];  // row r is row r % 8 of part r / 8
 };
 

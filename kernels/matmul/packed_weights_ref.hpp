@@ -15,6 +15,31 @@ inline const quantized_packing& parts_of(const quantized_tile& tile) {
   return quantized_packings[static_cast<std::size_t>(tile.format)];
 }
 
+inline const std::uint8_t* block_at(const quantized_tile& tile, const std::uint8_t* panel,
+                                    std::size_t group) {
+  const quantized_packing& parts = parts_of(tile);
+  return panel + tile.group_count * parts.group_bytes +
+         group / parts.block_groups * parts.block_scale_bytes;
+}
+
+/// Those of the 16 outputs at 0, then at 16 what is second.
+inline const std::uint8_t* factors_at(const quantized_tile& tile, const std::uint8_t* panel,
+                                      std::size_t group) {
+  const quantized_packing& parts = parts_of(tile);
+  return block_at(tile, panel, group) + parts.factors_offset + group % parts.block_groups * 32;
+}
+
+/// Of a format with zero points: its output's 8 * (z - 128) + f.
+inline int zero_point_at(const quantized_tile& tile, const std::uint8_t* panel, std::size_t group,
+                         std::size_t lane) {
+  const quantized_packing& parts = parts_of(tile);
+  const int z = factors_at(tile, panel, group)[16 + lane];
+  const int both = block_at(
+      tile, panel, group)[parts.fractions_offset + group % parts.block_groups * 8 + lane % 8];
+  return (z - (1 << zero_point_offset_shift)) * (1 << fraction_shift) +
+         (lane < 8 ? both & 15 : both >> 4);
+}
+
 /// Unsigned, as stored.
 inline int weight_at(const quantized_tile& tile, const std::uint8_t* panel, std::size_t group,
                      std::size_t k, std::size_t lane) {
@@ -43,14 +68,13 @@ struct packed_scales {
 inline packed_scales scales_at(const quantized_tile& tile, const std::uint8_t* panel,
                                std::size_t group, std::size_t lane) {
   const quantized_packing& parts = parts_of(tile);
-  const std::uint8_t* block = panel + tile.group_count * parts.group_bytes +
-                              group / parts.block_groups * parts.block_scale_bytes;
+  const std::uint8_t* block = block_at(tile, panel, group);
   packed_scales scales;
   scales.d = half_at(block, lane);
+  if (parts.has_zero_point) scales.d /= 1 << zero_point_shift;
   if (parts.has_minimum) scales.minimum = half_at(block + minima_offset, lane);
   if (parts.block_groups == 1) return scales;
-  const std::uint8_t* factors =
-      block + parts.factors_offset + group % parts.block_groups * 32 + lane;
+  const std::uint8_t* factors = factors_at(tile, panel, group) + lane;
   scales.first_factor = static_cast<float>(static_cast<std::int8_t>(factors[0]));
   const auto second = static_cast<float>(static_cast<std::int8_t>(factors[16]));
   scales.second_factor = parts.has_halves ? second : scales.first_factor;

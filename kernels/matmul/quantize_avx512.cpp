@@ -75,6 +75,16 @@ TROUPE_INLINE half_sums sum_halves(const __m256i (&q)[quantized_together]) {
   return {_mm256_castsi256_si128(sorted), _mm256_extracti128_si256(sorted, 1)};
 }
 
+// For each f: -128 * sum + (f * sum + 4 >> 3).
+TROUPE_INLINE __m256i offset_sums(std::int32_t minus_sum) {
+  const __m256i minus_f = _mm256_setr_epi32(0, -1, -2, -3, -4, -5, -6, -7);
+  const __m256i all = _mm256_set1_epi32(minus_sum);
+  const __m256i product = _mm256_mullo_epi32(all, minus_f);
+  const __m256i rounded = _mm256_srai_epi32(
+      _mm256_add_epi32(product, _mm256_set1_epi32(1 << (fraction_shift - 1))), fraction_shift);
+  return _mm256_add_epi32(_mm256_slli_epi32(all, zero_point_offset_shift), rounded);
+}
+
 }  // namespace
 
 void quantize_avx512(const float* x, std::size_t column_count, const row_target& target) {
@@ -118,6 +128,9 @@ void quantize_avx512(const float* x, std::size_t column_count, const row_target&
       rows.scaled_sum[r] = scaled_sums[i];
       rows.minus_sum[r] = minus_sums[i];
       rows.minus_first_sum[r] = minus_first_sums[i];
+      _mm256_store_si256(
+          reinterpret_cast<__m256i*>(target.groups[base + i].offset_sums[target.row_in_tile]),
+          offset_sums(minus_sums[i]));
     }
   }
 }

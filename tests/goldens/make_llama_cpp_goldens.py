@@ -17,8 +17,8 @@ The perplexity golden, tests/models/smollm2-perplexity.json, comes from llama.cp
     llama-perplexity -m SmolLM2-135M-Instruct.Q4_1.gguf -f tests/data/perplexity.txt -c 512 2>&1 \\
         | python tests/goldens/make_llama_cpp_goldens.py --perplexity SmolLM2-135M-Instruct.Q4_1.gguf
 
-Its text is chapters I to IV of Alice's Adventures in Wonderland (Lewis Carroll, 1865, public domain) as in
-the Canterbury corpus (alice29.txt), with spaces around lines and repeated empty lines removed.
+Its text is Alice's Adventures in Wonderland (Lewis Carroll, 1865, public domain) as in
+the Canterbury corpus (alice29.txt), from the first chapter to "THE END", with spaces around lines and repeated empty lines removed.
 """
 
 import argparse

@@ -19,7 +19,10 @@
 
 #include "kernels/base/half.hpp"
 #include "kernels/dequantize/dequantize.hpp"
+#include "kernels/dequantize/quantized_group.hpp"
+#include "kernels/matmul/packed_state.hpp"
 #include "tests/kernels/matmul_rows.hpp"
+#include "tests/kernels/random_weights.hpp"
 
 namespace {
 
@@ -37,68 +40,17 @@ using troupe::kernels::matmul_sets_max;
 using troupe::kernels::output_range;
 using troupe::kernels::packed_matrix;
 using troupe::kernels::quantized_rows;
+using troupe::test::all_kinds;
+using troupe::test::name_of;
 using troupe::test::quantize_all;
+using troupe::test::quantized_kinds;
 using troupe::test::random_activations;
+using troupe::test::random_weights;
 using troupe::test::runnable_variants;
+using troupe::test::weight_kind;
 
 constexpr std::uint32_t seed = troupe::test::matmul_seed;
 constexpr float canary = -12345.5f;
-
-const std::vector<dtype> quantized_types{dtype::q4_0, dtype::q4_1, dtype::q5_0, dtype::q5_1,
-                                         dtype::q8_0, dtype::q4_k, dtype::q5_k, dtype::q6_k};
-const std::vector<dtype> float_types{dtype::f32, dtype::f16, dtype::bf16, dtype::f8_e4m3};
-
-std::vector<dtype> all_types() {
-  std::vector<dtype> all = quantized_types;
-  all.insert(all.end(), float_types.begin(), float_types.end());
-  return all;
-}
-
-// Random blocks with scales of ordinary size, as a real file has; about one in 16 of them negative.
-std::vector<std::byte> random_weights(dtype type, std::size_t rows, std::size_t columns,
-                                      std::mt19937& random) {
-  const auto layout = *layout_of(type);
-  const std::size_t blocks = rows * columns / layout.block_elements;
-  std::vector<std::byte> bytes(blocks * layout.block_bytes);
-  std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
-  for (auto& byte : bytes) byte = static_cast<std::byte>(random() & 0xFF);
-  const auto put_half = [&](std::size_t at) {
-    const float magnitude = 0.001f + 0.01f * std::abs(uniform(random));
-    const std::uint16_t half = troupe::float_to_half(random() % 16 == 0 ? -magnitude : magnitude);
-    std::memcpy(bytes.data() + at, &half, sizeof half);
-  };
-  for (std::size_t block = 0; block < blocks; ++block) {
-    const std::size_t at = block * layout.block_bytes;
-    switch (type) {
-      case dtype::f32: {
-        const float value = uniform(random);
-        std::memcpy(bytes.data() + at, &value, sizeof value);
-        break;
-      }
-      case dtype::f16:
-      case dtype::bf16: {
-        const float value = uniform(random);
-        const std::uint16_t word =
-            type == dtype::f16 ? troupe::float_to_half(value) : troupe::float_to_bfloat(value);
-        std::memcpy(bytes.data() + at, &word, sizeof word);
-        break;
-      }
-      case dtype::f8_e4m3:
-        if ((bytes[at] & std::byte{0x7F}) == std::byte{0x7F}) bytes[at] = std::byte{0x38};
-        break;
-      case dtype::q6_k: put_half(at + 208); break;
-      case dtype::q4_1:
-      case dtype::q5_1:
-      case dtype::q4_k:
-      case dtype::q5_k:
-        put_half(at);
-        put_half(at + 2);
-        break;
-      default: put_half(at); break;
-    }
-  }
-  return bytes;
-}
 
 packed_matrix pack(isa set, dtype type, const std::vector<std::byte>& weights, std::size_t n,
                    std::size_t k, thread_pool& pool) {
@@ -184,17 +136,21 @@ TEST_CASE("matmul: every variant gives the reference's bits for every N and M") 
   for (std::size_t n = 1; n <= 40; ++n) outputs.push_back(n);
   outputs.insert(outputs.end(), {79, 192, 257});
   std::size_t turn = 0;
-  for (const dtype type : all_types()) {
+  for (const weight_kind& kind : all_kinds()) {
+    const dtype type = kind.type;
     for (const std::size_t n : outputs) {
       const std::size_t groups_cycle[] = {1, 2, 3, 6};
       const std::size_t k = columns_of(type, groups_cycle[turn++ % 4]);
-      const auto weights = random_weights(type, n, k, random);
+      const auto weights = random_weights(kind, n, k, random);
       const auto x = random_activations(m_max, k, random);
       const auto bias = random_activations(1, n, random);
       const float* chosen_bias = turn % 2 == 0 ? bias.data() : nullptr;
       std::map<isa, std::vector<float>> specified;
       for (const isa set : {isa::reference, isa::bf16_reference}) {
         const auto plain = pack(set, type, weights, n, k, single());
+        if (plain.wants_quantized())
+          REQUIRE(plain.packed().parts().has_zero_point ==
+                  (kind.has_zero_points && set == isa::reference));
         specified[set] = multiply({plain, x, m_max, chosen_bias}, single());
       }
       for (const isa set : variants) {
@@ -202,7 +158,7 @@ TEST_CASE("matmul: every variant gives the reference's bits for every N and M") 
         const auto packed = pack(set, type, weights, n, k, several());
         for (const std::size_t m : row_counts) {
           INFO(troupe::to_string(set)
-               << " " << layout_of(type)->name << " M " << m << " N " << n << " K " << k);
+               << " " << name_of(kind) << " M " << m << " N " << n << " K " << k);
           const std::vector<float> some(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(m * k));
           const auto found = multiply({packed, some, m, chosen_bias}, single());
           const std::vector<float> wanted(expected.begin(),
@@ -218,19 +174,20 @@ TEST_CASE("matmul: many groups and many rows, in chunks of every size") {
   INFO("seed " << seed);
   std::mt19937 random(seed + 6);
   const std::size_t n = 37;
-  for (const dtype type : quantized_types) {
+  for (const weight_kind& kind : quantized_kinds) {
+    const dtype type = kind.type;
     const bool has_blocks = layout_of(type)->block_elements > 32;
     for (const std::size_t blocks : {10u, 18u, 20u, 37u, 265u}) {
       const std::size_t k = columns_of(type, has_blocks ? blocks / 5 : blocks);
       const std::size_t m_max = blocks == 10 ? 530 : 130;
-      const auto weights = random_weights(type, n, k, random);
+      const auto weights = random_weights(kind, n, k, random);
       const auto x = random_activations(m_max, k, random);
       for (const isa set : runnable_variants()) {
         const auto plain = pack(specification_of(set), type, weights, n, k, several());
         const auto packed = pack(set, type, weights, n, k, several());
         const auto expected = multiply({plain, x, m_max}, several());
         for (const std::size_t m : {std::size_t{33}, std::size_t{64}, m_max / 2 - 9, m_max}) {
-          INFO(troupe::to_string(set) << " " << layout_of(type)->name << " M " << m << " K " << k);
+          INFO(troupe::to_string(set) << " " << name_of(kind) << " M " << m << " K " << k);
           const std::vector<float> some(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(m * k));
           const std::vector<float> wanted(expected.begin(),
                                           expected.begin() + static_cast<std::ptrdiff_t>(m * n));
@@ -244,12 +201,13 @@ TEST_CASE("matmul: many groups and many rows, in chunks of every size") {
 
 TEST_CASE("matmul: extreme weights and activations stay exact") {
   // All weights at the ends of their range against all activations at +-127: the largest sums.
-  for (const dtype type : quantized_types) {
+  for (const weight_kind& kind : quantized_kinds) {
+    const dtype type = kind.type;
     const auto layout = *layout_of(type);
     const std::size_t n = 16, k = 512, m = 69;
     for (const int fill : {0x00, 0xFF, 0x80, 0x7F}) {
       std::mt19937 random(seed);
-      auto weights = random_weights(type, n, k, random);
+      auto weights = random_weights(kind, n, k, random);
       for (std::size_t i = 0; i < weights.size(); ++i) {
         const std::size_t at = i % layout.block_bytes;
         const bool scale = type == dtype::q6_k ? at >= 208 : at < 4;
@@ -261,7 +219,7 @@ TEST_CASE("matmul: extreme weights and activations stay exact") {
       for (const isa set : runnable_variants()) {
         const auto plain = pack(specification_of(set), type, weights, n, k, single());
         const auto expected = multiply({plain, x, m}, single());
-        INFO(troupe::to_string(set) << " " << layout.name << " fill " << fill);
+        INFO(troupe::to_string(set) << " " << name_of(kind) << " fill " << fill);
         const auto packed = pack(set, type, weights, n, k, single());
         CHECK(same_bits(multiply({packed, x, m}, single()), expected));
       }
@@ -276,12 +234,13 @@ TEST_CASE("matmul: a row alone gives the bits it gives in a batch, on any number
   auto variants = runnable_variants();
   variants.push_back(isa::reference);
   variants.push_back(isa::bf16_reference);
-  for (const dtype type : all_types()) {
+  for (const weight_kind& kind : all_kinds()) {
+    const dtype type = kind.type;
     const std::size_t k = columns_of(type, 9);
-    const auto weights = random_weights(type, n, k, random);
+    const auto weights = random_weights(kind, n, k, random);
     const auto x = random_activations(m, k, random);
     for (const isa set : variants) {
-      INFO(troupe::to_string(set) << " " << layout_of(type)->name);
+      INFO(troupe::to_string(set) << " " << name_of(kind));
       const auto packed = pack(set, type, weights, n, k, several());
       const auto batch = multiply({packed, x, m}, several());
       CHECK(same_bits(multiply({packed, x, m}, single()), batch));
@@ -306,9 +265,9 @@ TEST_CASE("matmul: several jobs in one region equal the jobs one by one") {
   std::vector<packed_matrix> weights;
   std::vector<std::vector<float>> outputs;
   for (std::size_t i = 0; i < matmul_sets_max; ++i) {
-    const dtype type = all_types()[i % all_types().size()];
+    const weight_kind kind = all_kinds()[i % all_kinds().size()];
     const std::size_t n = 20 + 37 * i;
-    weights.push_back(pack(set, type, random_weights(type, n, k, random), n, k, several()));
+    weights.push_back(pack(set, kind.type, random_weights(kind, n, k, random), n, k, several()));
     outputs.emplace_back(m * n);
   }
   std::vector<matmul_job> jobs(weights.size());
@@ -340,13 +299,13 @@ TEST_CASE("matmul: an epilogue sees every output of a set once, whole and final"
       INFO("M " << m << ", ranges of " << multiple);
       const auto x = random_activations(m, k, random);
       const auto quantized = quantize_all(set, x, m, k);
-      const dtype types[] = {dtype::q4_1, dtype::q8_0};
+      const weight_kind kinds[] = {{dtype::q4_1, true}, {dtype::q8_0}};
       std::vector<packed_matrix> weights;
       std::vector<std::vector<float>> outputs(1, std::vector<float>(m * n, canary));
       matmul_job jobs[2];
       for (std::size_t i = 0; i < 2; ++i) {
         weights.push_back(
-            pack(set, types[i], random_weights(types[i], n, k, random), n, k, single()));
+            pack(set, kinds[i].type, random_weights(kinds[i], n, k, random), n, k, single()));
       }
       for (std::size_t i = 0; i < 2; ++i) {
         jobs[i].weight = &weights[i];
@@ -385,14 +344,39 @@ TEST_CASE("matmul: an epilogue sees every output of a set once, whole and final"
   }
 }
 
+// Weights whose minima are a whole number of 64ths of a step: the nearest to those of the row.
+void move_to_zero_points(dtype type, const std::byte* row, std::vector<float>& w) {
+  troupe::kernels::quantized_group group;
+  for (std::size_t i = 0; i < w.size(); ++i) {
+    if (i % 32 == 0) troupe::kernels::read_group(type, row, i / 32, group);
+    const float part = group.scale(0) / 64.0f;
+    const float moved = part * (64.0f * group.q[i % 32] + std::round(group.minimum() / part));
+    CHECK(std::abs(moved - w[i]) <= std::abs(part) * 0.51f);
+    w[i] = moved;
+  }
+}
+
+// What rounding the product of a zero point's fraction and a sum adds at most.
+double rounding_of_fractions(dtype type, const std::byte* row, const quantized_rows& x,
+                             std::size_t x_row) {
+  troupe::kernels::quantized_group group;
+  double sum = 0.0;
+  for (std::size_t g = 0; g < x.group_count(); ++g) {
+    troupe::kernels::read_group(type, row, g, group);
+    sum += std::abs(group.scale(0)) / 16.0 * x.scale(x_row, g);
+  }
+  return sum;
+}
+
 TEST_CASE("matmul: the reference is the product of dequantized weights and activations") {
   INFO("seed " << seed);
   std::mt19937 random(seed + 3);
   const std::size_t n = 33, m = 3;
-  for (const dtype type : all_types()) {
+  for (const weight_kind& kind : all_kinds()) {
+    const dtype type = kind.type;
     const auto layout = *layout_of(type);
     const std::size_t k = columns_of(type, 5);
-    const auto weights = random_weights(type, n, k, random);
+    const auto weights = random_weights(kind, n, k, random);
     const auto x = random_activations(m, k, random);
     const auto packed = pack(isa::reference, type, weights, n, k, single());
     const auto y = multiply({packed, x, m}, single());
@@ -400,9 +384,12 @@ TEST_CASE("matmul: the reference is the product of dequantized weights and activ
     const auto y_bf16 = multiply({packed_bf16, x, m}, single());
     const auto quantized = quantize_all(isa::reference, x, m, k);
     const std::size_t row_bytes = k / layout.block_elements * layout.block_bytes;
-    std::vector<float> w(k);
+    std::vector<float> w(k), multiplied;
     for (std::size_t output = 0; output < n; ++output) {
       REQUIRE(dequantize_row(type, std::span(weights).subspan(output * row_bytes, row_bytes), w));
+      multiplied = w;
+      if (kind.has_zero_points)
+        move_to_zero_points(type, weights.data() + output * row_bytes, multiplied);
       for (std::size_t row = 0; row < m; ++row) {
         double exact = 0.0, magnitude = 0.0;
         for (std::size_t i = 0; i < k; ++i) {
@@ -410,7 +397,7 @@ TEST_CASE("matmul: the reference is the product of dequantized weights and activ
               packed.wants_quantized()
                   ? static_cast<double>(quantized.value(row, i)) * quantized.scale(row, i / 32)
                   : x[row * k + i];
-          exact += w[i] * value;
+          exact += multiplied[i] * value;
           // Rounding errors are relative to d * q and m apart, which may cancel in w = d * q + m.
           // With |m| < 1 (63 * 0.011), |w| + 2 is at least |d * q| + |m|.
           magnitude += (std::abs(w[i]) + (packed.wants_quantized() ? 2.0 : 0.0)) * std::abs(value);
@@ -419,8 +406,10 @@ TEST_CASE("matmul: the reference is the product of dequantized weights and activ
         // * a by half an ulp, w itself (dequantized) by one: (steps + 4) * 2^-24 * magnitude.
         const double steps =
             packed.wants_quantized() ? static_cast<double>(k) / 16 : static_cast<double>(k);
-        const double bound = (steps + 4) * 0x1p-24 * magnitude + 1e-30;
-        INFO(layout.name << " row " << row << " output " << output);
+        double bound = (steps + 4) * 0x1p-24 * magnitude + 1e-30;
+        if (kind.has_zero_points)
+          bound += rounding_of_fractions(type, weights.data() + output * row_bytes, quantized, row);
+        INFO(name_of(kind) << " row " << row << " output " << output);
         CHECK(std::abs(y[row * n + output] - exact) <= bound);
         if (!packed.wants_quantized()) continue;
         // In bf16 w is cut by up to 2^-7 of itself, before that rounded in f16 by 2^-11 of d * q
@@ -435,6 +424,42 @@ TEST_CASE("matmul: the reference is the product of dequantized weights and activ
       }
     }
   }
+}
+
+TEST_CASE("pack takes minima for zero points where all of a matrix fit") {
+  const auto has_zero_points = [](float d, float minimum, isa set = isa::reference) {
+    std::vector<std::byte> weights(17 * 20);
+    std::mt19937 random(seed);
+    for (auto& byte : weights) byte = static_cast<std::byte>(random() & 0xFF);
+    for (std::size_t row = 0; row < 17; ++row) {
+      // The others' zero lies in the middle.
+      const std::uint16_t halves[] = {troupe::float_to_half(row == 16 ? d : 0.5f),
+                                      troupe::float_to_half(row == 16 ? minimum : -3.75f)};
+      std::memcpy(weights.data() + 20 * row, halves, sizeof halves);
+    }
+    const auto packed = pack(set, dtype::q4_1, weights, 17, 32, several());
+    return packed.packed().parts().has_zero_point;
+  };
+  CHECK(has_zero_points(0.5f, -3.75f));
+  CHECK(has_zero_points(-0.5f, 3.75f));
+  CHECK(has_zero_points(0.5f, 0.0f));
+  CHECK(has_zero_points(0.0f, 0.0f));
+  // Eight times 15 and z are at most 255, z at least 0: 63 and -1024 parts of 64 are the ends.
+  CHECK(has_zero_points(1.0f, 0.9840f));
+  CHECK(has_zero_points(1.0f, 0.9912f));
+  CHECK_FALSE(has_zero_points(1.0f, 0.9932f));
+  CHECK_FALSE(has_zero_points(1.0f, 1.0f));
+  CHECK(has_zero_points(1.0f, -16.0f));
+  CHECK_FALSE(has_zero_points(1.0f, -16.0156f));
+  CHECK_FALSE(has_zero_points(0.0f, 1.0f));
+  CHECK_FALSE(has_zero_points(0.001f, -100.0f));
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const float odd : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()}) {
+    CHECK_FALSE(has_zero_points(odd, 1.0f));
+    CHECK_FALSE(has_zero_points(1.0f, odd));
+    CHECK_FALSE(has_zero_points(odd, odd));
+  }
+  CHECK_FALSE(has_zero_points(0.5f, -3.75f, isa::bf16_reference));
 }
 
 TEST_CASE("pack refuses what does not fit") {
