@@ -57,7 +57,7 @@ TROUPE_INLINE __m128i load_factors(const std::uint8_t* block, std::size_t index,
                                                           16 * index + 8 * half));
 }
 
-// -(8 * (z - 128) + f), of group `inner` of a block.
+// -(8 * (z - 128) + f) in the lower half of each lane, of group `inner` of a block.
 template <packing Format>
 TROUPE_INLINE __m256i minus_zero_points(const std::uint8_t* block, std::size_t inner,
                                         std::size_t half) {
@@ -67,8 +67,10 @@ TROUPE_INLINE __m256i minus_zero_points(const std::uint8_t* block, std::size_t i
   const __m256i f =
       _mm256_and_si256(_mm256_cvtepu8_epi32(half == 0 ? both : _mm_srli_epi16(both, 4)),
                        _mm256_set1_epi32(fraction_count - 1));
-  return _mm256_sub_epi32(_mm256_set1_epi32(1 << (zero_point_offset_shift + fraction_shift)),
-                          _mm256_or_si256(_mm256_slli_epi32(z, fraction_shift), f));
+  const __m256i minus =
+      _mm256_sub_epi16(_mm256_set1_epi32(1 << (zero_point_offset_shift + fraction_shift)),
+                       _mm256_or_si256(_mm256_slli_epi32(z, fraction_shift), f));
+  return _mm256_or_si256(minus, _mm256_set1_epi32(rounded_upper_half));
 }
 
 // d, or d times factor `index` of the block; exact. Of half 0 or 1 of the panel's outputs.
@@ -173,14 +175,13 @@ TROUPE_INLINE void multiply_group(const std::uint8_t* q, const activation_group&
     const std::size_t r = first + static_cast<std::size_t>(b);
     // Signed 8-bit weights have no offset left to take off.
     if constexpr (parts_of<Format>.has_zero_point) {
-      // As 16-bit products: the upper half of each is zero.
-      const __m256i sum = _mm256_set1_epi32(static_cast<std::uint16_t>(rows.minus_sum[r]));
+      const auto lower = static_cast<std::uint16_t>(rows.minus_sum[r]);
+      const __m256i sum = _mm256_set1_epi32(lower | 1 << 16);
       for (int half = 0; half < 2; ++half) {
-        const __m256i offset =
-            _mm256_srai_epi32(_mm256_add_epi32(_mm256_madd_epi16(rest.minus_zero_points[half], sum),
-                                               _mm256_set1_epi32(1 << (fraction_shift - 1))),
-                              fraction_shift);
-        dot[b][half] = _mm256_add_epi32(_mm256_slli_epi32(dot[b][half], zero_point_shift), offset);
+        const __m256i eighths =
+            _mm256_add_epi32(_mm256_slli_epi32(dot[b][half], zero_point_shift + fraction_shift),
+                             _mm256_madd_epi16(rest.minus_zero_points[half], sum));
+        dot[b][half] = _mm256_srai_epi32(eighths, fraction_shift);
       }
     } else if constexpr (!parts_of<Format>.has_minimum && Width != width::eight) {
       const int sum = Begin == 4 ? rows.minus_sum[r] - rows.minus_first_sum[r]

@@ -75,15 +75,13 @@ TROUPE_INLINE __m512i minus_offsets(const activation_group& x, int row, const gr
   return _mm512_sllv_epi32(minus_sum, rest.offset_shifts);
 }
 
-// The same, for a group's dot products with q alone.
+// A group's dot products with q alone, in steps of z and less its offset.
 TROUPE_INLINE __m512i add_zero_points(__m512i dot, std::int32_t minus_sum, const group_rest& rest) {
-  // As 16-bit products: the upper half of each is zero.
-  const __m512i sum = _mm512_set1_epi32(static_cast<std::uint16_t>(minus_sum));
-  const __m512i offset =
-      _mm512_srai_epi32(_mm512_add_epi32(_mm512_madd_epi16(rest.minus_zero_points, sum),
-                                         _mm512_set1_epi32(1 << (fraction_shift - 1))),
-                        fraction_shift);
-  return _mm512_add_epi32(_mm512_slli_epi32(dot, zero_point_shift), offset);
+  const __m512i sum = _mm512_set1_epi32(static_cast<std::uint16_t>(minus_sum) | 1 << 16);
+  const __m512i eighths =
+      _mm512_add_epi32(_mm512_slli_epi32(dot, zero_point_shift + fraction_shift),
+                       _mm512_madd_epi16(rest.minus_zero_points, sum));
+  return _mm512_srai_epi32(eighths, fraction_shift);
 }
 
 // acc = fma(float(dot - offset * sum), d * a, acc) for rows First .. First + Batch - 1 of one

@@ -81,6 +81,9 @@ inline constexpr quantized_packing quantized_packings[] = {
 /// Eight times the largest q and the largest z that fits beside it are 255.
 inline constexpr int zero_point_shift = 3, fraction_shift = 3, zero_point_offset_shift = 7;
 inline constexpr std::size_t fraction_count = 1 << fraction_shift;
+/// In the upper half of a lane whose lower half is multiplied with a sum in 16 bits, beside 1: the
+/// product of both halves, shifted by fraction_shift, is then rounded, halves up.
+inline constexpr int rounded_upper_half = 1 << (fraction_shift - 1) << 16;
 /// The f16 minima of a block, behind its 16 f16 d.
 inline constexpr std::size_t minima_offset = 32;
 

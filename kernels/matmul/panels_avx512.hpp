@@ -31,14 +31,16 @@ TROUPE_INLINE __m512i load_fractions(const std::uint8_t* block, std::size_t inne
   return _mm512_cvtepu8_epi32(_mm_unpacklo_epi64(both, _mm_srli_epi16(both, 4)));
 }
 
-// -(8 * (z - 128) + f), of group `inner` of a block.
+// -(8 * (z - 128) + f) in the lower half of each lane, of group `inner` of a block.
 template <packing Format>
 TROUPE_INLINE __m512i minus_zero_points(const std::uint8_t* block, std::size_t inner) {
   const __m512i z = _mm512_cvtepu8_epi32(load_factors<Format>(block, 2 * inner + 1));
   const __m512i f =
       _mm512_and_si512(load_fractions<Format>(block, inner), _mm512_set1_epi32(fraction_count - 1));
-  return _mm512_sub_epi32(_mm512_set1_epi32(1 << (zero_point_offset_shift + fraction_shift)),
-                          _mm512_or_si512(_mm512_slli_epi32(z, fraction_shift), f));
+  const __m512i minus =
+      _mm512_sub_epi16(_mm512_set1_epi32(1 << (zero_point_offset_shift + fraction_shift)),
+                       _mm512_or_si512(_mm512_slli_epi32(z, fraction_shift), f));
+  return _mm512_or_si512(minus, _mm512_set1_epi32(rounded_upper_half));
 }
 
 // The quads of group `inner` of a block, 16 outputs each; zero points added.
