@@ -41,6 +41,7 @@ const cpu_features& detect_cpu_features() noexcept {
                 __builtin_cpu_supports("avx512fp16") && __builtin_cpu_supports("avx512vbmi") &&
                 may_use_tile_registers();
     found.amx_int8 = found.amx && __builtin_cpu_supports("amx-int8");
+    found.adds_beside_products = found.avx512 && __builtin_cpu_is("amd");
     return found;
   }();
   return features;

@@ -52,6 +52,8 @@ struct cpu_features {
   bool amx = false;       ///< AVX-512 with BF16, FP16 and VBMI, AMX_BF16, and the kernel lets this
                           ///< process use them
   bool amx_int8 = false;  ///< amx, with AMX_INT8 too
+  bool adds_beside_products = false;  ///< 512-bit additions and conversions have units of their
+                                      ///< own, beside those that multiply (AMD)
 };
 
 /// Asks CPUID and XGETBV once, and the kernel for the process's right to AMX's registers; later

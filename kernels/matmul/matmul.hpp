@@ -9,10 +9,11 @@
 //    converted to float; acc = fma(float(dot), d * a, acc), and where the type has minima, acc_min
 //    = fma(m, a * sum(x8), acc_min). Groups ascend along K, one accumulator (and one for minima)
 //    per output; y = (acc + acc_min) (+ bias).
-//  - Q4_1 and Q4_K take minima for zero points where zero lies between the weights of each group,
-//    or near them, in all of the matrix: m becomes d / 64 * z with the nearest integer z, and the
-//    group's integer is 8 * dot(q, x8) + (z * sum(x8) + 4 >> 3), times d / 8. It saves a
-//    multiply-add for each group. Other matrices, and those for bf16, keep their minima.
+//  - Q4_1 and Q4_K may take minima for zero points (on machines where that is faster) where zero
+//    lies between the weights of each group of the matrix, or near them: m becomes d / 64 * z with
+//    the nearest integer z, and the group's integer is 8 * dot(q, x8) + (z * sum(x8) + 4 >> 3),
+//    times d / 8. It saves a multiply-add for each group. Other matrices, and those for bf16, keep
+//    their minima.
 //  - Quantized weights with isa::amx and isa::bf16_reference: x is rounded to bf16 (to nearest
 //  even). w is made an f16: d and m of the group as f16 (an integer factor of a K-quant is
 //  multiplied in f16; without minima m = -offset * d), w = fma(q, d, m) in f16; then the lower 3
@@ -104,6 +105,15 @@ void quantize_row(isa set, const float* x, std::size_t row, quantized_rows& out)
 void quantize_columns(isa set, const float* x, std::size_t row, std::size_t column_first,
                       std::size_t count, quantized_rows& out);
 
+/// What Q4_1 and Q4_K's minima become, for instruction sets that quantize activations: what they
+/// are in the file, or zero points where all of a matrix allow it. Part of what names stored
+/// blocks.
+enum class minima : std::uint8_t { as_in_file, zero_points };
+
+/// Zero points where additions cost products no time (measured on Zen 4; with two units for both,
+/// as Intel has, they would cost a little).
+minima faster_minima() noexcept;
+
 /// One weight matrix, repacked for an instruction set. Immutable after packing; shareable between
 /// threads.
 class packed_matrix {
@@ -113,7 +123,8 @@ class packed_matrix {
   /// long as the matrix. Errors: unsupported type or a column count that is not whole blocks.
   static result<packed_matrix> pack(isa set, dtype type, std::span<const std::byte> rows,
                                     std::size_t row_count, std::size_t column_count,
-                                    thread_pool& pool, std::shared_ptr<page_arena> arena = nullptr);
+                                    thread_pool& pool, std::shared_ptr<page_arena> arena = nullptr,
+                                    minima chosen = faster_minima());
   packed_matrix(packed_matrix&&) noexcept;
   packed_matrix& operator=(packed_matrix&&) noexcept;
   ~packed_matrix();

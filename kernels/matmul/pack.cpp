@@ -253,6 +253,10 @@ pack_outcome pack_rows(const packed_matrix::state& packed, std::span<const std::
 
 }  // namespace
 
+minima faster_minima() noexcept {
+  return detect_cpu_features().adds_beside_products ? minima::zero_points : minima::as_in_file;
+}
+
 packed_matrix::packed_matrix(std::unique_ptr<state> owned) : state_(std::move(owned)) {}
 packed_matrix::packed_matrix(packed_matrix&&) noexcept = default;
 packed_matrix& packed_matrix::operator=(packed_matrix&&) noexcept = default;
@@ -279,7 +283,8 @@ std::size_t packed_matrix::size_bytes() const noexcept {
 
 result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const std::byte> rows,
                                           std::size_t row_count, std::size_t column_count,
-                                          thread_pool& pool, std::shared_ptr<page_arena> arena) {
+                                          thread_pool& pool, std::shared_ptr<page_arena> arena,
+                                          minima chosen) {
   const auto layout = layout_of(type);
   if (!layout) {
     return error{errc::unsupported, fmt::format("cannot multiply by tensor type code {}",
@@ -311,7 +316,8 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
   packed->row_count = row_count;
   packed->column_count = column_count;
   packed->arena = std::move(arena);
-  choose_format(packing_of(type, set, !multiplies_in_bf16(set)), *layout, *packed);
+  choose_format(packing_of(type, set, chosen == minima::zero_points && !multiplies_in_bf16(set)),
+                *layout, *packed);
   pack_outcome outcome = pack_rows(*packed, rows, pool);
   if (!outcome.fits) {
     choose_format(packing_of(type, set, false), *layout, *packed);

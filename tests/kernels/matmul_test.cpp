@@ -37,6 +37,7 @@ using troupe::kernels::matmul_epilogue;
 using troupe::kernels::matmul_job;
 using troupe::kernels::matmul_set;
 using troupe::kernels::matmul_sets_max;
+using troupe::kernels::minima;
 using troupe::kernels::output_range;
 using troupe::kernels::packed_matrix;
 using troupe::kernels::quantized_rows;
@@ -53,8 +54,8 @@ constexpr std::uint32_t seed = troupe::test::matmul_seed;
 constexpr float canary = -12345.5f;
 
 packed_matrix pack(isa set, dtype type, const std::vector<std::byte>& weights, std::size_t n,
-                   std::size_t k, thread_pool& pool) {
-  auto packed = packed_matrix::pack(set, type, weights, n, k, pool);
+                   std::size_t k, thread_pool& pool, minima chosen = minima::zero_points) {
+  auto packed = packed_matrix::pack(set, type, weights, n, k, pool, nullptr, chosen);
   if (!packed) FAIL(packed.failure().message);
   return std::move(packed).value();
 }
@@ -427,7 +428,8 @@ TEST_CASE("matmul: the reference is the product of dequantized weights and activ
 }
 
 TEST_CASE("pack takes minima for zero points where all of a matrix fit") {
-  const auto has_zero_points = [](float d, float minimum, isa set = isa::reference) {
+  const auto has_zero_points = [](float d, float minimum, isa set = isa::reference,
+                                  minima chosen = minima::zero_points) {
     std::vector<std::byte> weights(17 * 20);
     std::mt19937 random(seed);
     for (auto& byte : weights) byte = static_cast<std::byte>(random() & 0xFF);
@@ -437,7 +439,7 @@ TEST_CASE("pack takes minima for zero points where all of a matrix fit") {
                                       troupe::float_to_half(row == 16 ? minimum : -3.75f)};
       std::memcpy(weights.data() + 20 * row, halves, sizeof halves);
     }
-    const auto packed = pack(set, dtype::q4_1, weights, 17, 32, several());
+    const auto packed = pack(set, dtype::q4_1, weights, 17, 32, several(), chosen);
     return packed.packed().parts().has_zero_point;
   };
   CHECK(has_zero_points(0.5f, -3.75f));
@@ -460,6 +462,7 @@ TEST_CASE("pack takes minima for zero points where all of a matrix fit") {
     CHECK_FALSE(has_zero_points(odd, odd));
   }
   CHECK_FALSE(has_zero_points(0.5f, -3.75f, isa::bf16_reference));
+  CHECK_FALSE(has_zero_points(0.5f, -3.75f, isa::reference, minima::as_in_file));
 }
 
 TEST_CASE("pack refuses what does not fit") {
