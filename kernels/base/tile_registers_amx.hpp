@@ -78,7 +78,7 @@ inline __attribute__((always_inline)) void multiply_byte_tiles() {
 
 /// The same where the bytes of Right have no signs.
 template <int Sum, int Left, int Right>
-inline __attribute__((always_inline)) void multiply_by_unsigned_byte_tiles() {
+inline __attribute__((always_inline)) void multiply_signed_by_unsigned_byte_tiles() {
   asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(Left), "i"(Right));
 }
 

@@ -118,7 +118,10 @@ std::size_t row_tiles_per_task(const packed_matrix::state& weight, const matmul_
     return divide_up(row_tiles, divide_up(row_tiles, task_row_tiles_max));
   const std::size_t tile_bytes =
       weight.group_count() *
-      (multiplies_in_bf16(weight.set) ? sizeof(bf16_group) : sizeof(activation_group));
+      (multiplies_in_bf16(weight.set) ? sizeof(bf16_group)
+       : weight.parts().has_zero_point
+           ? sizeof(activation_group)
+           : sizeof(activation_group) - sizeof(activation_group::offset_sums));
   const std::size_t cached = std::max<std::size_t>(1, task_activation_bytes_max / tile_bytes);
   const std::size_t tasks = divide_up(row_tiles, std::min({at_once, cached, share}));
   const std::size_t tasks_max =
@@ -292,7 +295,10 @@ void check_job(const matmul_job& job, std::size_t row_count) {
     TROUPE_CHECK(job.quantized != nullptr);
     TROUPE_CHECK(job.quantized->row_count() >= row_count);
     TROUPE_CHECK(job.quantized->column_count() == job.weight->column_count());
-    TROUPE_CHECK(job.quantized->is_bf16() == multiplies_in_bf16(job.weight->instruction_set()));
+    const isa set = job.weight->instruction_set();
+    TROUPE_CHECK(job.quantized->is_bf16() == multiplies_in_bf16(set));
+    TROUPE_CHECK(set != isa::avx512 || !job.weight->packed().parts().has_zero_point ||
+                 job.quantized->has_offset_sums());
   } else {
     TROUPE_CHECK(job.floats != nullptr);
     TROUPE_CHECK(job.floats_stride >= job.weight->column_count() || row_count == 1);
@@ -311,6 +317,7 @@ void quantized_rows::resize(isa set, std::size_t row_count, std::size_t column_c
   row_count_ = row_count;
   column_count_ = column_count;
   is_bf16_ = multiplies_in_bf16(set);
+  has_offset_sums_ = set == isa::avx512;
   const std::size_t count = divide_up(row_count, tile_rows) * group_count();
   if (is_bf16_) {
     bf16_tiles_.reserve_discarding(count);

@@ -10,8 +10,8 @@
 //    = fma(m, a * sum(x8), acc_min). Groups ascend along K, one accumulator (and one for minima)
 //    per output; y = (acc + acc_min) (+ bias).
 //  - Q4_1 and Q4_K may take minima for zero points (on machines where that is faster) where zero
-//    lies between the weights of each group of the matrix, or near them: m becomes d / 64 * z with
-//    the nearest integer z, and the group's integer is 8 * dot(q, x8) + (z * sum(x8) + 4 >> 3),
+//    lies between the weights of each group of the matrix, or near them: m becomes d / 64 * p with
+//    the nearest integer p, and the group's integer is 8 * dot(q, x8) + (p * sum(x8) + 4 >> 3),
 //    times d / 8. It saves a multiply-add for each group. Other matrices, and those for bf16, keep
 //    their minima.
 //  - Quantized weights with isa::amx and isa::bf16_reference: x is rounded to bf16 (to nearest
@@ -30,6 +30,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "kernels/base/aligned_buffer.hpp"
@@ -82,13 +83,15 @@ class quantized_rows {
     return is_bf16_ ? bf16_tiles_.data() + index * group_count() : nullptr;
   }
   [[nodiscard]] bool is_bf16() const noexcept { return is_bf16_; }
+  /// What formats with zero points look up is there.
+  [[nodiscard]] bool has_offset_sums() const noexcept { return has_offset_sums_; }
 
  private:
   friend void quantize_columns(isa set, const float* x, std::size_t row, std::size_t column_first,
                                std::size_t count, quantized_rows& out);
 
   std::size_t row_count_ = 0, column_count_ = 0;
-  bool is_bf16_ = false;
+  bool is_bf16_ = false, has_offset_sums_ = false;
   aligned_buffer<activation_group> tiles_;
   aligned_buffer<bf16_group> bf16_tiles_;
 };
@@ -110,9 +113,10 @@ void quantize_columns(isa set, const float* x, std::size_t row, std::size_t colu
 /// blocks.
 enum class minima : std::uint8_t { as_in_file, zero_points };
 
-/// Zero points where additions cost products no time (measured on Zen 4; with two units for both,
-/// as Intel has, they would cost a little).
-minima faster_minima() noexcept;
+/// What an instruction set multiplies faster on this machine: zero points where additions cost
+/// products no time (measured on Zen 4; with two units for both, as Intel has, they would cost a
+/// little), minima with sets that multiply in bf16.
+minima faster_minima(isa set) noexcept;
 
 /// One weight matrix, repacked for an instruction set. Immutable after packing; shareable between
 /// threads.
@@ -120,11 +124,12 @@ class packed_matrix {
  public:
   /// rows: row_count x column_count elements of `type` in GGUF's row layout (row_count output
   /// features). Packs in parallel on the pool, into the arena if one is given, which then lives as
-  /// long as the matrix. Errors: unsupported type or a column count that is not whole blocks.
+  /// long as the matrix. Minima become what is faster, unless one is named. Errors: unsupported
+  /// type or a column count that is not whole blocks.
   static result<packed_matrix> pack(isa set, dtype type, std::span<const std::byte> rows,
                                     std::size_t row_count, std::size_t column_count,
                                     thread_pool& pool, std::shared_ptr<page_arena> arena = nullptr,
-                                    minima chosen = faster_minima());
+                                    std::optional<minima> named_minima = std::nullopt);
   packed_matrix(packed_matrix&&) noexcept;
   packed_matrix& operator=(packed_matrix&&) noexcept;
   ~packed_matrix();

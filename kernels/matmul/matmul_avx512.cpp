@@ -167,12 +167,15 @@ TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t
       if constexpr (zero_points_apart<Format, Rows>) {
         load_weights<packing::nibbles_offset>(panel, scales, i, w);
         rest.minus_zero_points = minus_zero_points<Format>(scales, i);
+      } else if constexpr (parts.has_halves) {
+        load_half_of_sixes<0>(panel, w);
       } else {
         load_weights<Format>(panel, scales, i, w);
         if constexpr (parts.has_zero_point) rest.fractions = load_fractions<Format>(scales, i);
       }
       if constexpr (parts.has_halves) {
         multiply_rows<Format, 0, 4, 0>(*x, w, rest, y);
+        load_half_of_sixes<1>(panel, w);
         rest.scale = scaled<Format>(d, scales, 2 * i + 1);
         multiply_rows<Format, 4, 8, 0>(*x, w, rest, y);
       } else {

@@ -135,7 +135,7 @@ TROUPE_INLINE void make_products(const panel_chunk (&chunks)[panels_together], c
       if (i != 0) store_tile<Block>(products.blocks[i - 1][Block], store_bytes);
       zero_tile<Block>();
       if constexpr (parts_of<Format>.has_zero_point) {
-        multiply_by_unsigned_byte_tiles<Block, Left, Right>();
+        multiply_signed_by_unsigned_byte_tiles<Block, Left, Right>();
       } else {
         multiply_byte_tiles<Block, Left, Right>();
       }
@@ -165,7 +165,6 @@ TROUPE_INLINE void add_products(const panel_chunk& chunk, const activation_group
                                 __m512 (&acc)[tile_rows]) {
   for (std::size_t i = 0; i < count; ++i) {
     const __m512 scale = _mm512_load_ps(chunk.scales[first + i]);
-    const __m512i fractions = _mm512_load_si512(chunk.fractions[first + i]);
     const activation_group& rows = x[first + i];
     const integer_block& dots = products.blocks[i][block];
 #pragma GCC unroll 16
@@ -173,6 +172,7 @@ TROUPE_INLINE void add_products(const panel_chunk& chunk, const activation_group
       const float a = rows.part[r / part_rows].scale[r % part_rows];
       __m512i dot = _mm512_load_si512(dots[r]);
       if constexpr (parts_of<Format>.has_zero_point) {
+        const __m512i fractions = _mm512_load_si512(chunk.fractions[first + i]);
         const __m512i offsets = load_offset_sums(rows, r);
         dot = _mm512_add_epi32(dot, _mm512_permutexvar_epi32(fractions, offsets));
       }

@@ -2,10 +2,12 @@
 // layouts, but for Q6_K in AVX2.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -57,9 +59,9 @@ std::uint8_t* factors_of(const quantized_packing& parts, std::uint8_t* block, st
   return block + parts.factors_offset + 32 * inner;
 }
 
-/// 8 * (z - 128) + f, of scale / 8 * (8 * q + z - 128 + f / 8) that is nearest to scale * q +
-/// minimum. Nothing where that would leave a byte: all of the group's weights are far from zero on
-/// one side, or no finite numbers.
+/// Its p (matmul.hpp): scale / 64 * (64 * q + p) is nearest to scale * q + minimum. Nothing where
+/// that would leave a byte: all of the group's weights are far from zero on one side, or no finite
+/// numbers.
 std::optional<int> zero_point_of(const quantized_group& group) {
   constexpr int offset = 1 << (zero_point_offset_shift + fraction_shift);
   constexpr int q_steps = 15 << zero_point_shift;
@@ -68,9 +70,9 @@ std::optional<int> zero_point_of(const quantized_group& group) {
   const float scale = group.scale(0), minimum = group.minimum();
   if (scale == 0.0f) return minimum == 0.0f ? std::optional<int>(0) : std::nullopt;
   // Not negative, so that cutting it rounds to the nearest.
-  const float z = steps * minimum / scale + static_cast<float>(offset) + 0.5f;
-  if (!(z >= 0.0f && z < past_largest) || !std::isfinite(scale)) return std::nullopt;
-  return static_cast<int>(z) - offset;
+  const float shifted = steps * minimum / scale + static_cast<float>(offset) + 0.5f;
+  if (!(shifted >= 0.0f && shifted < past_largest) || !std::isfinite(scale)) return std::nullopt;
+  return static_cast<int>(shifted) - offset;
 }
 
 void put_zero_point(const quantized_packing& parts, int zero_point, std::size_t inner,
@@ -131,20 +133,10 @@ float largest_weight(const packed_matrix::state& packed, const quantized_group& 
          std::fabs(group.minimum());
 }
 
-/// Of rows that were packed.
-struct pack_outcome {
-  float largest = 0.0f;  ///< a bound of the weights where bf16 will multiply them; NaN where one is
-  bool fits = true;      ///< into a format with zero points
-
-  void add(const pack_outcome& other) {
-    largest = larger(largest, other.largest);
-    fits = fits && other.fits;
-  }
-};
-
+// Returns a bound of the row's weights, where they will be multiplied in bf16; NaN where one is.
 template <weight_form Form>
-pack_outcome pack_quantized_row(const packed_matrix::state& packed, const std::byte* row,
-                                std::size_t lane, std::uint8_t* panel) {
+float pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
+                         std::uint8_t* panel) {
   // Copies, because a byte that is written might be theirs.
   const quantized_packing parts = packed.parts();
   const std::size_t group_count = packed.group_count();
@@ -154,28 +146,25 @@ pack_outcome pack_quantized_row(const packed_matrix::state& packed, const std::b
   std::uint8_t* q = panel;
   quantized_group group;
   const bool wants_bound = multiplies_in_bf16(packed.set);
-  pack_outcome outcome;
+  float largest = 0.0f;
   for (std::size_t g = 0; g < group_count; g += parts.block_groups) {
     for (std::size_t inner = 0; inner < parts.block_groups; ++inner, q += parts.group_bytes) {
       read_group_of_block(type, row, inner, group);
-      if (wants_bound) outcome.largest = larger(outcome.largest, largest_weight(packed, group));
+      if (wants_bound) largest = larger(largest, largest_weight(packed, group));
       put_weights<Form>(group, lane, q);
       if (inner == 0) put_block_scales(parts, group, lane, block);
       if (parts.block_groups > 1) put_factors(parts, group, inner, lane, block);
-      if (parts.has_zero_point) {
-        const auto zero_point = zero_point_of(group);
-        outcome.fits = outcome.fits && zero_point;
-        put_zero_point(parts, zero_point.value_or(0), inner, lane, block);
-      }
+      if (parts.has_zero_point)
+        put_zero_point(parts, zero_point_of(group).value(), inner, lane, block);
     }
     block += parts.block_scale_bytes;
     row += block_bytes;
   }
-  return outcome;
+  return largest;
 }
 
-pack_outcome pack_quantized_row(const packed_matrix::state& packed, const std::byte* row,
-                                std::size_t lane, std::uint8_t* panel) {
+float pack_quantized_row(const packed_matrix::state& packed, const std::byte* row, std::size_t lane,
+                         std::uint8_t* panel) {
   switch (packed.parts().form) {
     case weight_form::nibbles:
       return pack_quantized_row<weight_form::nibbles>(packed, row, lane, panel);
@@ -229,10 +218,32 @@ void choose_format(packing format, const dtype_layout& layout, packed_matrix::st
   }
 }
 
-pack_outcome pack_rows(const packed_matrix::state& packed, std::span<const std::byte> rows,
-                       thread_pool& pool) {
+/// All groups have a zero point. False for types without minima.
+bool fit_zero_points(const packed_matrix::state& packed, std::span<const std::byte> rows,
+                     thread_pool& pool) {
+  if (packed.type != dtype::q4_1 && packed.type != dtype::q4_k) return false;
   const std::size_t row_bytes = rows.size() / packed.row_count;
-  std::vector<pack_outcome> outcomes(packed.panel_count());
+  std::atomic<bool> all_fit{true};
+  pool.parallel_for(packed.panel_count(), [&](std::size_t index, std::size_t) {
+    const std::size_t first = index * panel_outputs;
+    const std::size_t end = std::min(first + panel_outputs, packed.row_count);
+    quantized_group group;
+    for (std::size_t row = first; row < end && all_fit.load(std::memory_order_relaxed); ++row) {
+      const std::byte* const source = rows.data() + row * row_bytes;
+      for (std::size_t g = 0; g < packed.group_count(); ++g) {
+        read_group(packed.type, source, g, group);
+        if (!zero_point_of(group)) all_fit.store(false, std::memory_order_relaxed);
+      }
+    }
+  });
+  return all_fit;
+}
+
+// Returns a bound of the weights, where they will be multiplied in bf16; NaN where one is.
+float pack_rows(const packed_matrix::state& packed, std::span<const std::byte> rows,
+                thread_pool& pool) {
+  const std::size_t row_bytes = rows.size() / packed.row_count;
+  std::vector<float> largest(packed.panel_count());
   pool.parallel_for(packed.panel_count(), [&](std::size_t index, std::size_t) {
     std::uint8_t* panel = packed.panels + index * packed.panel_bytes;
     for (std::size_t lane = 0; lane < panel_outputs; ++lane) {
@@ -240,21 +251,21 @@ pack_outcome pack_rows(const packed_matrix::state& packed, std::span<const std::
       if (row >= packed.row_count) break;
       const std::byte* source = rows.data() + row * row_bytes;
       if (packed.quantized) {
-        outcomes[index].add(pack_quantized_row(packed, source, lane, panel));
+        largest[index] = larger(largest[index], pack_quantized_row(packed, source, lane, panel));
       } else {
         pack_float_row(packed, source, row_bytes / packed.column_count, lane, panel);
       }
     }
   });
-  pack_outcome whole;
-  for (const pack_outcome& outcome : outcomes) whole.add(outcome);
-  return whole;
+  return std::accumulate(largest.begin(), largest.end(), 0.0f, larger);
 }
 
 }  // namespace
 
-minima faster_minima() noexcept {
-  return detect_cpu_features().adds_beside_products ? minima::zero_points : minima::as_in_file;
+minima faster_minima(isa set) noexcept {
+  return detect_cpu_features().adds_beside_products && !multiplies_in_bf16(set)
+             ? minima::zero_points
+             : minima::as_in_file;
 }
 
 packed_matrix::packed_matrix(std::unique_ptr<state> owned) : state_(std::move(owned)) {}
@@ -284,7 +295,7 @@ std::size_t packed_matrix::size_bytes() const noexcept {
 result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const std::byte> rows,
                                           std::size_t row_count, std::size_t column_count,
                                           thread_pool& pool, std::shared_ptr<page_arena> arena,
-                                          minima chosen) {
+                                          std::optional<minima> named_minima) {
   const auto layout = layout_of(type);
   if (!layout) {
     return error{errc::unsupported, fmt::format("cannot multiply by tensor type code {}",
@@ -316,14 +327,11 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
   packed->row_count = row_count;
   packed->column_count = column_count;
   packed->arena = std::move(arena);
-  choose_format(packing_of(type, set, chosen == minima::zero_points && !multiplies_in_bf16(set)),
-                *layout, *packed);
-  pack_outcome outcome = pack_rows(*packed, rows, pool);
-  if (!outcome.fits) {
-    choose_format(packing_of(type, set, false), *layout, *packed);
-    outcome = pack_rows(*packed, rows, pool);
-  }
-  if (packed->quantized && multiplies_in_bf16(set)) choose_scale(outcome.largest, *packed);
+  const bool with_zero_points = named_minima.value_or(faster_minima(set)) == minima::zero_points &&
+                                !multiplies_in_bf16(set) && fit_zero_points(*packed, rows, pool);
+  choose_format(packing_of(type, set, with_zero_points), *layout, *packed);
+  const float largest = pack_rows(*packed, rows, pool);
+  if (packed->quantized && multiplies_in_bf16(set)) choose_scale(largest, *packed);
   return packed_matrix(std::move(packed));
 }
 

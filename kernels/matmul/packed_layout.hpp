@@ -59,8 +59,9 @@ struct quantized_packing {
   bool has_halves;                // a scale for each 16 elements
   std::size_t group_bytes;        // of a group's q
   std::size_t block_groups;       // groups that share d
-  std::size_t factors_offset;     // of the first group's, in a block's scales; factor 0 may not be
-  std::size_t fractions_offset;   // of the first group's f, the same
+  std::size_t factors_offset;     // of the first group's, in a block's scales: two of 16 bytes (one
+                                  // group with a zero point has the second only)
+  std::size_t fractions_offset;   // of the first group's f, in a block's scales
   std::size_t block_scale_bytes;  // of a block's scales
   std::size_t group_lines;        // 64 bytes each: a group with its part of the scales
 };
@@ -104,11 +105,15 @@ struct alignas(64) activation_part {
 struct alignas(64) activation_group {
   std::int8_t values[tile_rows][32];
   // What a row's dot products with weights that have zero points begin with, for each f:
-  // -128 * sum + (f * sum + 4 >> 3). Of variants that look it up, in twice as many entries: what
-  // follows must not end with the group.
+  // -128 * sum + (f * sum + 4 >> 3). Made by quantize_avx512 only. It is looked up among twice as
+  // many entries, so something must follow it.
   std::int32_t offset_sums[tile_rows][fraction_count];
   activation_part part[tile_rows / part_rows];  // row r is row r % 8 of part r / 8
 };
+
+static_assert(offsetof(activation_group, offset_sums) == sizeof(activation_group::values));
+static_assert(sizeof(activation_group) - offsetof(activation_group, part) >=
+              sizeof(activation_group::offset_sums[0]));
 
 /// Where columns of one quantized row go.
 struct row_target {

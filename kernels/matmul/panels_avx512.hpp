@@ -43,6 +43,21 @@ TROUPE_INLINE __m512i minus_zero_points(const std::uint8_t* block, std::size_t i
   return _mm512_or_si512(minus, _mm512_set1_epi32(rounded_upper_half));
 }
 
+// Quads 4 * Half .. 4 * Half + 3 of one group.
+template <int Half>
+TROUPE_INLINE void load_half_of_sixes(const std::uint8_t* q, __m512i (&w)[8]) {
+  const __m512i upper = _mm512_load_si512(q + 256 + 64 * Half);
+  const __m512i bits[4] = {_mm512_slli_epi16(upper, 4), _mm512_slli_epi16(upper, 2), upper,
+                           _mm512_srli_epi16(upper, 2)};
+  for (int i = 0; i < 4; ++i) {
+    const __m512i both = _mm512_load_si512(q + 64 * i);
+    const __m512i nibbles = Half == 0 ? both : _mm512_srli_epi16(both, 4);
+    const __m512i low = _mm512_and_si512(nibbles, _mm512_set1_epi8(0x0F));
+    // low | (bits & 0x30)
+    w[4 * Half + i] = _mm512_ternarylogic_epi32(low, bits[i], _mm512_set1_epi8(0x30), 0xF8);
+  }
+}
+
 // The quads of group `inner` of a block, 16 outputs each; zero points added.
 template <packing Format>
 TROUPE_INLINE void load_weights(const std::uint8_t* q, const std::uint8_t* block, std::size_t inner,
@@ -63,27 +78,18 @@ TROUPE_INLINE void load_weights(const std::uint8_t* q, const std::uint8_t* block
       w[i] = _mm512_add_epi8(_mm512_and_si512(low, nibble), zero_points);
       w[i + 4] = _mm512_add_epi8(_mm512_and_si512(high, nibble), zero_points);
     }
-  } else if constexpr (parts_of<Format>.form != weight_form::bytes) {
+  } else if constexpr (parts_of<Format>.form == weight_form::nibbles) {
     const __m512i low = _mm512_set1_epi8(0x0F);
     for (int i = 0; i < 4; ++i) {
       const __m512i both = _mm512_load_si512(q + 64 * i);
       w[i] = _mm512_and_si512(both, low);
       w[i + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
     }
+  } else if constexpr (parts_of<Format>.form == weight_form::sixes) {
+    load_half_of_sixes<0>(q, w);
+    load_half_of_sixes<1>(q, w);
   } else {
     for (int i = 0; i < 8; ++i) w[i] = _mm512_load_si512(q + 64 * i);
-  }
-  if constexpr (parts_of<Format>.form == weight_form::sixes) {
-    for (int p = 0; p < 2; ++p) {
-      const __m512i upper = _mm512_load_si512(q + 256 + 64 * p);
-      const auto add_upper = [](__m512i low, __m512i bits) {  // low | (bits & 0x30)
-        return _mm512_ternarylogic_epi32(low, bits, _mm512_set1_epi8(0x30), 0xF8);
-      };
-      w[4 * p] = add_upper(w[4 * p], _mm512_slli_epi16(upper, 4));
-      w[4 * p + 1] = add_upper(w[4 * p + 1], _mm512_slli_epi16(upper, 2));
-      w[4 * p + 2] = add_upper(w[4 * p + 2], upper);
-      w[4 * p + 3] = add_upper(w[4 * p + 3], _mm512_srli_epi16(upper, 2));
-    }
   }
 }
 

@@ -25,11 +25,9 @@ result<std::shared_ptr<const loaded_model>> loaded_model::load(
     chat = std::make_shared<const chat_template>(std::move(parsed));
   }
   TROUPE_TRY(auto weights, model_weights::load(file, description, set, pool, progress));
-  const auto minima =
-      multiplies_in_bf16(set) ? kernels::minima::as_in_file : kernels::faster_minima();
   const std::uint64_t fingerprint =
       mix_bits(file.fingerprint() + mix_bits(kernel_revision) + static_cast<std::uint64_t>(set) +
-               (static_cast<std::uint64_t>(minima) << 32));
+               (static_cast<std::uint64_t>(kernels::faster_minima(set)) << 32));
   file.release_pages();  // the weights are copies; of the file only rows of the embedding are read
                          // from here on
   return std::shared_ptr<const loaded_model>(

@@ -54,8 +54,8 @@ constexpr std::uint32_t seed = troupe::test::matmul_seed;
 constexpr float canary = -12345.5f;
 
 packed_matrix pack(isa set, dtype type, const std::vector<std::byte>& weights, std::size_t n,
-                   std::size_t k, thread_pool& pool, minima chosen = minima::zero_points) {
-  auto packed = packed_matrix::pack(set, type, weights, n, k, pool, nullptr, chosen);
+                   std::size_t k, thread_pool& pool, minima named = minima::zero_points) {
+  auto packed = packed_matrix::pack(set, type, weights, n, k, pool, nullptr, named);
   if (!packed) FAIL(packed.failure().message);
   return std::move(packed).value();
 }
@@ -429,7 +429,7 @@ TEST_CASE("matmul: the reference is the product of dequantized weights and activ
 
 TEST_CASE("pack takes minima for zero points where all of a matrix fit") {
   const auto has_zero_points = [](float d, float minimum, isa set = isa::reference,
-                                  minima chosen = minima::zero_points) {
+                                  minima named = minima::zero_points) {
     std::vector<std::byte> weights(17 * 20);
     std::mt19937 random(seed);
     for (auto& byte : weights) byte = static_cast<std::byte>(random() & 0xFF);
@@ -439,7 +439,7 @@ TEST_CASE("pack takes minima for zero points where all of a matrix fit") {
                                       troupe::float_to_half(row == 16 ? minimum : -3.75f)};
       std::memcpy(weights.data() + 20 * row, halves, sizeof halves);
     }
-    const auto packed = pack(set, dtype::q4_1, weights, 17, 32, several(), chosen);
+    const auto packed = pack(set, dtype::q4_1, weights, 17, 32, several(), named);
     return packed.packed().parts().has_zero_point;
   };
   CHECK(has_zero_points(0.5f, -3.75f));

@@ -43,6 +43,7 @@ TEST_CASE("quantize_row: every variant gives the reference's bits") {
         }
         continue;
       }
+      CHECK(found.has_offset_sums() == (set == isa::avx512));
       bool same = true;
       for (std::size_t row = 0; row < 37; ++row) {
         for (std::size_t g = 0; g < groups; ++g) {
@@ -55,6 +56,11 @@ TEST_CASE("quantize_row: every variant gives the reference's bits") {
                  std::memcmp(&a.scale[r], &b.scale[r], 4) == 0 &&
                  std::memcmp(&a.scaled_sum[r], &b.scaled_sum[r], 4) == 0 &&
                  a.minus_sum[r] == b.minus_sum[r] && a.minus_first_sum[r] == b.minus_first_sum[r];
+          for (int f = 0; found.has_offset_sums() && f < 8; ++f) {
+            const int sum = -a.minus_sum[r];
+            same = same && found.group_of(row, g).offset_sums[row % 16][f] ==
+                               -128 * sum + ((f * sum + 4) >> 3);
+          }
         }
       }
       CHECK(same);
