@@ -10,10 +10,12 @@
 // the same weights evaluated in float32 by transformers, and the tests show:
 //  - Where a free run first leaves llama.cpp's, the two logits are within 0.1, in llama.cpp's or in
 //    our evaluation, but for no more prompts than when float32 itself runs against llama.cpp (6 and
-//    9), and the same by llama.cpp's logits alone (15 and 22). At every such place float32 has the
-//    two logits within three deviations of llama.cpp's own error (0.49): rounding decides there.
+//    9; 8 where minima become zero points), and the same by llama.cpp's logits alone (15 and 22;
+//    22). At every such place float32 prefers our token, or has the two logits within three
+//    deviations of llama.cpp's own error (0.49): rounding decides there, or llama.cpp's.
 //  - On llama.cpp's own sequences our logits, and the gaps between the two best, are at least as
-//    close to float32 as llama.cpp's (0.208 and 0.212; 0.160 and 0.163).
+//    close to float32 as llama.cpp's (0.208 and 0.212; 0.160 and 0.163; with zero points 0.209 and
+//    0.163).
 //  - With the weights widened to F32 and a float cache, our logits are those of transformers: what
 //    differs above is rounding and nothing else. Needs the file that TROUPE_TEST_MODEL_F32 names:
 //    tests/goldens/make_float_model.py makes it.
@@ -261,7 +263,7 @@ TEST_CASE("greedy runs leave llama.cpp's only at ties", "[forward][real]") {
   CHECK(bound < 0.5);
   for (const divergence& each : ours) {
     CAPTURE(each.sample, each.step, each.own_gap, each.llama_gap, each.exact_gap);
-    CHECK(std::abs(each.exact_gap) < bound);
+    CHECK(each.exact_gap > -bound);
     if (std::min(each.own_gap, each.llama_gap) > 0.1) {
       WARN("prompt " << each.sample << " at token " << each.step << ": the two logits are apart by "
                      << each.llama_gap << " in llama.cpp, by " << each.own_gap << " here and by "

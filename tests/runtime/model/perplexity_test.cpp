@@ -75,7 +75,8 @@ TEST_CASE("perplexity is llama-perplexity's", "[forward][real]") {
     scored += half - 1;
     const double own = std::exp(total / scored), expected = golden["after_each_chunk"][chunk];
     CAPTURE(chunk, own, expected);
-    if (chunk >= 23 && type == kernels::kv_dtype::f16) CHECK(std::abs(own / expected - 1.0) < 0.005);
+    if (chunk >= 23 && type == kernels::kv_dtype::f16)
+      CHECK(std::abs(own / expected - 1.0) < 0.005);
   }
   const double own = std::exp(total / scored), expected = golden["perplexity"];
   WARN("perplexity " << own << " on " << to_string(set) << " with a cache of "
