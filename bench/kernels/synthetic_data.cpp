@@ -32,11 +32,13 @@ void fill_weights(dtype type, std::span<std::byte> blocks) {
   const std::size_t block_bytes = layout_of(type)->block_bytes;
   for (std::size_t at = 0; at < blocks.size(); at += block_bytes) {
     std::byte* const block = &blocks[at];
-    // d between 1/16 and 1/8. The minimum twice as much below zero; of Q4_K it is subtracted, and
-    // no scale is zero.
-    block[1] = std::byte{0x2C};
-    block[3] = type == dtype::q4_1 ? std::byte{0xB0} : std::byte{0x30};
-    for (std::size_t i = 12; type == dtype::q4_k && i < 16; ++i) block[i] |= std::byte{1};
+    block[1] = std::byte{0x2C};  // d between 1/16 and 1/8
+    if (type == dtype::q4_1) {
+      block[3] = std::byte{0xB0};  // the minimum is twice as much below zero
+    } else {
+      block[3] = std::byte{0x30};  // and subtracted; no scale is zero
+      for (std::size_t i = 12; i < 16; ++i) block[i] |= std::byte{1};
+    }
   }
 }
 

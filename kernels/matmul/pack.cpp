@@ -218,10 +218,9 @@ void choose_format(packing format, const dtype_layout& layout, packed_matrix::st
   }
 }
 
-/// All groups have a zero point. False for types without minima.
+/// All groups have a zero point.
 bool fit_zero_points(const packed_matrix::state& packed, std::span<const std::byte> rows,
                      thread_pool& pool) {
-  if (packed.type != dtype::q4_1 && packed.type != dtype::q4_k) return false;
   const std::size_t row_bytes = rows.size() / packed.row_count;
   std::atomic<bool> all_fit{true};
   pool.parallel_for(packed.panel_count(), [&](std::size_t index, std::size_t) {
@@ -327,9 +326,14 @@ result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const s
   packed->row_count = row_count;
   packed->column_count = column_count;
   packed->arena = std::move(arena);
-  const bool with_zero_points = named_minima.value_or(faster_minima(set)) == minima::zero_points &&
-                                !multiplies_in_bf16(set) && fit_zero_points(*packed, rows, pool);
-  choose_format(packing_of(type, set, with_zero_points), *layout, *packed);
+  packing format = packing_of(type, set, false);
+  if (const packing other = packing_of(type, set, true);
+      other != format && !multiplies_in_bf16(set) &&
+      named_minima.value_or(faster_minima(set)) == minima::zero_points &&
+      fit_zero_points(*packed, rows, pool)) {
+    format = other;
+  }
+  choose_format(format, *layout, *packed);
   const float largest = pack_rows(*packed, rows, pool);
   if (packed->quantized && multiplies_in_bf16(set)) choose_scale(largest, *packed);
   return packed_matrix(std::move(packed));

@@ -50,14 +50,17 @@ inline void lower_block_minima(std::byte* block) {
   std::memcpy(&half, block, sizeof half);
   const std::uint16_t minimum = float_to_half(0.25f * half_to_float(half));
   std::memcpy(block + 2, &minimum, sizeof minimum);
-  for (std::size_t i = 0; i < 4; ++i) block[4 + i] |= std::byte{1};
-  for (std::size_t i = 0; i < 4; ++i) block[12 + i] |= std::byte{1};
+  for (std::size_t i = 0; i < 4; ++i) {
+    block[4 + i] |= std::byte{1};
+    block[12 + i] |= std::byte{1};
+  }
 }
 
 // One group of a matrix whose zero point does not fit is enough.
 inline void spoil_minimum(dtype type, std::byte* block) {
-  std::memcpy(block + 2, block, 2);                             // a step
-  for (std::size_t i = 0; type == dtype::q4_k && i < 4; ++i) {  // 63 of them
+  std::memcpy(block + 2, block, 2);  // a step
+  if (type != dtype::q4_k) return;
+  for (std::size_t i = 0; i < 4; ++i) {  // 63 of them
     block[4 + i] = std::byte{1};
     block[8 + i] = std::byte{63};
   }
