@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/kernels/cache_sizes.hpp"
+#include "kernels/base/cache_sizes.hpp"
 #include "bench/kernels/repeated_timing.hpp"
 #include "bench/kernels/roofline.hpp"
 #include "kernels/base/cpu_features.hpp"

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <string_view>
 
-#include "bench/kernels/cache_sizes.hpp"
+#include "kernels/base/cache_sizes.hpp"
 #include "bench/kernels/read_buffer.hpp"
 #include "bench/kernels/repeated_timing.hpp"
 #include "kernels/base/cpu_features.hpp"

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <string_view>
 
-#include "bench/kernels/cache_sizes.hpp"
+#include "kernels/base/cache_sizes.hpp"
 #include "bench/kernels/machine_limits.hpp"
 #include "kernels/matmul/matmul.hpp"
 

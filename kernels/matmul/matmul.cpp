@@ -165,7 +165,7 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
 // Rows row_first .. of some tiles, panels first_panel ..
 void run_tiles(const matmul_kernels& kernels, const matmul_job& job, const output_range& range,
                const made_outputs& made, std::size_t first_panel, std::size_t panel_count,
-               const std::uint8_t* next_panel) {
+               const std::uint8_t* next_panel, read_ahead* ahead) {
   const packed_matrix::state& weight = job.weight->packed();
   const std::uint8_t* panels = weight.panels + first_panel * weight.panel_bytes;
   const output_block output{made.first, made.stride,
@@ -181,6 +181,7 @@ void run_tiles(const matmul_kernels& kernels, const matmul_job& job, const outpu
                        .panel_bytes = weight.panel_bytes,
                        .panel_count = panel_count,
                        .next_panel = next_panel,
+                       .ahead = ahead,
                        .group_count = weight.group_count(),
                        .activations = job.quantized->tile(tile),
                        .bf16_activations = job.quantized->bf16_tile(tile),
@@ -220,7 +221,7 @@ std::array<made_outputs, matmul_set_jobs_max> place_outputs(const matmul_set& se
 
 // next_panel: what this thread will probably read afterwards.
 void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count, std::size_t task,
-              const std::uint8_t* next_panel) {
+              const std::uint8_t* next_panel, read_ahead* ahead) {
   const packed_matrix::state& weight = first_weight(set);
   const std::size_t first_panel = plan.first_panel(task);
   const std::size_t panel_count =
@@ -242,7 +243,7 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
       const std::uint8_t* const next =
           is_last && is_last_job ? next_panel
                                  : panel_of(set.jobs[is_last_job ? 0 : i + 1], first_panel);
-      run_tiles(*plan.kernels, set.jobs[i], range, made[i], first_panel, panel_count, next);
+      run_tiles(*plan.kernels, set.jobs[i], range, made[i], first_panel, panel_count, next, ahead);
     }
     set.epilogue(range);
   }
@@ -252,8 +253,8 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
 class region {
  public:
   region(std::span<const matmul_set> sets, std::size_t row_count, std::size_t task_cycles,
-         std::size_t thread_count)
-      : sets_(sets), row_count_(row_count) {
+         std::size_t thread_count, read_ahead* ahead)
+      : sets_(sets), row_count_(row_count), ahead_(ahead) {
     for (std::size_t i = 0; i < sets.size(); ++i) {
       plans_[i] = plan_set(sets[i], row_count, task_cycles, thread_count);
       task_count_ += plans_[i].task_count();
@@ -267,7 +268,7 @@ class region {
     const place next = place_of(next_task < task_count_ ? next_task : task);
     const place now = place_of(task);
     run_task(sets_[now.set], plans_[now.set], row_count_, now.task,
-             panel_of(sets_[next.set].jobs[0], plans_[next.set].first_panel(next.task)));
+             panel_of(sets_[next.set].jobs[0], plans_[next.set].first_panel(next.task)), ahead_);
   }
 
  private:
@@ -283,6 +284,7 @@ class region {
 
   std::span<const matmul_set> sets_;
   std::size_t row_count_;
+  read_ahead* ahead_;
   std::array<set_plan, matmul_sets_max> plans_;
   std::size_t task_count_ = 0;
 };
@@ -343,7 +345,8 @@ void quantize_columns(isa set, const float* x, std::size_t row, std::size_t colu
                             .row_in_tile = row % tile_rows});
 }
 
-void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool& pool) {
+void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool& pool,
+            read_ahead* ahead) {
   TROUPE_CHECK(sets.size() <= matmul_sets_max);
   if (row_count == 0) return;
   std::size_t cycles = 0;
@@ -360,7 +363,7 @@ void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool
   }
   const std::size_t task_cycles =
       std::max(task_cycles_min, cycles / (pool.thread_count() * tasks_per_thread));
-  const region work(sets, row_count, task_cycles, pool.thread_count());
+  const region work(sets, row_count, task_cycles, pool.thread_count(), ahead);
   pool.parallel_for(work.task_count(),
                     [&](std::size_t task, std::size_t) { work.run(task, task + 1); });
 }

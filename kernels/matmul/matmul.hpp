@@ -41,6 +41,7 @@
 #include "kernels/base/result.hpp"
 #include "kernels/base/thread_pool.hpp"
 #include "kernels/matmul/packed_layout.hpp"
+#include "kernels/matmul/read_ahead.hpp"
 
 namespace troupe::kernels {
 
@@ -141,6 +142,8 @@ class packed_matrix {
   [[nodiscard]] bool wants_quantized()
       const noexcept;  ///< true: reads matmul_job::quantized, else ::floats
   [[nodiscard]] std::size_t size_bytes() const noexcept;
+  /// Groups of all panels: what a read_ahead counts. 0 where weights are not multiplied in groups.
+  [[nodiscard]] std::size_t group_count() const noexcept;
 
   struct state;
   [[nodiscard]] const state& packed() const noexcept { return *state_; }
@@ -189,8 +192,9 @@ struct matmul_set {
 inline constexpr std::size_t matmul_set_jobs_max = 4;
 
 /// Runs all jobs, with the same M, in one parallel region (so that Q, K and V cost one barrier). At
-/// most matmul_sets_max sets.
-void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool& pool);
+/// most matmul_sets_max sets. What else the memory is asked for meanwhile is claimed from `ahead`.
+void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool& pool,
+            read_ahead* ahead = nullptr);
 inline constexpr std::size_t matmul_sets_max = 16;
 
 /// Rows that a part of a batch of row_count rows should have at least where parts are multiplied

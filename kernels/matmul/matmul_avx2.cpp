@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "kernels/matmul/packed_layout.hpp"
+#include "kernels/matmul/read_ahead.hpp"
 
 namespace troupe::kernels {
 
@@ -274,6 +275,10 @@ void multiply_panel(const quantized_tile& tile, std::size_t index, std::size_t f
   const std::uint8_t* next = index + 1 < tile.panel_count ? q + tile.panel_bytes : tile.next_panel;
   __m256 y[2][Rows];
   for (int b = 0; b < Rows; ++b) y[0][b] = y[1][b] = _mm256_setzero_ps();
+  read_ahead::piece ahead;
+  if constexpr (Rows == 4) {  // fewer wait for memory, or follow four
+    if (first_row == 0 && tile.ahead != nullptr) ahead = tile.ahead->claim(tile.group_count);
+  }
   const activation_group* x = tile.activations;
   const std::uint8_t* block = scales;
   for (std::size_t g = 0; g < tile.group_count; g += parts.block_groups) {
@@ -285,6 +290,8 @@ void multiply_panel(const quantized_tile& tile, std::size_t index, std::size_t f
           _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
         }
       }
+      for (std::size_t line = 0; line < ahead.lines_a_group; ++line, ahead.first += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(ahead.first), _MM_HINT_T1);
       multiply_scaled<Format, Width>(q, *x, first_row, d, block, i, shift, y);
     }
     block += parts.block_scale_bytes;

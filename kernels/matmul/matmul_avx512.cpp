@@ -2,6 +2,7 @@
 // group's weights are unpacked into 8 registers once and serve up to 16 rows, whose activations
 // come as 32-bit broadcasts. Everything has internal linkage (see packed_layout.hpp).
 #include "kernels/matmul/panels_avx512.hpp"
+#include "kernels/matmul/read_ahead.hpp"
 
 namespace troupe::kernels {
 
@@ -129,6 +130,9 @@ TROUPE_INLINE void multiply_rows(const activation_group& x, const __m512i (&w)[8
 constexpr int far_prefetch_rows_max = 8;
 constexpr std::size_t far_prefetch_bytes = 16384;
 
+/// From so many rows on the memory has time for what is read later.
+constexpr int read_ahead_rows_min = 3;
+
 template <packing Format, int Rows>
 TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t* panel,
                                   const std::uint8_t* next, __m512 (&y)[Rows]) {
@@ -145,6 +149,10 @@ TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t
     for (int r = 0; r < Rows; ++r) minima[r] = _mm512_setzero_ps();
   }
   for (int r = 0; r < Rows; ++r) y[r] = _mm512_setzero_ps();
+  read_ahead::piece ahead;
+  if constexpr (Rows >= read_ahead_rows_min) {
+    if (tile.ahead != nullptr) ahead = tile.ahead->claim(tile.group_count);
+  }
   const activation_group* x = tile.activations;
   const activation_group* const end = x + tile.group_count;
   while (x != end) {
@@ -158,6 +166,10 @@ TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t
         _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
         if constexpr (Rows <= far_prefetch_rows_max)
           _mm_prefetch(reinterpret_cast<const char*>(next + far_prefetch_bytes), _MM_HINT_T1);
+      }
+      if constexpr (Rows >= read_ahead_rows_min) {
+        for (std::size_t line = 0; line < ahead.lines_a_group; ++line, ahead.first += 64)
+          _mm_prefetch(reinterpret_cast<const char*>(ahead.first), _MM_HINT_T1);
       }
       __m512i w[8];
       group_rest rest{.scale = scaled<Format>(d, scales, 2 * i),

@@ -290,6 +290,9 @@ bool packed_matrix::wants_quantized() const noexcept {
 std::size_t packed_matrix::size_bytes() const noexcept {
   return state_->size_bytes();
 }
+std::size_t packed_matrix::group_count() const noexcept {
+  return state_->quantized ? state_->panel_count() * state_->group_count() : 0;
+}
 
 result<packed_matrix> packed_matrix::pack(isa set, dtype type, std::span<const std::byte> rows,
                                           std::size_t row_count, std::size_t column_count,

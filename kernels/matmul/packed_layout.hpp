@@ -131,6 +131,8 @@ struct output_block {
   std::size_t output_count;  // outputs to write; the last panel may be partial
 };
 
+class read_ahead;
+
 struct quantized_tile {
   packing format;
   int offset_shift;     // offset == 1 << offset_shift; read where there are no minima
@@ -141,6 +143,7 @@ struct quantized_tile {
   std::size_t panel_count;
   const std::uint8_t*
       next_panel;  // what this thread will probably read after these; only prefetched
+  read_ahead* ahead;  // what else panels ask for, or nullptr
   std::size_t group_count;
   // Of the first tile of rows, the next one follows: one of the two, as the variant has it.
   const activation_group* activations;

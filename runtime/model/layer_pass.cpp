@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/base/cache_sizes.hpp"
+#include "kernels/base/divide_up.hpp"
 #include "kernels/rms_norm/rms_norm.hpp"
 #include "kernels/rope/rope.hpp"
 #include "kernels/silu_mul/silu_mul.hpp"
@@ -10,6 +12,17 @@
 namespace troupe {
 
 namespace {
+
+/// What is asked for ahead of attention takes this share of the last cache at most, so that it is
+/// still there when it is read: weights and activations go through it meanwhile.
+constexpr std::size_t ahead_cache_share = 3;
+
+/// Blocks that may be asked for ahead by one of so many that share the cache.
+std::size_t blocks_ahead_max(std::size_t block_bytes, std::size_t sharer_count) {
+  static const cache_sizes sizes = read_cache_sizes();
+  return std::max(sizes.l2_bytes, sizes.l3_bytes) /
+         (ahead_cache_share * sharer_count * block_bytes);
+}
 
 /// Its outputs are for the epilogue only.
 kernels::matmul_job job_of(const kernels::packed_matrix& weight, const activations& input,
@@ -44,6 +57,9 @@ layer_pass::layer_pass(const model_description& description, const model_weights
     attended_.add_reader(layer.output);
     gated_.add_reader(layer.down);
   }
+  for (const auto* matrix : weights_.layer(0).matrices()) layer_groups_ += matrix->group_count();
+  waited_blocks_max_ =
+      blocks_ahead_max(cache_.layout().block_bytes(), pool_.is_open() ? pool_.thread_count() : 1);
   attended_.wants_floats = true;  // attention writes them
   thread_row_stride_ = model_.hidden_size + 16;
   thread_rows_ = aligned_buffer<float>(pool_.thread_count() * thread_row_stride_);
@@ -80,6 +96,27 @@ void layer_pass::place_rows(std::span<const forward_slice> step) {
     wanted_slices_.push_back(rows);
     for (std::size_t i = 0; i < rows.row_count; ++i) wanted_.push_back(rows.row_first + i);
   }
+}
+
+/// Of slices whose attention is faster than memory; the first ones, if they are too many.
+void layer_pass::list_waited_blocks() {
+  waited_blocks_.clear();
+  const std::size_t block_tokens = cache_.layout().block_tokens;
+  for (const kernels::attention_slice& slice : slices_) {
+    if (!kernels::waits_for_memory(slice, model_.head_count / model_.kv_head_count)) continue;
+    const std::size_t count =
+        std::min(kernels::divide_up(slice.position_first + slice.row_count, block_tokens),
+                 waited_blocks_max_ - waited_blocks_.size());
+    const auto blocks = slice.block_table.first(count);
+    waited_blocks_.insert(waited_blocks_.end(), blocks.begin(), blocks.end());
+  }
+}
+
+/// While matmuls compute, from now on until attention over kv.
+void layer_pass::read_ahead(kernels::kv_layer kv, std::size_t row_count) {
+  if (layer_groups_ == 0) return;
+  ahead_.begin(kv.data, cache_.layout().block_bytes(), waited_blocks_,
+               layer_groups_ * kernels::divide_up(row_count, kernels::tile_rows));
 }
 
 void layer_pass::make_room(std::size_t row_count) {
@@ -197,7 +234,7 @@ void layer_pass::make_qkv(const layer_weights& layer, kernels::kv_layer kv, std:
       {{&query_job, 1}, matmul_epilogue(turn_query), model_.head_dim},
       {{&key_job, 1}, matmul_epilogue(keep_keys), model_.head_dim},
       {{&value_job, 1}, matmul_epilogue(keep_values), model_.head_dim}};
-  kernels::matmul(sets, row_count, pool_);
+  kernels::matmul(sets, row_count, pool_, &ahead_);
 }
 
 /// Whether attention's epilogue quantizes its outputs. Heads must be whole groups, in the last
@@ -258,7 +295,7 @@ void layer_pass::add_to_hidden(const kernels::packed_matrix& weight, const activ
     }
   };
   const kernels::matmul_set one{.jobs = {&job, 1}, .epilogue = kernels::matmul_epilogue(add)};
-  kernels::matmul({&one, 1}, row_count, pool_);
+  kernels::matmul({&one, 1}, row_count, pool_, &ahead_);
 }
 
 /// From the attended rows to the next layer.
@@ -281,7 +318,7 @@ void layer_pass::make_gated(const layer_weights& layer, std::size_t row_count) {
   };
   const kernels::matmul_set both{jobs, kernels::matmul_epilogue(combine),
                                  kernels::activation_group_size};
-  kernels::matmul({&both, 1}, row_count, pool_);
+  kernels::matmul({&both, 1}, row_count, pool_, &ahead_);
 }
 
 void layer_pass::run(std::span<const forward_slice> step,
@@ -289,8 +326,10 @@ void layer_pass::run(std::span<const forward_slice> step,
   place_rows(step);
   std::size_t row_count = places_.size();
   if (row_count == 0) return;
+  list_waited_blocks();
   make_room(row_count);
   embed(row_count);
+  read_ahead(cache_.layer(0), row_count);
   for (std::size_t index = 0; index < model_.layer_count; ++index) {
     const layer_weights& layer = weights_.layer(index);
     const kernels::kv_layer kv = cache_.layer(index);
@@ -298,8 +337,10 @@ void layer_pass::run(std::span<const forward_slice> step,
     norm_rows(hidden_.data(), row_count, layer.attention_norm.span());
     make_qkv(layer, kv, row_count);
     before_attention(index);
+    ahead_.end();
     if (is_last && wanted_.empty()) return;
     attend(kv, is_last);
+    if (!is_last) read_ahead(cache_.layer(index + 1), row_count);
     if (is_last) {
       keep_wanted_rows();
       row_count = wanted_.size();

@@ -78,6 +78,8 @@ class layer_pass {
   };
 
   void place_rows(std::span<const forward_slice> step);
+  void list_waited_blocks();
+  void read_ahead(kernels::kv_layer kv, std::size_t row_count);
   void make_room(std::size_t row_count);
   template <class Body>
   void for_rows(std::size_t row_count, const Body& body);
@@ -105,7 +107,11 @@ class layer_pass {
   std::vector<std::size_t> wanted_;               // rows whose logits are asked for, ascending
   std::vector<kernels::attention_slice> slices_;  // all rows
   std::vector<kernels::attention_slice> wanted_slices_;  // the wanted rows only
-  aligned_buffer<float> hidden_;                         // [row][hidden_size], the residual stream
+  std::vector<block_index> waited_blocks_;               // that attention waits for in each layer
+  std::size_t waited_blocks_max_;
+  std::size_t layer_groups_ = 0;  // of a layer's matrices
+  kernels::read_ahead ahead_;     // of the next attention
+  aligned_buffer<float> hidden_;  // [row][hidden_size], the residual stream
   std::size_t thread_row_stride_;
   aligned_buffer<float> thread_rows_;  // [thread][hidden_size], one cache line more between them
   aligned_buffer<float> query_;        // [row][head][head_dim]

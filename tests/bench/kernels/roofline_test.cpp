@@ -49,7 +49,7 @@ TEST_CASE("bytes are priced where they lie") {
 }
 
 TEST_CASE("private caches hold each thread's share, the shared one all") {
-  const cache_sizes sizes{.l1_bytes = 10, .l2_bytes = 100, .l3_bytes = 1000};
+  const troupe::cache_sizes sizes{.l1_bytes = 10, .l2_bytes = 100, .l3_bytes = 1000};
   CHECK(tier_of(sizes, 20, 2) == memory_tier::l1);
   CHECK(tier_of(sizes, 21, 1) == memory_tier::l2);
   CHECK(tier_of(sizes, 200, 2) == memory_tier::l2);

@@ -1,10 +1,10 @@
-#include "bench/kernels/cache_sizes.hpp"
+#include "kernels/base/cache_sizes.hpp"
 
 #include <algorithm>
 #include <fstream>
 #include <string>
 
-namespace troupe::bench {
+namespace troupe {
 
 namespace {
 
@@ -49,4 +49,4 @@ std::size_t cold_walk_bytes(const cache_sizes& sizes) {
   return std::min(cold_walk_bytes_max, 3 * std::max(sizes.l3_bytes, sizes.l2_bytes));
 }
 
-}  // namespace troupe::bench
+}  // namespace troupe

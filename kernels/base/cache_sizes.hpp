@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-namespace troupe::bench {
+namespace troupe {
 
 struct cache_sizes {
   std::size_t l1_bytes = 32u << 10;  ///< data, of one core
@@ -18,4 +18,4 @@ cache_sizes read_cache_sizes();
 /// again.
 std::size_t cold_walk_bytes(const cache_sizes& sizes);
 
-}  // namespace troupe::bench
+}  // namespace troupe

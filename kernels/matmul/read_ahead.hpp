@@ -1,0 +1,44 @@
+// Memory that is read after some matmuls, asked for while they multiply. Products of several rows
+// leave the memory idle for half of their time, and attention of single rows waits for memory: so a
+// panel also asks for lines of the blocks that attention will read.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <span>
+
+#include "kernels/base/index_types.hpp"
+
+namespace troupe::kernels {
+
+class read_ahead {
+ public:
+  /// What one panel asks for: so many cache lines with each of its groups, from `first` on.
+  struct piece {
+    const std::byte* first = nullptr;
+    std::size_t lines_a_group = 0;
+  };
+
+  /// From now on, while no thread claims: blocks of block_bytes (whole cache lines) each, block i
+  /// at data + i * block_bytes, in the order in which they will be read. group_count: groups of all
+  /// panels, counted once for each tile of rows, that will be multiplied until then; the lines are
+  /// spread over them. `blocks` must live until end() or the next begin().
+  void begin(const std::byte* data, std::size_t block_bytes, std::span<const block_index> blocks,
+             std::size_t group_count);
+  /// What is left is not asked for any more.
+  void end() noexcept { line_count_ = 0; }
+
+  /// The next lines, for a panel of group_count groups, of one block; none where nothing is left.
+  /// Threads may claim at the same time. Of the last group's lines some may lie behind the block.
+  [[nodiscard]] piece claim(std::size_t group_count) noexcept;
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::span<const block_index> blocks_;
+  std::size_t block_lines_ = 1;
+  std::size_t line_count_ = 0;
+  std::size_t lines_a_group_ = 0;
+  std::atomic<std::size_t> next_line_{0};
+};
+
+}  // namespace troupe::kernels
