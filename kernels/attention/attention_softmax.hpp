@@ -52,7 +52,7 @@ inline __attribute__((always_inline)) Simd soften_vector(const soft_rows& rows, 
   Simd weight = exp_vector(Simd::load(rows.score(row, key)) - maximum);
   if constexpr (Weights == soft_weights::bf16) {
     std::uint16_t* const to = rows.weights + row * attention_pair_stride + key;
-    weight.store_bf16(to);
+    weight.store_normal_bf16(to);
     return Simd::load_bf16(to);
   }
   if constexpr (Weights == soft_weights::rounded) weight = weight.rounded_to_bf16();

@@ -55,6 +55,8 @@ struct simd_avx2 {
     const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(kept, kept), 0x08);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(packed));
   }
+  /// store_bf16, where it is not denormal.
+  void store_normal_bf16(std::uint16_t* to) const { store_bf16(to); }
 
   friend simd_avx2 operator+(simd_avx2 a, simd_avx2 b) { return {_mm256_add_ps(a.value, b.value)}; }
   friend simd_avx2 operator-(simd_avx2 a, simd_avx2 b) { return {_mm256_sub_ps(a.value, b.value)}; }

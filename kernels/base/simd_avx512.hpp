@@ -139,7 +139,12 @@ struct simd_avx512 {
   struct pairs {
     __m512i bits;
   };
-  static pairs load_pairs(const std::uint16_t* from) { return {_mm512_loadu_si512(from)}; }
+  static pairs load_pairs(const std::uint16_t* from) {
+    __m512i bits = _mm512_loadu_si512(from);
+    // Once: GCC 12 would load it again for each of the products that it is in.
+    asm("" : "+v"(bits));
+    return {bits};
+  }
   /// The first count pairs, zero in the others; reads nothing behind them.
   static pairs load_first_pairs(const std::uint16_t* from, std::size_t count) {
     return {_mm512_maskz_loadu_epi32(first_lanes(count), from)};
@@ -169,12 +174,19 @@ struct simd_avx512 {
   [[nodiscard]] __m256i bf16_bits() const {
     return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value));
   }
+  /// store_bf16, where it is not denormal.
+  void store_normal_bf16(std::uint16_t* to) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bf16_bits());
+  }
   static simd_avx512 add_dot(simd_avx512 sum, pairs a, pairs b) {
     return {_mm512_dpbf16_ps(sum.value, reinterpret_cast<__m512bh>(a.bits),
                              reinterpret_cast<__m512bh>(b.bits))};
   }
 #else
   static constexpr bool has_pair_dot = false;
+  void store_normal_bf16(std::uint16_t* to) const {
+    store_bf16(to);
+  }
   static simd_avx512 add_dot(simd_avx512 sum, pairs a, pairs b) {
     return fma(first_floats(a), first_floats(b), fma(second_floats(a), second_floats(b), sum));
   }
