@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/base/cache_sizes.hpp"
 #include "bench/kernels/repeated_timing.hpp"
 #include "bench/kernels/roofline.hpp"
+#include "kernels/base/cache_sizes.hpp"
 #include "kernels/base/cpu_features.hpp"
 #include "kernels/base/thread_pool.hpp"
 

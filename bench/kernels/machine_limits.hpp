@@ -6,9 +6,9 @@
 #include <cstddef>
 #include <string_view>
 
-#include "kernels/base/cache_sizes.hpp"
 #include "bench/kernels/read_buffer.hpp"
 #include "bench/kernels/repeated_timing.hpp"
+#include "kernels/base/cache_sizes.hpp"
 #include "kernels/base/cpu_features.hpp"
 #include "kernels/base/thread_pool.hpp"
 

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <string_view>
 
-#include "kernels/base/cache_sizes.hpp"
 #include "bench/kernels/machine_limits.hpp"
+#include "kernels/base/cache_sizes.hpp"
 #include "kernels/matmul/matmul.hpp"
 
 namespace troupe::bench {

@@ -142,7 +142,7 @@ struct quantized_tile {
   std::size_t panel_bytes;  // between panels; a multiple of 64
   std::size_t panel_count;
   const std::uint8_t*
-      next_panel;  // what this thread will probably read after these; only prefetched
+      next_panel;     // what this thread will probably read after these; only prefetched
   read_ahead* ahead;  // what else panels ask for, or nullptr
   std::size_t group_count;
   // Of the first tile of rows, the next one follows: one of the two, as the variant has it.
