@@ -124,10 +124,13 @@ TROUPE_INLINE void multiply_rows(const activation_group& x, const __m512i (&w)[8
   }
 }
 
-/// Few rows wait for memory: the L2 asks for what is a few panels further on as well, which keeps
-/// more lines on their way than L1 can wait for. (Zen 4: one row takes up to an eighth less time.)
-/// With more rows it takes issue slots for nothing.
+/// The L2 asks for what is a few panels further on as well, which keeps more lines on their way
+/// than L1 can wait for. (Zen 4: one row takes up to an eighth less time, 16 rows a tenth.) With
+/// more rows than these it takes issue slots for nothing where a group has two scales, and is
+/// multiplied for longer.
 constexpr int far_prefetch_rows_max = 8;
+template <packing Format, int Rows>
+constexpr bool prefetches_far = Rows <= far_prefetch_rows_max || !parts_of<Format>.has_halves;
 constexpr std::size_t far_prefetch_bytes = 16384;
 
 /// From so many rows on the memory has time for what is read later.
@@ -164,7 +167,7 @@ TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t
 #pragma GCC unroll 16
       for (std::size_t line = 0; line < parts.group_lines; ++line, next += 64) {
         _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
-        if constexpr (Rows <= far_prefetch_rows_max)
+        if constexpr (prefetches_far<Format, Rows>)
           _mm_prefetch(reinterpret_cast<const char*>(next + far_prefetch_bytes), _MM_HINT_T1);
       }
       if constexpr (Rows >= read_ahead_rows_min) {
