@@ -54,7 +54,13 @@ void keep(std::uint64_t value) {
   __asm__ volatile("" : : "r"(value));
 }
 
+constexpr std::size_t cold_walk_bytes_max = 1u << 30;
+
 }  // namespace
+
+std::size_t cold_walk_bytes(const cache_sizes& sizes) {
+  return std::min(cold_walk_bytes_max, 3 * sizes.largest_bytes());
+}
 
 std::string_view to_string(limit_kind kind) {
   switch (kind) {

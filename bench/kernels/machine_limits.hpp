@@ -14,6 +14,10 @@
 
 namespace troupe::bench {
 
+/// What a walk must exceed so that nothing of it is left in the last-level cache when it begins
+/// again.
+std::size_t cold_walk_bytes(const cache_sizes& sizes);
+
 enum class limit_kind : std::size_t {
   int8_dot,                ///< operations/s; a multiplication and its addition are two
   bf16_dot,                ///< operations/s; 0 without VDPBF16PS

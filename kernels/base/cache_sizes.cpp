@@ -1,6 +1,5 @@
 #include "kernels/base/cache_sizes.hpp"
 
-#include <algorithm>
 #include <fstream>
 #include <string>
 
@@ -10,7 +9,6 @@ namespace {
 
 /// Indices that Linux has for one CPU: rarely more than four.
 constexpr int cache_index_max = 8;
-constexpr std::size_t cold_walk_bytes_max = 1u << 30;
 
 std::string line_of(const std::string& path) {
   std::string line;
@@ -43,10 +41,6 @@ cache_sizes read_cache_sizes() {
     if (level == "3") sizes.l3_bytes = bytes;
   }
   return sizes;
-}
-
-std::size_t cold_walk_bytes(const cache_sizes& sizes) {
-  return std::min(cold_walk_bytes_max, 3 * std::max(sizes.l3_bytes, sizes.l2_bytes));
 }
 
 }  // namespace troupe

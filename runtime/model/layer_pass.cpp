@@ -20,8 +20,7 @@ constexpr std::size_t ahead_cache_share = 3;
 /// Blocks that may be asked for ahead by one of so many that share the cache.
 std::size_t blocks_ahead_max(std::size_t block_bytes, std::size_t sharer_count) {
   static const cache_sizes sizes = read_cache_sizes();
-  return std::max(sizes.l2_bytes, sizes.l3_bytes) /
-         (ahead_cache_share * sharer_count * block_bytes);
+  return sizes.largest_bytes() / (ahead_cache_share * sharer_count * block_bytes);
 }
 
 /// Its outputs are for the epilogue only.
@@ -76,7 +75,7 @@ void layer_pass::place_rows(std::span<const forward_slice> step) {
   for (const forward_slice& slice : step) {
     const std::size_t count = slice.tokens.size();
     const std::size_t end = slice.position_first + count;
-    const std::size_t blocks = (end + block_tokens - 1) / block_tokens;
+    const std::size_t blocks = kernels::divide_up(end, block_tokens);
     TROUPE_CHECK(count > 0 && blocks <= slice.block_table.size());
     for (block_index block : slice.block_table.first(blocks)) {
       TROUPE_CHECK(to_index(block) < cache_.block_count());
@@ -340,10 +339,11 @@ void layer_pass::run(std::span<const forward_slice> step,
     ahead_.end();
     if (is_last && wanted_.empty()) return;
     attend(kv, is_last);
-    if (!is_last) read_ahead(cache_.layer(index + 1), row_count);
     if (is_last) {
       keep_wanted_rows();
       row_count = wanted_.size();
+    } else {
+      read_ahead(cache_.layer(index + 1), row_count);
     }
     if (attended_.wants_quantized && !attention_quantizes(is_last)) quantize_attended(row_count);
     finish_layer(layer, row_count);
