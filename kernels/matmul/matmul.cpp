@@ -1,4 +1,4 @@
-// Dispatch of matmul and quantize_row, and the split of a region's work into tasks.
+// Dispatch of matmul and quantize_block, and the split of a region's work into tasks.
 #include "kernels/matmul/matmul.hpp"
 
 #include <algorithm>
@@ -329,20 +329,29 @@ void quantized_rows::resize(isa set, std::size_t row_count, std::size_t column_c
 }
 
 void quantize_row(isa set, const float* x, std::size_t row, quantized_rows& out) {
-  quantize_columns(set, x, row, 0, out.column_count(), out);
+  quantize_block(set, {.first = x, .stride = 0, .row_count = 1, .column_count = out.column_count()},
+                 row, 0, out);
 }
 
-void quantize_columns(isa set, const float* x, std::size_t row, std::size_t column_first,
-                      std::size_t count, quantized_rows& out) {
-  TROUPE_CHECK(row < out.row_count() && column_first + count <= out.column_count());
+void quantize_block(isa set, const float_block& x, std::size_t row_first, std::size_t column_first,
+                    quantized_rows& out) {
+  const std::size_t row_end = row_first + x.row_count;
+  const std::size_t column_end = column_first + x.column_count;
+  TROUPE_CHECK(row_end <= out.row_count() && column_end <= out.column_count());
   TROUPE_CHECK(column_first % activation_group_size == 0);
-  TROUPE_CHECK(count % activation_group_size == 0 || column_first + count == out.column_count());
+  TROUPE_CHECK(column_end % activation_group_size == 0 || column_end == out.column_count());
   TROUPE_CHECK(out.is_bf16() == multiplies_in_bf16(set));
-  const std::size_t at = row / tile_rows * out.group_count() + column_first / activation_group_size;
-  kernels_of(set).quantize(x, count,
-                           {.groups = out.is_bf16() ? nullptr : out.tiles_.data() + at,
+  const matmul_kernels& kernels = kernels_of(set);
+  float_block some = x;
+  for (std::size_t row = row_first; row < row_end; row += some.row_count) {
+    some.first = x.row(row - row_first);
+    some.row_count = std::min(part_rows - row % part_rows, row_end - row);
+    const std::size_t at =
+        row / tile_rows * out.group_count() + column_first / activation_group_size;
+    kernels.quantize(some, {.groups = out.is_bf16() ? nullptr : out.tiles_.data() + at,
                             .bf16_groups = out.is_bf16() ? out.bf16_tiles_.data() + at : nullptr,
                             .row_in_tile = row % tile_rows});
+  }
 }
 
 void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool& pool,

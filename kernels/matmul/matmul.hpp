@@ -88,8 +88,8 @@ class quantized_rows {
   [[nodiscard]] bool has_offset_sums() const noexcept { return has_offset_sums_; }
 
  private:
-  friend void quantize_columns(isa set, const float* x, std::size_t row, std::size_t column_first,
-                               std::size_t count, quantized_rows& out);
+  friend void quantize_block(isa set, const float_block& x, std::size_t row_first,
+                             std::size_t column_first, quantized_rows& out);
 
   std::size_t row_count_ = 0, column_count_ = 0;
   bool is_bf16_ = false, has_offset_sums_ = false;
@@ -104,10 +104,11 @@ class quantized_rows {
 /// (127 / max is not finite) or not finite gets zeros for values; its scale max / 127 then carries
 /// a NaN or infinity on, so that the outputs show it.
 void quantize_row(isa set, const float* x, std::size_t row, quantized_rows& out);
-/// The same for columns column_first .. column_first + count - 1, which x begins with. They begin
-/// with a group, and end with one or with the row.
-void quantize_columns(isa set, const float* x, std::size_t row, std::size_t column_first,
-                      std::size_t count, quantized_rows& out);
+/// The same for a block, which goes to rows row_first .. and columns column_first .. Its columns
+/// begin with a group, and end with one or with the row. (Eight rows at once cost half of what they
+/// cost one by one on AVX-512.)
+void quantize_block(isa set, const float_block& x, std::size_t row_first, std::size_t column_first,
+                    quantized_rows& out);
 
 /// What Q4_1 and Q4_K's minima become, for instruction sets that quantize activations: what they
 /// are in the file, or zero points where all of a matrix allow it. Part of what names stored

@@ -115,12 +115,24 @@ static_assert(offsetof(activation_group, offset_sums) == sizeof(activation_group
 static_assert(sizeof(activation_group) - offsetof(activation_group, part) >=
               sizeof(activation_group::offset_sums[0]));
 
-/// Where columns of one quantized row go.
+/// Some columns of some rows of floats.
+struct float_block {
+  const float* first;  // of the first row, its first column
+  std::size_t stride;  // elements between rows
+  std::size_t row_count;
+  std::size_t column_count;
+
+  [[nodiscard]] const float* row(std::size_t index) const noexcept {
+    return first + index * stride;
+  }
+};
+
+/// Where columns of one quantized row go, or of several that follow each other in a part.
 struct row_target {
   // Of the row's tile, the one of the first column, and on: one of the two, as the variant has it.
   activation_group* groups;
   bf16_group* bf16_groups;
-  std::size_t row_in_tile;  // 0 .. tile_rows - 1
+  std::size_t row_in_tile;  // of the first row, 0 .. tile_rows - 1
 };
 
 /// Outputs common to both kinds of tile: rows x (up to panel_count * 16) of a row-major matrix.
@@ -171,13 +183,14 @@ struct matmul_kernels {
   // For planning, of a group and a panel: what unpacking takes, and a row's vector instructions or
   // what takes as long.
   std::size_t unpack_cycles, row_instructions;
-  void (*quantize)(const float* x, std::size_t column_count, const row_target& target);
+  // Rows of one part.
+  void (*quantize)(const float_block& x, const row_target& target);
   void (*quantized)(const quantized_tile& tile);
   void (*floats)(const float_tile& tile);
 };
 
-void quantize_avx2(const float* x, std::size_t column_count, const row_target& target);
-void quantize_avx512(const float* x, std::size_t column_count, const row_target& target);
+void quantize_avx2(const float_block& x, const row_target& target);
+void quantize_avx512(const float_block& x, const row_target& target);
 
 extern const matmul_kernels matmul_reference;
 extern const matmul_kernels matmul_bf16_reference;

@@ -1,4 +1,5 @@
-// quantize_row for AVX-512 with VNNI.
+// quantize for AVX-512 with VNNI: eight items at a time, which are groups of one row or rows of one
+// group. Their horizontal maxima and sums share shuffles.
 #include <cfloat>
 
 #include "kernels/base/avx512_intrinsics.hpp"
@@ -9,130 +10,273 @@ namespace troupe::kernels {
 namespace {
 
 #define TROUPE_INLINE inline __attribute__((always_inline))
+#define TROUPE_INLINE_LAMBDA __attribute__((always_inline))
 
-// Groups of a row that are quantized together: their horizontal sums and maxima share shuffles.
-constexpr std::size_t quantized_together = 4;
+constexpr int items = 8;
+static_assert(items == part_rows);
 
-struct group_values {
+struct item_values {
   __m512 first, second;
 };
 
-TROUPE_INLINE group_values load_group(const float* x, std::size_t left) {
-  if (left >= 32) return {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)};
-  const std::uint32_t bits = (1u << left) - 1;
-  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(bits), x),
-          left > 16 ? _mm512_maskz_loadu_ps(static_cast<__mmask16>(bits >> 16), x + 16)
-                    : _mm512_setzero_ps()};
+// Those of a group's values that there are; the others count as zeros.
+using value_mask = std::uint32_t;
+TROUPE_INLINE value_mask first_values(std::size_t count) {
+  return static_cast<value_mask>((std::uint64_t{1} << (count < 32 ? count : 32)) - 1);
+}
+
+TROUPE_INLINE item_values load_item(const float* x, value_mask mask) {
+  return {_mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), x),
+          _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), x + 16)};
 }
 
 // As integers, so that a NaN is the largest magnitude of all.
-TROUPE_INLINE __m512i magnitudes(const group_values& x) {
+TROUPE_INLINE __m512i magnitudes(const item_values& x) {
   const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
   return _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(x.first), magnitude),
                           _mm512_and_si512(_mm512_castps_si512(x.second), magnitude));
 }
 
 // Lane i of the result is the largest of m[i].
-TROUPE_INLINE __m128i largest_of_each(const __m512i (&m)[quantized_together]) {
-  const __m512i ab =
-      _mm512_max_epi32(_mm512_unpacklo_epi32(m[0], m[1]), _mm512_unpackhi_epi32(m[0], m[1]));
-  const __m512i cd =
-      _mm512_max_epi32(_mm512_unpacklo_epi32(m[2], m[3]), _mm512_unpackhi_epi32(m[2], m[3]));
-  const __m512i all =
-      _mm512_max_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-  const __m256i half =
-      _mm256_max_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
-  return _mm_max_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+TROUPE_INLINE __m256i largest_of_each(const __m512i (&m)[items]) {
+  __m512i pairs[4], fours[2];
+  for (int i = 0; i < 4; ++i) {
+    pairs[i] = _mm512_max_epi32(_mm512_unpacklo_epi32(m[2 * i], m[2 * i + 1]),
+                                _mm512_unpackhi_epi32(m[2 * i], m[2 * i + 1]));
+  }
+  for (int i = 0; i < 2; ++i) {
+    fours[i] = _mm512_max_epi32(_mm512_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
+                                _mm512_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
+  }
+  // 128-bit lanes: of items 0 .. 3, 0 .. 3, 4 .. 7, 4 .. 7.
+  const __m512i halves = _mm512_max_epi32(_mm512_shuffle_i32x4(fours[0], fours[1], 0x88),
+                                          _mm512_shuffle_i32x4(fours[0], fours[1], 0xDD));
+  const __m512i all = _mm512_max_epi32(_mm512_shuffle_i32x4(halves, halves, 0x88),
+                                       _mm512_shuffle_i32x4(halves, halves, 0xDD));
+  return _mm512_castsi512_si256(all);
 }
 
-TROUPE_INLINE __m256i round_group(const group_values& x, float factor) {
-  const __m512 by = _mm512_set1_ps(factor);
-  // A factor of zero stands for all zeros, also where x is infinite or no number.
-  const __mmask16 usable = factor > 0.0f ? __mmask16{0xFFFF} : __mmask16{0};
-  const __m512i first = _mm512_maskz_cvtps_epi32(usable, _mm512_mul_ps(x.first, by));
-  const __m512i second = _mm512_maskz_cvtps_epi32(usable, _mm512_mul_ps(x.second, by));
-  return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(first)),
-                                 _mm512_cvtepi32_epi8(second), 1);
+// The values of two items, 32 bytes each; zeros for what `usable` lacks.
+TROUPE_INLINE __m512i round_two(const item_values& a, float a_factor, const item_values& b,
+                                float b_factor, __mmask16 usable) {
+  const auto rounded = [](__m512 x, float factor) TROUPE_INLINE_LAMBDA {
+    return _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(factor)));
+  };
+  const __m512i words_a =
+      _mm512_packs_epi32(rounded(a.first, a_factor), rounded(a.second, a_factor));
+  const __m512i words_b =
+      _mm512_packs_epi32(rounded(b.first, b_factor), rounded(b.second, b_factor));
+  // The packs work within 128-bit lanes; the permutation restores the order of the quads.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_maskz_permutexvar_epi32(usable, order, _mm512_packs_epi16(words_a, words_b));
 }
 
-struct half_sums {
-  __m128i first, second;  // a group a lane
+struct item_sums {
+  __m256i first, second;  // of each item's first and last 16 values
 };
 
-TROUPE_INLINE half_sums sum_halves(const __m256i (&q)[quantized_together]) {
-  const __m512i ones = _mm512_set1_epi8(1);
-  const auto quads = [&](__m256i low, __m256i high) {
-    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones,
-                               _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
-  };
-  // Each 128-bit lane is a half of a group: (0, 1) and (2, 3).
-  const __m512i a = quads(q[0], q[1]), b = quads(q[2], q[3]);
-  const __m512i pairs = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-  const __m512i sums = _mm512_add_epi32(pairs, _mm512_shuffle_epi32(pairs, _MM_PERM_BADC));
-  // Lanes 0, 1: first half of groups 0 and 2; 4, 5: their second; 8, 9 and 12, 13: groups 1 and 3.
-  const __m512i order = _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 0, 0, 0, 0, 0, 0, 0, 0);
-  const __m256i sorted = _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, sums));
-  return {_mm256_castsi256_si128(sorted), _mm256_extracti128_si256(sorted, 1)};
+TROUPE_INLINE item_sums sum_halves(const __m512i (&q)[items / 2]) {
+  __m512i quads[4], pairs[2];
+  for (int i = 0; i < 4; ++i)
+    quads[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), q[i]);
+  for (int i = 0; i < 2; ++i) {
+    pairs[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(quads[2 * i], quads[2 * i + 1]),
+                                _mm512_unpackhi_epi32(quads[2 * i], quads[2 * i + 1]));
+  }
+  // 128-bit lanes: first halves of items 0, 2, 4, 6; their second; the same of 1, 3, 5, 7.
+  const __m512i sums = _mm512_add_epi32(_mm512_unpacklo_epi64(pairs[0], pairs[1]),
+                                        _mm512_unpackhi_epi64(pairs[0], pairs[1]));
+  const __m512i order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+  const __m512i sorted = _mm512_permutexvar_epi32(order, sums);
+  return {_mm512_castsi512_si256(sorted), _mm512_extracti64x4_epi64(sorted, 1)};
 }
 
-// For each f: -128 * sum + (f * sum + 4 >> 3).
-TROUPE_INLINE __m256i offset_sums(std::int32_t minus_sum) {
-  const __m256i minus_f = _mm256_setr_epi32(0, -1, -2, -3, -4, -5, -6, -7);
-  const __m256i all = _mm256_set1_epi32(minus_sum);
-  const __m256i product = _mm256_mullo_epi32(all, minus_f);
-  const __m256i rounded = _mm256_srai_epi32(
-      _mm256_add_epi32(product, _mm256_set1_epi32(1 << (fraction_shift - 1))), fraction_shift);
-  return _mm256_add_epi32(_mm256_slli_epi32(all, zero_point_offset_shift), rounded);
+// Of some items: what is multiplied with their values, where that makes numbers, and a step of the
+// result.
+struct item_scales {
+  alignas(32) float factor[items];
+  __m256 scale;
+  __mmask16 usable[items / 2];  // of two items each, their 16 quads
+};
+
+struct quantized_items {
+  __m512i values[items / 2], offset_sums[items / 2];  // two items each
+  __m256 scale, scaled_sum;
+  __m256i minus_sum, minus_first_sum;
+};
+
+// Of two items each, for each f: -128 * sum + (f * sum + 4 >> 3) = ((f - 1024) * sum + 4) >> 3.
+TROUPE_INLINE void make_offset_sums(__m256i sums, __m512i (&made)[items / 2]) {
+  constexpr int half = 1 << (fraction_shift - 1);
+  const __m256i beside_one = _mm256_or_si256(_mm256_and_si256(sums, _mm256_set1_epi32(0xFFFF)),
+                                             _mm256_set1_epi32(1 << 16));
+  const __m512i f = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+  const __m512i factors = _mm512_or_si512(
+      _mm512_and_si512(
+          _mm512_sub_epi32(f, _mm512_set1_epi32(1 << (zero_point_offset_shift + fraction_shift))),
+          _mm512_set1_epi32(0xFFFF)),
+      _mm512_set1_epi32(half << 16));
+  for (int i = 0; i < items / 2; ++i) {
+    const int a = 2 * i, b = 2 * i + 1;
+    const __m512i two =
+        _mm512_permutexvar_epi32(_mm512_setr_epi32(a, a, a, a, a, a, a, a, b, b, b, b, b, b, b, b),
+                                 _mm512_castsi256_si512(beside_one));
+    made[i] = _mm512_srai_epi32(_mm512_madd_epi16(two, factors), fraction_shift);
+  }
+}
+
+// load(i): the values of item i.
+template <class Load>
+TROUPE_INLINE void scale_items(const Load& load, item_scales& made) {
+  __m512i magnitude[items];
+  for (int i = 0; i < items; ++i) magnitude[i] = magnitudes(load(i));
+  const __m256 max = _mm256_castsi256_ps(largest_of_each(magnitude));
+  const __m256 limit = _mm256_set1_ps(127.0f);
+  const __m256 inverse = _mm256_div_ps(limit, max);
+  _mm256_store_ps(made.factor, inverse);
+  made.scale = _mm256_div_ps(max, limit);
+  // Not by comparisons into mask registers: what waits for those holds up the loop.
+  const __m256i usable = _mm256_castps_si256(
+      _mm256_and_ps(_mm256_cmp_ps(inverse, _mm256_setzero_ps(), _CMP_GT_OQ),
+                    _mm256_cmp_ps(inverse, _mm256_set1_ps(FLT_MAX), _CMP_LE_OQ)));
+  const __m128i words =
+      _mm_packs_epi32(_mm256_castsi256_si128(usable), _mm256_extracti128_si256(usable, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(made.usable), _mm_packs_epi16(words, words));
+}
+
+template <class Load>
+TROUPE_INLINE quantized_items quantize_items(const Load& load, const item_scales& scales) {
+  quantized_items made;
+  for (int i = 0; i < items; i += 2) {
+    made.values[i / 2] = round_two(load(i), scales.factor[i], load(i + 1), scales.factor[i + 1],
+                                   scales.usable[i / 2]);
+  }
+  const item_sums sums = sum_halves(made.values);
+  const __m256i total = _mm256_add_epi32(sums.first, sums.second);
+  made.scale = scales.scale;
+  made.scaled_sum = _mm256_mul_ps(made.scale, _mm256_cvtepi32_ps(total));
+  made.minus_sum = _mm256_sub_epi32(_mm256_setzero_si256(), total);
+  made.minus_first_sum = _mm256_sub_epi32(_mm256_setzero_si256(), sums.first);
+  make_offset_sums(total, made.offset_sums);
+  return made;
+}
+
+// 32 bytes of each of `count` items, one after another.
+TROUPE_INLINE void store_in_turn(void* to, const __m512i (&two)[items / 2], std::size_t count) {
+  auto* at = static_cast<std::byte*>(to);
+  for (std::size_t i = 0; i < items / 2; ++i, at += 64) {
+    if (2 * i + 2 <= count) {
+      _mm512_storeu_si512(at, two[i]);
+    } else if (2 * i < count) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), _mm512_castsi512_si256(two[i]));
+    }
+  }
+}
+
+// count rows of a group, from one of a part on.
+TROUPE_INLINE void store_rows(const quantized_items& made, activation_group& group,
+                              std::size_t row_in_tile, std::size_t count) {
+  store_in_turn(group.values[row_in_tile], made.values, count);
+  store_in_turn(group.offset_sums[row_in_tile], made.offset_sums, count);
+  activation_part& rows = group.part[row_in_tile / part_rows];
+  const std::size_t r = row_in_tile % part_rows;
+  if (count == part_rows) {
+    _mm256_store_ps(rows.scale, made.scale);
+    _mm256_store_ps(rows.scaled_sum, made.scaled_sum);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(rows.minus_sum), made.minus_sum);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(rows.minus_first_sum), made.minus_first_sum);
+    return;
+  }
+  const auto mask = static_cast<__mmask8>((1u << count) - 1);
+  _mm256_mask_storeu_ps(rows.scale + r, mask, made.scale);
+  _mm256_mask_storeu_ps(rows.scaled_sum + r, mask, made.scaled_sum);
+  _mm256_mask_storeu_epi32(rows.minus_sum + r, mask, made.minus_sum);
+  _mm256_mask_storeu_epi32(rows.minus_first_sum + r, mask, made.minus_first_sum);
+}
+
+// A row of count groups.
+void store_groups(const quantized_items& made, activation_group* groups, std::size_t row_in_tile,
+                  std::size_t count) {
+  alignas(64) std::int8_t values[items][32];
+  alignas(64) std::int32_t offset_sums[items][fraction_count];
+  alignas(32) activation_part each;
+  store_in_turn(values, made.values, items);
+  store_in_turn(offset_sums, made.offset_sums, items);
+  _mm256_store_ps(each.scale, made.scale);
+  _mm256_store_ps(each.scaled_sum, made.scaled_sum);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(each.minus_sum), made.minus_sum);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(each.minus_first_sum), made.minus_first_sum);
+  const std::size_t r = row_in_tile % part_rows;
+  for (std::size_t i = 0; i < count; ++i) {
+    activation_group& group = groups[i];
+    activation_part& rows = group.part[row_in_tile / part_rows];
+    __builtin_memcpy(group.values[row_in_tile], values[i], sizeof values[i]);
+    __builtin_memcpy(group.offset_sums[row_in_tile], offset_sums[i], sizeof offset_sums[i]);
+    rows.scale[r] = each.scale[i];
+    rows.scaled_sum[r] = each.scaled_sum[i];
+    rows.minus_sum[r] = each.minus_sum[i];
+    rows.minus_first_sum[r] = each.minus_first_sum[i];
+  }
+}
+
+// Scales are made for this many times eight items first: a chain of all steps is so long that few
+// items would be under way at once.
+constexpr std::size_t scaled_together = 16;
+
+// load_of(step): the load of its items; store(step, what they became).
+template <class LoadOf, class Store>
+TROUPE_INLINE void quantize_steps(std::size_t step_count, const LoadOf& load_of,
+                                  const Store& store) {
+  item_scales scales[scaled_together];
+  for (std::size_t base = 0; base < step_count; base += scaled_together) {
+    const std::size_t left = step_count - base;
+    const std::size_t count = left < scaled_together ? left : scaled_together;
+    for (std::size_t i = 0; i < count; ++i) scale_items(load_of(base + i), scales[i]);
+    for (std::size_t i = 0; i < count; ++i)
+      store(base + i, quantize_items(load_of(base + i), scales[i]));
+  }
+}
+
+void quantize_rows_together(const float_block& x, const row_target& target) {
+  const float* rows[items];
+  for (std::size_t i = 0; i < items; ++i) rows[i] = x.row(i < x.row_count ? i : 0);
+  const auto load_of = [&](std::size_t group) TROUPE_INLINE_LAMBDA {
+    const std::size_t at = group * 32;
+    return [&rows, at, mask = first_values(x.column_count - at)](int i)
+               TROUPE_INLINE_LAMBDA { return load_item(rows[i] + at, mask); };
+  };
+  quantize_steps((x.column_count + 31) / 32, load_of,
+                 [&](std::size_t group, const quantized_items& made) TROUPE_INLINE_LAMBDA {
+                   store_rows(made, target.groups[group], target.row_in_tile, x.row_count);
+                 });
+}
+
+void quantize_one_row(const float* x, std::size_t column_count, activation_group* groups,
+                      std::size_t row_in_tile) {
+  const std::size_t group_count = (column_count + 31) / 32;
+  const auto load_of = [&](std::size_t step) TROUPE_INLINE_LAMBDA {
+    return [x, column_count, group_count, base = step * items](int i) TROUPE_INLINE_LAMBDA {
+      const std::size_t group = base + static_cast<std::size_t>(i);
+      const std::size_t at = (group < group_count ? group : base) * 32;
+      return load_item(x + at, first_values(column_count - at));
+    };
+  };
+  quantize_steps((group_count + items - 1) / items, load_of,
+                 [&](std::size_t step, const quantized_items& made) TROUPE_INLINE_LAMBDA {
+                   const std::size_t base = step * items;
+                   const std::size_t left = group_count - base;
+                   store_groups(made, groups + base, row_in_tile, left < items ? left : items);
+                 });
 }
 
 }  // namespace
 
-void quantize_avx512(const float* x, std::size_t column_count, const row_target& target) {
-  const std::size_t group_count = (column_count + 31) / 32;
-  const std::size_t part = target.row_in_tile / part_rows, r = target.row_in_tile % part_rows;
-  for (std::size_t base = 0; base < group_count; base += quantized_together) {
-    const std::size_t left = group_count - base;
-    const std::size_t count = left < quantized_together ? left : quantized_together;
-    group_values values[quantized_together];
-    __m512i magnitude[quantized_together];
-    for (std::size_t i = 0; i < quantized_together; ++i) {
-      const std::size_t at = (base + i) * 32;
-      values[i] = i < count ? load_group(x + at, column_count - at)
-                            : group_values{_mm512_setzero_ps(), _mm512_setzero_ps()};
-      magnitude[i] = magnitudes(values[i]);
-    }
-    const __m128 max = _mm_castsi128_ps(largest_of_each(magnitude));
-    const __m128 limit = _mm_set1_ps(127.0f);
-    const __m128 inverse = _mm_div_ps(limit, max);
-    const __mmask8 usable = _mm_cmp_ps_mask(inverse, _mm_setzero_ps(), _CMP_GT_OQ) &
-                            _mm_cmp_ps_mask(inverse, _mm_set1_ps(FLT_MAX), _CMP_LE_OQ);
-    const __m128 scale = _mm_div_ps(max, limit);
-    alignas(16) float factors[quantized_together], scales[quantized_together],
-        scaled_sums[quantized_together];
-    alignas(16) std::int32_t minus_sums[quantized_together], minus_first_sums[quantized_together];
-    _mm_store_ps(factors, _mm_maskz_mov_ps(usable, inverse));
-    __m256i q[quantized_together];
-    for (std::size_t i = 0; i < quantized_together; ++i) q[i] = round_group(values[i], factors[i]);
-    const half_sums sums = sum_halves(q);
-    const __m128i total = _mm_add_epi32(sums.first, sums.second);
-    const __m128i zero = _mm_setzero_si128();
-    _mm_store_ps(scales, scale);
-    _mm_store_ps(scaled_sums, _mm_mul_ps(scale, _mm_cvtepi32_ps(total)));
-    _mm_store_si128(reinterpret_cast<__m128i*>(minus_sums), _mm_sub_epi32(zero, total));
-    _mm_store_si128(reinterpret_cast<__m128i*>(minus_first_sums), _mm_sub_epi32(zero, sums.first));
-    for (std::size_t i = 0; i < count; ++i) {
-      activation_part& rows = target.groups[base + i].part[part];
-      _mm256_store_si256(
-          reinterpret_cast<__m256i*>(target.groups[base + i].values[target.row_in_tile]), q[i]);
-      rows.scale[r] = scales[i];
-      rows.scaled_sum[r] = scaled_sums[i];
-      rows.minus_sum[r] = minus_sums[i];
-      rows.minus_first_sum[r] = minus_first_sums[i];
-      _mm256_store_si256(
-          reinterpret_cast<__m256i*>(target.groups[base + i].offset_sums[target.row_in_tile]),
-          offset_sums(minus_sums[i]));
-    }
-  }
+void quantize_avx512(const float_block& x, const row_target& target) {
+  const std::size_t group_count = (x.column_count + 31) / 32;
+  if (group_count <= x.row_count * ((group_count + items - 1) / items))
+    return quantize_rows_together(x, target);
+  for (std::size_t i = 0; i < x.row_count; ++i)
+    quantize_one_row(x.row(i), x.column_count, target.groups, target.row_in_tile + i);
 }
 
 }  // namespace troupe::kernels

@@ -35,15 +35,25 @@ struct activations {
     if (wants_quantized) quantized.resize(set, row_count, width);
   }
   float* row(std::size_t index) { return floats.data() + index * width; }
-  /// Takes columns first .. first + count - 1 of a row from elsewhere. They begin with a group, and
-  /// end with one or with the row.
-  void put(isa set, std::size_t index, std::size_t first, std::size_t count, const float* from) {
-    if (wants_floats) std::copy_n(from, count, row(index) + first);
-    if (wants_quantized) kernels::quantize_columns(set, from, index, first, count, quantized);
+  /// Takes rows row_first .. and columns column_first .. from elsewhere. The columns begin with a
+  /// group, and end with one or with the row.
+  void put(isa set, std::size_t row_first, std::size_t column_first,
+           const kernels::float_block& from) {
+    if (wants_floats) {
+      for (std::size_t i = 0; i < from.row_count; ++i)
+        std::copy_n(from.row(i), from.column_count, row(row_first + i) + column_first);
+    }
+    if (wants_quantized) kernels::quantize_block(set, from, row_first, column_first, quantized);
   }
-  /// Quantizes columns first .. first + count - 1 of a row's floats, as put() does with others.
-  void quantize(isa set, std::size_t index, std::size_t first, std::size_t count) {
-    kernels::quantize_columns(set, row(index) + first, index, first, count, quantized);
+  /// Quantizes some of its floats, as put() does with others.
+  void quantize(isa set, std::size_t row_first, std::size_t row_count, std::size_t column_first,
+                std::size_t column_count) {
+    kernels::quantize_block(set,
+                            {.first = row(row_first) + column_first,
+                             .stride = width,
+                             .row_count = row_count,
+                             .column_count = column_count},
+                            row_first, column_first, quantized);
   }
 };
 
@@ -82,7 +92,7 @@ class layer_pass {
   void read_ahead(kernels::kv_layer kv, std::size_t row_count);
   void make_room(std::size_t row_count);
   template <class Body>
-  void for_rows(std::size_t row_count, const Body& body);
+  void for_parts(std::size_t row_count, const Body& body);
   void embed(std::size_t row_count);
   void norm_rows(const float* rows, std::size_t row_count, std::span<const float> weight);
   void turn_heads(float* heads, std::size_t count, std::size_t row,
@@ -113,7 +123,7 @@ class layer_pass {
   kernels::read_ahead ahead_;     // of the next attention
   aligned_buffer<float> hidden_;  // [row][hidden_size], the residual stream
   std::size_t thread_row_stride_;
-  aligned_buffer<float> thread_rows_;  // [thread][hidden_size], one cache line more between them
+  aligned_buffer<float> thread_rows_;  // [thread][row of a part][hidden_size], a line more between
   aligned_buffer<float> query_;        // [row][head][head_dim]
   aligned_buffer<float> cosines_, sines_;  // [row][pair]
   activations normed_;                     // input of Q, K, V; of gate and up; of the head

@@ -10,12 +10,38 @@
 
 using namespace troupe;
 using namespace troupe::test;
-using kernels::quantize_columns;
+using kernels::quantize_block;
 using kernels::quantized_rows;
 
 namespace {
 
 constexpr std::uint32_t seed = matmul_seed;
+
+/// Whether a group of a row has the same bits in both, which are of one instruction set or of it
+/// and its specification.
+bool is_same(const quantized_rows& a, const quantized_rows& b, std::size_t row, std::size_t group) {
+  const std::size_t in_tile = row % kernels::tile_rows, r = row % kernels::part_rows;
+  if (a.is_bf16()) {
+    return std::memcmp(a.bf16_tile(row / kernels::tile_rows)[group].values[in_tile],
+                       b.bf16_tile(row / kernels::tile_rows)[group].values[in_tile], 64) == 0;
+  }
+  const auto &x = a.part(row, group), &y = b.part(row, group);
+  return std::memcmp(a.group_of(row, group).values[in_tile], b.group_of(row, group).values[in_tile],
+                     32) == 0 &&
+         std::memcmp(&x.scale[r], &y.scale[r], 4) == 0 &&
+         std::memcmp(&x.scaled_sum[r], &y.scaled_sum[r], 4) == 0 &&
+         x.minus_sum[r] == y.minus_sum[r] && x.minus_first_sum[r] == y.minus_first_sum[r];
+}
+
+bool has_right_offset_sums(const quantized_rows& rows, std::size_t row, std::size_t group) {
+  const int sum = -rows.part(row, group).minus_sum[row % kernels::part_rows];
+  for (int f = 0; f < 8; ++f) {
+    if (rows.group_of(row, group).offset_sums[row % kernels::tile_rows][f] !=
+        -128 * sum + ((f * sum + 4) >> 3))
+      return false;
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -34,33 +60,12 @@ TEST_CASE("quantize_row: every variant gives the reference's bits") {
       INFO(troupe::to_string(set) << ", columns " << columns);
       const auto expected = quantize_all(specification_of(set), x, 37, columns);
       const auto found = quantize_all(set, x, 37, columns);
-      const std::size_t groups = expected.group_count();
-      if (multiplies_in_bf16(set)) {
-        for (std::size_t at = 0; at < 37 * groups; ++at) {
-          const std::size_t row = at / groups, g = at % groups;
-          CHECK(std::memcmp(expected.bf16_tile(row / 16)[g].values[row % 16],
-                            found.bf16_tile(row / 16)[g].values[row % 16], 64) == 0);
-        }
-        continue;
-      }
       CHECK(found.has_offset_sums() == (set == isa::avx512));
       bool same = true;
       for (std::size_t row = 0; row < 37; ++row) {
-        for (std::size_t g = 0; g < groups; ++g) {
-          const auto& a = expected.part(row, g);
-          const auto& b = found.part(row, g);
-          const std::size_t r = row % 8;
-          same = same &&
-                 std::memcmp(expected.group_of(row, g).values[row % 16],
-                             found.group_of(row, g).values[row % 16], 32) == 0 &&
-                 std::memcmp(&a.scale[r], &b.scale[r], 4) == 0 &&
-                 std::memcmp(&a.scaled_sum[r], &b.scaled_sum[r], 4) == 0 &&
-                 a.minus_sum[r] == b.minus_sum[r] && a.minus_first_sum[r] == b.minus_first_sum[r];
-          for (int f = 0; found.has_offset_sums() && f < 8; ++f) {
-            const int sum = -a.minus_sum[r];
-            same = same && found.group_of(row, g).offset_sums[row % 16][f] ==
-                               -128 * sum + ((f * sum + 4) >> 3);
-          }
+        for (std::size_t g = 0; g < expected.group_count(); ++g) {
+          same = same && is_same(expected, found, row, g) &&
+                 (!found.has_offset_sums() || has_right_offset_sums(found, row, g));
         }
       }
       CHECK(same);
@@ -79,28 +84,48 @@ TEST_CASE("quantize_row: the reference is nearest-even with scale max/127") {
   CHECK(out.part(0, 0).minus_first_sum[0] == -63);
 }
 
-TEST_CASE("quantize_columns: a row in pieces gives the bits of the whole row") {
-  std::mt19937 random(seed + 5);
-  const std::size_t columns = 1000;
-  const auto x = random_activations(1, columns, random);
+TEST_CASE("quantize_block: a block has the bits of its rows one by one, and all else stays") {
+  const std::uint32_t block_seed = seed + 5;
+  INFO("seed " << block_seed);
+  std::mt19937 random(block_seed);
+  const std::size_t rows = 45, columns = 1000;
+  std::vector<float> old_x = random_activations(rows, columns, random);
+  std::vector<float> new_x = random_activations(rows, columns, random);
+  for (int i = 0; i < 40; ++i) {
+    constexpr float specials[] = {std::numeric_limits<float>::infinity(), 3.0e38f,
+                                  std::numeric_limits<float>::quiet_NaN(), 1e-38f};
+    new_x[random() % new_x.size()] = specials[i % 4];
+  }
   auto variants = runnable_variants();
   variants.push_back(isa::reference);
   for (const isa set : variants) {
-    const auto whole = quantize_all(set, x, 1, columns);
-    quantized_rows pieces;
-    pieces.resize(set, 1, columns);
-    for (std::size_t first = 0; first < columns;) {
-      const std::size_t count = std::min<std::size_t>(32 * (1 + random() % 20), columns - first);
-      quantize_columns(set, x.data() + first, 0, first, count, pieces);
-      first += count;
+    const auto old_rows = quantize_all(set, old_x, rows, columns);
+    const auto new_rows = quantize_all(set, new_x, rows, columns);
+    const std::size_t groups = old_rows.group_count();
+    for (int round = 0; round < 60; ++round) {
+      const std::size_t row_first = random() % rows, column_first = 32 * (random() % groups);
+      const std::size_t row_count = 1 + random() % (rows - row_first);
+      const std::size_t column_count =
+          std::min<std::size_t>(32 * (1 + random() % groups), columns - column_first);
+      INFO(troupe::to_string(set) << ", rows " << row_first << " + " << row_count << ", columns "
+                                  << column_first << " + " << column_count);
+      auto found = quantize_all(set, old_x, rows, columns);
+      quantize_block(set,
+                     {.first = new_x.data() + row_first * columns + column_first,
+                      .stride = columns,
+                      .row_count = row_count,
+                      .column_count = column_count},
+                     row_first, column_first, found);
+      bool same = true;
+      for (std::size_t row = 0; row < rows; ++row) {
+        for (std::size_t g = 0; g < groups; ++g) {
+          const bool is_new = row >= row_first && row < row_first + row_count &&
+                              32 * g >= column_first && 32 * g < column_first + column_count;
+          same = same && is_same(is_new ? new_rows : old_rows, found, row, g) &&
+                 (!found.has_offset_sums() || has_right_offset_sums(found, row, g));
+        }
+      }
+      CHECK(same);
     }
-    if (multiplies_in_bf16(set)) {
-      for (std::size_t g = 0; g < whole.group_count(); ++g)
-        CHECK(std::memcmp(whole.bf16_tile(0)[g].values[0], pieces.bf16_tile(0)[g].values[0], 64) ==
-              0);
-      continue;
-    }
-    CHECK(std::memcmp(whole.tile(0), pieces.tile(0),
-                      whole.group_count() * sizeof(kernels::activation_group)) == 0);
   }
 }
