@@ -15,7 +15,7 @@ namespace troupe::bench {
 void run_matmul_cases(kernel_runner& runner);
 /// attention/MODEL/KV_DTYPE/decode/b=BATCH/c=CONTEXT/cold and .../prefill/c=CONTEXT/cold.
 void run_attention_cases(kernel_runner& runner);
-/// quantize_row, rms_norm, rope, silu_mul and exp: KERNEL/MODEL/hot.
+/// quantize, rms_norm, rope, silu_mul and exp: KERNEL/MODEL/hot.
 void run_row_cases(kernel_runner& runner);
 /// sampling/MODEL/PARAMETERS/LOGITS/hot.
 void run_sampling_cases(kernel_runner& runner);

@@ -71,12 +71,17 @@ void run_norm_and_quantize(kernel_runner& runner, const model_shape& model) {
            });
   kernels::quantized_rows quantized;
   quantized.resize(runner.set(), row_count, width);
-  run_rows(
-      runner,
-      {fmt::format("quantize_row/{}/hot", model.name), width, quantize_operations, quantize_bytes},
-      [&](std::size_t row) {
-        kernels::quantize_row(runner.set(), x.data() + row * width, row, quantized);
-      });
+  run_rows(runner,
+           {fmt::format("quantize/{}/hot", model.name), width, quantize_operations, quantize_bytes},
+           [&](std::size_t row) {
+             if (row % kernels::part_rows != 0) return;  // as a forward pass does, a part at once
+             kernels::quantize_block(runner.set(),
+                                     {.first = x.data() + row * width,
+                                      .stride = width,
+                                      .row_count = kernels::part_rows,
+                                      .column_count = width},
+                                     row, 0, quantized);
+           });
 }
 
 void run_rope(kernel_runner& runner, const model_shape& model, bool interleaved) {
