@@ -245,16 +245,17 @@ void layer_pass::make_qkv(const layer_weights& layer, kernels::kv_layer kv, std:
   kernels::matmul(sets, row_count, pool_, &ahead_);
 }
 
-/// Whether attention's epilogue quantizes its outputs. Heads must be whole groups, in the last
-/// layer the wanted rows move first, and threads with less than a part of rows each would write the
-/// same cache lines (those of one row have groups of their own, and an open pool's threads seldom
-/// meet).
+/// Whether attention's epilogue quantizes its outputs: that saves a region where threads would have
+/// to meet for it. A thread that is mostly alone quantizes whole parts of rows afterwards, which
+/// costs half as much. Heads must be whole groups, in the last layer the wanted rows move first,
+/// and threads with less than a part of rows each would write the same cache lines (those of one
+/// row have groups of their own).
 bool layer_pass::attention_quantizes(bool is_last) const {
   const std::size_t row_count = places_.size();
-  return attended_.wants_quantized && !is_last &&
+  return attended_.wants_quantized && !is_last && !pool_.is_open() &&
          model_.head_dim % kernels::activation_group_size == 0 &&
-         (row_count == 1 || pool_.is_open() ||
-          row_count >= kernels::part_rows * pool_.thread_count() || attended_.quantized.is_bf16());
+         (row_count == 1 || row_count >= kernels::part_rows * pool_.thread_count() ||
+          attended_.quantized.is_bf16());
 }
 
 void layer_pass::attend(kernels::kv_layer kv, bool is_last) {
