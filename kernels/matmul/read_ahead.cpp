@@ -4,26 +4,34 @@
 
 #include "kernels/base/check.hpp"
 #include "kernels/base/divide_up.hpp"
+#include "kernels/matmul/packed_layout.hpp"
 
 namespace troupe::kernels {
 
 namespace {
 
 constexpr std::size_t line_bytes = 64;
-// More than this takes the memory away from weights, of which a group has 5 lines and more: matmul
-// of 8 rows becomes slower, and attention has the less to gain.
-constexpr std::size_t lines_a_group_max = 6;
+// How many lines a group may ask for, by the rows that it multiplies. More takes the memory away
+// from weights, of which a group has 5 lines and more: matmul of 8 rows becomes slower, and
+// attention has the less to gain.
+constexpr std::size_t lines_of_rows(std::size_t row_count) {
+  return std::max<std::size_t>(1, row_count * 3 / 4);
+}
 
 }  // namespace
 
 void read_ahead::begin(const std::byte* data, std::size_t block_bytes,
-                       std::span<const block_index> blocks, std::size_t group_count) {
+                       std::span<const block_index> blocks, std::size_t panel_groups,
+                       std::size_t row_count) {
+  const std::size_t row_tiles = divide_up(row_count, tile_rows);
+  const std::size_t group_count = panel_groups * row_tiles;
   TROUPE_CHECK(block_bytes > 0 && block_bytes % line_bytes == 0 && group_count > 0);
   data_ = data;
   blocks_ = blocks;
   block_lines_ = block_bytes / line_bytes;
   line_count_ = blocks.size() * block_lines_;
-  lines_a_group_ = std::min(lines_a_group_max, divide_up(line_count_, group_count));
+  lines_a_group_ =
+      std::min(lines_of_rows(row_count / row_tiles), divide_up(line_count_, group_count));
   next_line_.store(0, std::memory_order_relaxed);
 }
 

@@ -20,11 +20,11 @@ class read_ahead {
   };
 
   /// From now on, while no thread claims: blocks of block_bytes (whole cache lines) each, block i
-  /// at data + i * block_bytes, in the order in which they will be read. group_count: groups of all
-  /// panels, counted once for each tile of rows, that will be multiplied until then; the lines are
-  /// spread over them. `blocks` must live until end() or the next begin().
+  /// at data + i * block_bytes, in the order in which they will be read. The lines are spread over
+  /// the panel_groups groups of all panels that row_count rows will be multiplied with until then.
+  /// `blocks` must live until end() or the next begin().
   void begin(const std::byte* data, std::size_t block_bytes, std::span<const block_index> blocks,
-             std::size_t group_count);
+             std::size_t panel_groups, std::size_t row_count);
   /// What is left is not asked for any more.
   void end() noexcept { line_count_ = 0; }
 

@@ -46,7 +46,7 @@ TEST_CASE("read-ahead hands out the lines of its blocks once and in order", "[ma
         expected.push_back(to_index(block) * block_lines + i);
     }
     read_ahead ahead;
-    ahead.begin(data, block_lines * line_bytes, blocks, up_to(2000));
+    ahead.begin(data, block_lines * line_bytes, blocks, up_to(2000), up_to(100));
     std::vector<std::size_t> lines;
     std::size_t extra = 0;
     for (auto piece = ahead.claim(panel_groups); piece.lines_a_group != 0;
@@ -67,13 +67,19 @@ TEST_CASE("read-ahead hands out the lines of its blocks once and in order", "[ma
 TEST_CASE("read-ahead asks for no more lines a group than leave memory for weights", "[matmul]") {
   const std::vector<block_index> blocks(1000, block_index{7});
   read_ahead ahead;
-  ahead.begin(data, 1000 * line_bytes, blocks, 10);
-  const auto piece = ahead.claim(10);
-  CHECK(piece.lines_a_group > 0);
-  CHECK(piece.lines_a_group <= 8);
+  const auto lines_with = [&](std::size_t row_count) {
+    ahead.begin(data, 1000 * line_bytes, blocks, 10, row_count);
+    return ahead.claim(10).lines_a_group;
+  };
+  CHECK(lines_with(1) == 1);
+  CHECK(lines_with(8) > lines_with(4));  // they are multiplied for longer
+  CHECK(lines_with(8) <= 8);
+  CHECK(lines_with(16) <= 16);
+  CHECK(lines_with(17) == lines_with(8));  // tiles of 16 rows and of 1
+  CHECK(lines_with(500) <= 16);
   ahead.end();
   CHECK(ahead.claim(10).lines_a_group == 0);
-  ahead.begin(data, line_bytes, {}, 10);
+  ahead.begin(data, line_bytes, {}, 10, 16);
   CHECK(ahead.claim(10).lines_a_group == 0);
 }
 
@@ -82,7 +88,8 @@ TEST_CASE("threads claim different lines of a read-ahead", "[matmul]") {
   std::vector<block_index> blocks;
   for (std::size_t i = 0; i < block_count; ++i) blocks.push_back(static_cast<block_index>(i));
   read_ahead ahead;
-  ahead.begin(data, block_lines * line_bytes, blocks, block_count * block_lines);  // a line a group
+  // A line a group.
+  ahead.begin(data, block_lines * line_bytes, blocks, block_count * block_lines, 16);
   std::vector<int> asked(block_count * block_lines);
   std::mutex asked_mutex;
   thread_pool pool({.thread_count = 4});
