@@ -43,19 +43,17 @@ struct forward_pass::state {
         position_cost(row_position_cost(m, w)),
         layers(m, w, c, p, s) {}
 
-  void run_part(std::size_t index, const row_part& part, std::size_t cache_sharers,
-                std::size_t thread);
+  void run_part(std::size_t index, const row_part& part, std::size_t thread);
   std::size_t run_parts(std::span<const row_part> parts);
   std::span<const float> make_logits(const float* rows, std::size_t row_count);
 };
 
 /// On thread `thread`. Parts are taken in ascending order, so what this one waits for is being
 /// computed, and meanwhile gets help.
-void forward_pass::state::run_part(std::size_t index, const row_part& part,
-                                   std::size_t cache_sharers, std::size_t thread) {
+void forward_pass::state::run_part(std::size_t index, const row_part& part, std::size_t thread) {
   part_run& mine = *runs[index];
   mine.pool.work_as(thread);
-  mine.layers.run(part.slices, cache_sharers, [&](std::size_t layer) {
+  mine.layers.run(part.slices, [&](std::size_t layer) {
     mine.layers_written.store(layer + 1, std::memory_order_release);
     for (std::size_t before = part.needs_from; before < index; ++before) {
       const auto& written = runs[before]->layers_written;
@@ -76,16 +74,10 @@ std::size_t forward_pass::state::run_parts(std::span<const row_part> parts) {
     run->layers_written.store(0, std::memory_order_relaxed);
     run->is_done.store(false, std::memory_order_relaxed);
   }
-  const auto asks_ahead = [&](const row_part& part) {
-    return std::ranges::any_of(part.slices,
-                               [&](const auto& slice) { return layers.waits_for_memory(slice); });
-  };
-  const auto askers = static_cast<std::size_t>(std::ranges::count_if(parts, asks_ahead));
-  const std::size_t cache_sharers = std::max<std::size_t>(1, askers);
   std::atomic<std::size_t> next_part{0};
   pool.parallel_for(pool.thread_count(), [&](std::size_t, std::size_t thread) {
     for (std::size_t index; (index = next_part.fetch_add(1)) < parts.size();)
-      run_part(index, parts[index], cache_sharers, thread);
+      run_part(index, parts[index], thread);
     for (std::size_t i = 0; i < parts.size(); ++i) {
       part_run& other = *runs[(thread + i) % parts.size()];
       const auto is_done = [&] { return other.is_done.load(std::memory_order_acquire); };
@@ -129,7 +121,7 @@ std::span<const float> forward_pass::run(std::span<const forward_slice> slices) 
   const std::size_t part_count =
       row_part_count(row_count, s.pool.thread_count(), kernels::rows_alone_min(s.set, row_count));
   if (part_count == 1) {
-    s.layers.run(slices, 1, [](std::size_t) {});
+    s.layers.run(slices, [](std::size_t) {});
     return s.make_logits(s.layers.wanted_hidden(), s.layers.wanted_count());
   }
   const std::size_t wanted = s.run_parts(cut_rows(slices, part_count, s.position_cost));

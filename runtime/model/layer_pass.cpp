@@ -17,10 +17,10 @@ namespace {
 /// still there when it is read: weights and activations go through it meanwhile.
 constexpr std::size_t ahead_cache_share = 3;
 
-/// Blocks that may be asked for ahead.
-std::size_t blocks_ahead_max(std::size_t block_bytes) {
+/// Blocks that may be asked for ahead by one of so many that share the cache.
+std::size_t blocks_ahead_max(std::size_t block_bytes, std::size_t sharer_count) {
   static const cache_sizes sizes = read_cache_sizes();
-  return sizes.largest_bytes() / (ahead_cache_share * block_bytes);
+  return sizes.largest_bytes() / (ahead_cache_share * sharer_count * block_bytes);
 }
 
 /// Its outputs are for the epilogue only.
@@ -57,6 +57,8 @@ layer_pass::layer_pass(const model_description& description, const model_weights
     gated_.add_reader(layer.down);
   }
   for (const auto* matrix : weights_.layer(0).matrices()) layer_groups_ += matrix->group_count();
+  waited_blocks_max_ =
+      blocks_ahead_max(cache_.layout().block_bytes(), pool_.is_open() ? pool_.thread_count() : 1);
   attended_.wants_floats = true;  // attention writes them
   thread_row_stride_ = model_.hidden_size + 16;
   thread_rows_ =
@@ -96,21 +98,15 @@ void layer_pass::place_rows(std::span<const forward_slice> step) {
   }
 }
 
-bool layer_pass::waits_for_memory(const forward_slice& slice) const {
-  return kernels::waits_for_memory(slice.tokens.size(), model_.head_count / model_.kv_head_count);
-}
-
 /// Of slices whose attention is faster than memory; the first ones, if they are too many.
-void layer_pass::list_waited_blocks(std::span<const forward_slice> step,
-                                    std::size_t cache_sharers) {
+void layer_pass::list_waited_blocks() {
   waited_blocks_.clear();
   const std::size_t block_tokens = cache_.layout().block_tokens;
-  const std::size_t count_max = blocks_ahead_max(cache_.layout().block_bytes()) / cache_sharers;
-  for (const forward_slice& slice : step) {
-    if (!waits_for_memory(slice)) continue;
+  for (const kernels::attention_slice& slice : slices_) {
+    if (!kernels::waits_for_memory(slice, model_.head_count / model_.kv_head_count)) continue;
     const std::size_t count =
-        std::min(kernels::divide_up(slice.position_first + slice.tokens.size(), block_tokens),
-                 count_max - waited_blocks_.size());
+        std::min(kernels::divide_up(slice.position_first + slice.row_count, block_tokens),
+                 waited_blocks_max_ - waited_blocks_.size());
     const auto blocks = slice.block_table.first(count);
     waited_blocks_.insert(waited_blocks_.end(), blocks.begin(), blocks.end());
   }
@@ -337,12 +333,12 @@ void layer_pass::make_gated(const layer_weights& layer, std::size_t row_count) {
   kernels::matmul({&both, 1}, row_count, pool_, &ahead_);
 }
 
-void layer_pass::run(std::span<const forward_slice> step, std::size_t cache_sharers,
+void layer_pass::run(std::span<const forward_slice> step,
                      const std::function<void(std::size_t)>& before_attention) {
   place_rows(step);
   std::size_t row_count = places_.size();
   if (row_count == 0) return;
-  list_waited_blocks(step, cache_sharers);
+  list_waited_blocks();
   make_room(row_count);
   embed(row_count);
   read_ahead(cache_.layer(0), row_count);

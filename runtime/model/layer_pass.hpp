@@ -66,13 +66,10 @@ class layer_pass {
   layer_pass(const layer_pass& like, thread_pool& pool)
       : layer_pass(like.model_, like.weights_, like.cache_, pool, like.set_) {}
 
-  /// Whether the slice's attention is faster than memory: its blocks are asked for ahead.
-  [[nodiscard]] bool waits_for_memory(const forward_slice& slice) const;
-
   /// Runs all layers over the slices' rows. before_attention(layer) is called when the rows' K and
   /// V of that layer are in the cache, and before any are read. Nothing of the slices is referred
-  /// to afterwards. cache_sharers: how many that run beside each other ask for blocks ahead.
-  void run(std::span<const forward_slice> step, std::size_t cache_sharers,
+  /// to afterwards.
+  void run(std::span<const forward_slice> step,
            const std::function<void(std::size_t)>& before_attention);
 
   /// Rows of the last run whose logits are wanted.
@@ -91,7 +88,7 @@ class layer_pass {
   };
 
   void place_rows(std::span<const forward_slice> step);
-  void list_waited_blocks(std::span<const forward_slice> step, std::size_t cache_sharers);
+  void list_waited_blocks();
   void read_ahead(kernels::kv_layer kv, std::size_t row_count);
   void make_room(std::size_t row_count);
   template <class Body>
@@ -121,9 +118,10 @@ class layer_pass {
   std::vector<kernels::attention_slice> slices_;  // all rows
   std::vector<kernels::attention_slice> wanted_slices_;  // the wanted rows only
   std::vector<block_index> waited_blocks_;               // that attention waits for in each layer
-  std::size_t layer_groups_ = 0;                         // of a layer's matrices
-  kernels::read_ahead ahead_;                            // of the next attention
-  aligned_buffer<float> hidden_;                         // [row][hidden_size], the residual stream
+  std::size_t waited_blocks_max_;
+  std::size_t layer_groups_ = 0;  // of a layer's matrices
+  kernels::read_ahead ahead_;     // of the next attention
+  aligned_buffer<float> hidden_;  // [row][hidden_size], the residual stream
   std::size_t thread_row_stride_;
   aligned_buffer<float> thread_rows_;  // [thread][row of a part][hidden_size], a line more between
   aligned_buffer<float> query_;        // [row][head][head_dim]
