@@ -458,12 +458,9 @@ TROUPE_INLINE void round_group(const float* x, std::size_t left, std::uint16_t* 
   _mm512_store_si512(to, _mm512_shufflehi_epi16(_mm512_shufflelo_epi16(words, 0xD8), 0xD8));
 }
 
-void round(const float_block& x, const row_target& target) {
-  for (std::size_t i = 0; i < x.row_count; ++i) {
-    for (std::size_t at = 0, g = 0; at < x.column_count; at += 32, ++g)
-      round_group(x.row(i) + at, x.column_count - at,
-                  target.bf16_groups[g].values[target.row_in_tile + i]);
-  }
+void round_row(const float* x, std::size_t column_count, const row_target& target) {
+  for (std::size_t at = 0, g = 0; at < column_count; at += 32, ++g)
+    round_group(x + at, column_count - at, target.bf16_groups[g].values[target.row_in_tile]);
 }
 
 }  // namespace
@@ -473,7 +470,7 @@ const matmul_kernels matmul_amx{
     .outputs_together = panels_together * panel_outputs,
     .unpack_cycles = 50,
     .row_instructions = 4,
-    .quantize = round,
+    .quantize = quantize_row_by_row<round_row>,
     .quantized = quantized,
     .floats = floats_on_vectors,
 };

@@ -290,8 +290,7 @@ void multiply_panel(const quantized_tile& tile, std::size_t index, std::size_t f
           _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
         }
       }
-      for (std::size_t line = 0; line < ahead.lines_a_group; ++line, ahead.first += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(ahead.first), _MM_HINT_T1);
+      ahead.ask();
       multiply_scaled<Format, Width>(q, *x, first_row, d, block, i, shift, y);
     }
     block += parts.block_scale_bytes;

@@ -170,10 +170,7 @@ TROUPE_INLINE void multiply_panel(const quantized_tile& tile, const std::uint8_t
         if constexpr (prefetches_far<Format, Rows>)
           _mm_prefetch(reinterpret_cast<const char*>(next + far_prefetch_bytes), _MM_HINT_T1);
       }
-      if constexpr (Rows >= read_ahead_rows_min) {
-        for (std::size_t line = 0; line < ahead.lines_a_group; ++line, ahead.first += 64)
-          _mm_prefetch(reinterpret_cast<const char*>(ahead.first), _MM_HINT_T1);
-      }
+      if constexpr (Rows >= read_ahead_rows_min) ahead.ask();
       __m512i w[8];
       group_rest rest{.scale = scaled<Format>(d, scales, 2 * i),
                       .offset_shifts = offset_shifts,

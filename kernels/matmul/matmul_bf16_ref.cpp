@@ -21,18 +21,13 @@ float flushed(float x) {
   return is_denormal(x) ? std::copysign(0.0f, x) : x;
 }
 
-void round_row(const float* x, std::size_t column_count, bf16_group* groups,
-               std::size_t row_in_tile) {
+void round_row(const float* x, std::size_t column_count, const row_target& target) {
   const std::size_t group_count = (column_count + 31) / 32;
   for (std::size_t k = 0; k < group_count * 32; ++k) {
     const float value = k < column_count ? x[k] * bf16_activation_factor : 0.0f;
-    groups[k / 32].values[row_in_tile][bf16_place(k % 32)] = float_to_bfloat(flushed(value));
+    target.bf16_groups[k / 32].values[target.row_in_tile][bf16_place(k % 32)] =
+        float_to_bfloat(flushed(value));
   }
-}
-
-void round(const float_block& x, const row_target& target) {
-  for (std::size_t i = 0; i < x.row_count; ++i)
-    round_row(x.row(i), x.column_count, target.bf16_groups, target.row_in_tile + i);
 }
 
 // Rounded to an f16 once: these doubles are exact.
@@ -91,7 +86,7 @@ const matmul_kernels matmul_bf16_reference{
     .outputs_together = panel_outputs,
     .unpack_cycles = 0,
     .row_instructions = 16 * 32,
-    .quantize = round,
+    .quantize = quantize_row_by_row<round_row>,
     .quantized = quantized,
     .floats = floats,
 };

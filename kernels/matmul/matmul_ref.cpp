@@ -1,4 +1,4 @@
-// The specification of matmul and quantize in plain loops: see matmul.hpp for the numerics.
+// The specification of matmul and quantize_row in plain loops: see matmul.hpp for the numerics.
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -12,8 +12,7 @@ namespace troupe::kernels {
 
 namespace {
 
-void quantize_row(const float* x, std::size_t column_count, activation_group* groups,
-                  std::size_t row_in_tile) {
+void quantize_row(const float* x, std::size_t column_count, const row_target& target) {
   const std::size_t group_count = (column_count + 31) / 32;
   for (std::size_t g = 0; g < group_count; ++g) {
     const std::size_t count = column_count - g * 32 < 32 ? column_count - g * 32 : 32;
@@ -40,19 +39,14 @@ void quantize_row(const float* x, std::size_t column_count, activation_group* gr
       if (k < 16) first += q[k];
     }
 
-    activation_part& part = groups[g].part[row_in_tile / part_rows];
-    const std::size_t r = row_in_tile % part_rows;
-    std::memcpy(groups[g].values[row_in_tile], q, sizeof q);
+    activation_part& part = target.groups[g].part[target.row_in_tile / part_rows];
+    const std::size_t r = target.row_in_tile % part_rows;
+    std::memcpy(target.groups[g].values[target.row_in_tile], q, sizeof q);
     part.scale[r] = scale;
     part.scaled_sum[r] = scale * static_cast<float>(sum);
     part.minus_sum[r] = -sum;
     part.minus_first_sum[r] = -first;
   }
-}
-
-void quantize(const float_block& x, const row_target& target) {
-  for (std::size_t i = 0; i < x.row_count; ++i)
-    quantize_row(x.row(i), x.column_count, target.groups, target.row_in_tile + i);
 }
 
 struct group_scales {
@@ -147,7 +141,7 @@ const matmul_kernels matmul_reference{
     .outputs_together = panel_outputs,
     .unpack_cycles = 0,
     .row_instructions = 16 * 32,
-    .quantize = quantize,
+    .quantize = quantize_row_by_row<quantize_row>,
     .quantized = quantized,
     .floats = floats,
 };

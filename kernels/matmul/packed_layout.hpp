@@ -189,6 +189,14 @@ struct matmul_kernels {
   void (*floats)(const float_tile& tile);
 };
 
+/// What quantizes a row, as a matmul_kernels::quantize of several.
+template <void (*QuantizeRow)(const float*, std::size_t, const row_target&)>
+void quantize_row_by_row(const float_block& x, const row_target& target) {
+  row_target to = target;
+  for (std::size_t i = 0; i < x.row_count; ++i, ++to.row_in_tile)
+    QuantizeRow(x.row(i), x.column_count, to);
+}
+
 void quantize_avx2(const float_block& x, const row_target& target);
 void quantize_avx512(const float_block& x, const row_target& target);
 

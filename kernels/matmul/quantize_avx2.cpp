@@ -22,10 +22,9 @@ float largest_magnitude(const __m256 (&x)[4]) {
   return _mm_cvtss_f32(_mm_castsi128_ps(four));
 }
 
-void quantize_row(const float* x, std::size_t column_count, activation_group* groups,
-                  std::size_t row_in_tile) {
+void quantize_row(const float* x, std::size_t column_count, const row_target& target) {
   const std::size_t group_count = (column_count + 31) / 32;
-  const std::size_t r = row_in_tile % part_rows;
+  const std::size_t r = target.row_in_tile % part_rows;
   for (std::size_t g = 0; g < group_count; ++g) {
     const std::size_t left = column_count - g * 32;
     float tail[32] = {};
@@ -57,8 +56,8 @@ void quantize_row(const float* x, std::size_t column_count, activation_group* gr
     const std::int32_t sum =
         first + _mm256_extract_epi32(sad, 4) + _mm256_extract_epi32(sad, 6) - 16 * 128;
 
-    activation_part& rows = groups[g].part[row_in_tile / part_rows];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(groups[g].values[row_in_tile]), q);
+    activation_part& rows = target.groups[g].part[target.row_in_tile / part_rows];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(target.groups[g].values[target.row_in_tile]), q);
     rows.scale[r] = scale;
     rows.scaled_sum[r] = scale * static_cast<float>(sum);
     rows.minus_sum[r] = -sum;
@@ -69,8 +68,7 @@ void quantize_row(const float* x, std::size_t column_count, activation_group* gr
 }  // namespace
 
 void quantize_avx2(const float_block& x, const row_target& target) {
-  for (std::size_t i = 0; i < x.row_count; ++i)
-    quantize_row(x.row(i), x.column_count, target.groups, target.row_in_tile + i);
+  quantize_row_by_row<quantize_row>(x, target);
 }
 
 }  // namespace troupe::kernels

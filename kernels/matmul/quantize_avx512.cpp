@@ -197,21 +197,16 @@ TROUPE_INLINE void store_rows(const quantized_items& made, activation_group& gro
 // A row of count groups.
 void store_groups(const quantized_items& made, activation_group* groups, std::size_t row_in_tile,
                   std::size_t count) {
-  alignas(64) std::int8_t values[items][32];
-  alignas(64) std::int32_t offset_sums[items][fraction_count];
-  alignas(32) activation_part each;
-  store_in_turn(values, made.values, items);
-  store_in_turn(offset_sums, made.offset_sums, items);
-  _mm256_store_ps(each.scale, made.scale);
-  _mm256_store_ps(each.scaled_sum, made.scaled_sum);
-  _mm256_store_si256(reinterpret_cast<__m256i*>(each.minus_sum), made.minus_sum);
-  _mm256_store_si256(reinterpret_cast<__m256i*>(each.minus_first_sum), made.minus_first_sum);
+  activation_group as_rows;
+  store_rows(made, as_rows, 0, items);
+  const activation_part& each = as_rows.part[0];
   const std::size_t r = row_in_tile % part_rows;
   for (std::size_t i = 0; i < count; ++i) {
     activation_group& group = groups[i];
     activation_part& rows = group.part[row_in_tile / part_rows];
-    __builtin_memcpy(group.values[row_in_tile], values[i], sizeof values[i]);
-    __builtin_memcpy(group.offset_sums[row_in_tile], offset_sums[i], sizeof offset_sums[i]);
+    __builtin_memcpy(group.values[row_in_tile], as_rows.values[i], sizeof group.values[0]);
+    __builtin_memcpy(group.offset_sums[row_in_tile], as_rows.offset_sums[i],
+                     sizeof group.offset_sums[0]);
     rows.scale[r] = each.scale[i];
     rows.scaled_sum[r] = each.scaled_sum[i];
     rows.minus_sum[r] = each.minus_sum[i];
@@ -251,8 +246,7 @@ void quantize_rows_together(const float_block& x, const row_target& target) {
                  });
 }
 
-void quantize_one_row(const float* x, std::size_t column_count, activation_group* groups,
-                      std::size_t row_in_tile) {
+void quantize_one_row(const float* x, std::size_t column_count, const row_target& target) {
   const std::size_t group_count = (column_count + 31) / 32;
   const auto load_of = [&](std::size_t step) TROUPE_INLINE_LAMBDA {
     return [x, column_count, group_count, base = step * items](int i) TROUPE_INLINE_LAMBDA {
@@ -265,7 +259,8 @@ void quantize_one_row(const float* x, std::size_t column_count, activation_group
                  [&](std::size_t step, const quantized_items& made) TROUPE_INLINE_LAMBDA {
                    const std::size_t base = step * items;
                    const std::size_t left = group_count - base;
-                   store_groups(made, groups + base, row_in_tile, left < items ? left : items);
+                   store_groups(made, target.groups + base, target.row_in_tile,
+                                left < items ? left : items);
                  });
 }
 
@@ -275,8 +270,7 @@ void quantize_avx512(const float_block& x, const row_target& target) {
   const std::size_t group_count = (x.column_count + 31) / 32;
   if (group_count <= x.row_count * ((group_count + items - 1) / items))
     return quantize_rows_together(x, target);
-  for (std::size_t i = 0; i < x.row_count; ++i)
-    quantize_one_row(x.row(i), x.column_count, target.groups, target.row_in_tile + i);
+  quantize_row_by_row<quantize_one_row>(x, target);
 }
 
 }  // namespace troupe::kernels

@@ -17,6 +17,12 @@ class read_ahead {
   struct piece {
     const std::byte* first = nullptr;
     std::size_t lines_a_group = 0;
+
+    /// Asks for the next group's lines, into L2.
+    __attribute__((always_inline)) void ask() {
+      for (std::size_t line = 0; line < lines_a_group; ++line, first += 64)
+        __builtin_prefetch(first, 0, 2);
+    }
   };
 
   /// From now on, while no thread claims: blocks of block_bytes (whole cache lines) each, block i

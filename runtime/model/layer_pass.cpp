@@ -133,9 +133,10 @@ void layer_pass::make_room(std::size_t row_count) {
 template <class Body>
 void layer_pass::for_parts(std::size_t row_count, const Body& body) {
   constexpr std::size_t part = kernels::part_rows;
-  const std::size_t share = (row_count + 4 * pool_.thread_count() - 1) / (4 * pool_.thread_count());
-  const std::size_t rows_per_task = (std::min<std::size_t>(share, 32) + part - 1) / part * part;
-  const std::size_t tasks = (row_count + rows_per_task - 1) / rows_per_task;
+  const std::size_t share = kernels::divide_up(row_count, 4 * pool_.thread_count());
+  const std::size_t rows_per_task =
+      kernels::divide_up(std::min<std::size_t>(share, 32), part) * part;
+  const std::size_t tasks = kernels::divide_up(row_count, rows_per_task);
   pool_.parallel_for(tasks, [&](std::size_t task, std::size_t thread) {
     const std::size_t end = std::min(row_count, (task + 1) * rows_per_task);
     for (std::size_t row = task * rows_per_task; row < end; row += part)
@@ -251,7 +252,8 @@ void layer_pass::make_qkv(const layer_weights& layer, kernels::kv_layer kv, std:
 /// row have groups of their own).
 bool layer_pass::attention_quantizes(bool is_last) const {
   const std::size_t row_count = places_.size();
-  return attended_.wants_quantized && !is_last && !pool_.is_open() &&
+  const bool threads_meet = !pool_.is_open() && pool_.thread_count() > 1;
+  return attended_.wants_quantized && !is_last && threads_meet &&
          model_.head_dim % kernels::activation_group_size == 0 &&
          (row_count == 1 || row_count >= kernels::part_rows * pool_.thread_count() ||
           attended_.quantized.is_bf16());
