@@ -166,9 +166,9 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for results, table, figure and logs")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=names(work_names), default=list(work_names), help=",".join(work_names))
-    amx_names = ("troupe-amx", "troupe-amx-int8")
-    parser.add_argument("--systems", type=names((*system_names, *amx_names)), default=list(system_names),
-                        help=",".join(system_names) + "; where the machine can run them " + ",".join(amx_names))
+    avx512_names = ("troupe-avx512", "troupe-avx512-int8")
+    parser.add_argument("--systems", type=names((*system_names, *avx512_names)), default=list(system_names),
+                        help=",".join(system_names) + "; where AMX is the default, also " + ",".join(avx512_names))
     parser.add_argument("--port", type=int, default=8311)
     parser.add_argument("--temperature", type=float, default=0.0, help="sent to all, whose defaults differ")
     parser.add_argument("--quick", action="store_true", help="one round of 8 short prompts: does everything work?")

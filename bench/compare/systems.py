@@ -88,8 +88,8 @@ def all_systems(places: Places, core_count: int) -> dict[str, System]:
     systems = [
         troupe("troupe", "Troupe, Q4_1"),
         troupe("troupe-int8", "Troupe, Q4_1, int8 KV cache", "--kv-cache-dtype", "int8"),
-        troupe("troupe-amx", "Troupe, Q4_1, AMX", "--isa", "amx"),
-        troupe("troupe-amx-int8", "Troupe, Q4_1, AMX, int8 KV", "--isa", "amx", "--kv-cache-dtype", "int8"),
+        troupe("troupe-avx512", "Troupe, Q4_1, AVX-512", "--isa", "avx512"),
+        troupe("troupe-avx512-int8", "Troupe, Q4_1, AVX-512, int8 KV", "--isa", "avx512", "--kv-cache-dtype", "int8"),
         System("vllm", "vLLM CPU, bf16", (places.vllm_python, places.hf_folder),
                (str(places.vllm_python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(places.hf_folder),
                 "--served-model-name", MODEL_NAME, "--max-model-len", "4096", "--dtype", "bfloat16", "--max-num-seqs",

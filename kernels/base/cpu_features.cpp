@@ -58,10 +58,16 @@ bool is_supported(isa set) noexcept {
   return false;
 }
 
-isa best_isa() noexcept {
+isa fastest_isa(isa specification) noexcept {
+  if (multiplies_in_bf16(specification))
+    return is_supported(isa::amx) ? isa::amx : isa::bf16_reference;
   if (is_supported(isa::avx512)) return isa::avx512;
   if (is_supported(isa::avx2)) return isa::avx2;
   return isa::reference;
+}
+
+isa best_isa() noexcept {
+  return is_supported(isa::amx) ? isa::amx : fastest_isa(isa::reference);
 }
 
 result<isa> parse_isa(std::string_view text) {

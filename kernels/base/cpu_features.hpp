@@ -63,8 +63,11 @@ const cpu_features& detect_cpu_features() noexcept;
 /// True where the machine can run the variant.
 bool is_supported(isa set) noexcept;
 
-/// The fastest supported variant of those that give the bits of `reference`. amx computes long
-/// prompts and many rows faster and single rows slower, so it is chosen by name only.
+/// The fastest supported variant of those that give the bits of `specification`.
+isa fastest_isa(isa specification) noexcept;
+
+/// The one to use where none is named: amx where it is supported, although it computes single rows
+/// slower than avx512, as prompts take half of the time and are rounded less.
 isa best_isa() noexcept;
 
 /// Parses "auto" or an instruction set's name; an error when the machine cannot run it.
