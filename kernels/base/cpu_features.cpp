@@ -42,6 +42,7 @@ const cpu_features& detect_cpu_features() noexcept {
                 may_use_tile_registers();
     found.amx_int8 = found.amx && __builtin_cpu_supports("amx-int8");
     found.adds_beside_products = found.avx512 && __builtin_cpu_is("amd");
+    found.reads_ahead_for_free = found.avx2 && __builtin_cpu_is("amd");
     return found;
   }();
   return features;

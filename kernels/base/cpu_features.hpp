@@ -54,6 +54,8 @@ struct cpu_features {
   bool amx_int8 = false;  ///< amx, with AMX_INT8 too
   bool adds_beside_products = false;  ///< 512-bit additions and conversions have units of their
                                       ///< own, beside those that multiply (AMD)
+  bool reads_ahead_for_free = false;  ///< lines asked for into L2 while something else is computed
+                                      ///< cost that little (AMD; on a Xeon more than they gain)
 };
 
 /// Asks CPUID and XGETBV once, and the kernel for the process's right to AMX's registers; later

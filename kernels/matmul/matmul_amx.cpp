@@ -55,14 +55,16 @@ tile_shapes shapes_for(std::size_t row_count) {
   return shapes;
 }
 
-// An f16 for each output, in both of its words.
-TROUPE_INLINE __m512h both_words(__m256i halves) {
-  const __m512i wide = _mm512_cvtepu16_epi32(halves);
-  return _mm512_castsi512_ph(_mm512_or_si512(wide, _mm512_slli_epi32(wide, 16)));
-}
+// While tiles multiply, port 5 of these cores adds and permutes, but leaves multiplications,
+// conversions and shifts to port 0, which then binds. So what can be a permutation is one.
 
-TROUPE_INLINE __m512h load_both_words(const std::uint8_t* halves) {
-  return both_words(_mm256_load_si256(reinterpret_cast<const __m256i*>(halves)));
+// f16 First .. First + 15, one for each output, in both of its words.
+template <int First>
+TROUPE_INLINE __m512h both_words(__m512h halves) {
+  const __m512i twice = _mm512_set_epi16(15, 15, 14, 14, 13, 13, 12, 12, 11, 11, 10, 10, 9, 9, 8, 8,
+                                         7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+  const __m512i order = _mm512_add_epi16(twice, _mm512_set1_epi16(First));
+  return _mm512_castsi512_ph(_mm512_permutexvar_epi16(order, _mm512_castph_si512(halves)));
 }
 
 // d, or d times factor `index` of the block.
@@ -70,7 +72,15 @@ template <packing Format>
 TROUPE_INLINE __m512h scaled_words(__m512h d, const std::uint8_t* block, std::size_t index) {
   if constexpr (parts_of<Format>.block_groups == 1) return d;
   const __m256i wide = _mm256_cvtepi8_epi16(load_factors<Format>(block, index));
-  return _mm512_mul_ph(d, both_words(_mm256_castph_si256(_mm256_cvtepi16_ph(wide))));
+  return _mm512_mul_ph(d, both_words<0>(_mm512_castph256_ph512(_mm256_cvtepi16_ph(wide))));
+}
+
+// Bits At .. At + 7 of each byte's quad of words, from that byte on.
+template <int At>
+TROUPE_INLINE __m512i bits_from(__m512i words) {
+  constexpr std::uint64_t bytes = 0x3830282018100800;
+  constexpr std::uint64_t at = 0x0101010101010101 * At;
+  return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(static_cast<long long>(bytes + at)), words);
 }
 
 // w = q * d + m as f16, rounded once, then the upper 8 bits of its significand as a bf16 of
@@ -107,9 +117,9 @@ TROUPE_INLINE void put_nibbles(__m512i both, const group_scale& scale, std::uint
   };
   constexpr std::size_t row = 2 * panel_outputs;
   put(both, to);
-  put(_mm512_srli_epi16(both, 8), to + row);
-  put(_mm512_srli_epi16(both, 4), to + 8 * row);
-  put(_mm512_srli_epi16(both, 12), to + 9 * row);
+  put(bits_from<8>(both), to + row);
+  put(bits_from<4>(both), to + 8 * row);
+  put(bits_from<12>(both), to + 9 * row);
 }
 
 // Makes a panel's groups bf16 one after another, each in two halves; asks for as much of what is
@@ -149,9 +159,14 @@ class panel_unpacker {
     for (std::size_t line = 0; line < parts.group_lines; ++line)
       _mm_prefetch(reinterpret_cast<const char*>(next_ + 64 * line), _MM_HINT_T1);
     if (parts.block_groups == 1 || index_ == 0) {
-      d_ = _mm512_mul_ph(load_both_words(block_), upscale_);
-      if constexpr (parts.has_minimum)
-        d_minimum_ = _mm512_mul_ph(load_both_words(block_ + minima_offset), upscale_);
+      if constexpr (parts.has_minimum) {
+        const __m512h both = _mm512_mul_ph(_mm512_loadu_ph(block_), upscale_);
+        d_ = both_words<0>(both);
+        d_minimum_ = both_words<minima_offset / sizeof(std::uint16_t)>(both);
+      } else {
+        d_ = both_words<0>(_mm512_castph256_ph512(
+            _mm256_mul_ph(_mm256_loadu_ph(block_), _mm512_castph512_ph256(upscale_))));
+      }
     }
     for (std::size_t half = 0; half < (parts.has_halves ? 2 : 1); ++half) {
       group_scale& scale = scales_[half];

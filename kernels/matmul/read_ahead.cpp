@@ -20,6 +20,10 @@ constexpr std::size_t lines_of_rows(std::size_t row_count) {
 
 }  // namespace
 
+bool read_ahead::is_worthwhile(isa set) noexcept {
+  return (set == isa::avx2 || set == isa::avx512) && detect_cpu_features().reads_ahead_for_free;
+}
+
 void read_ahead::begin(const std::byte* data, std::size_t block_bytes,
                        std::span<const block_index> blocks, std::size_t panel_groups,
                        std::size_t row_count) {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <span>
 
+#include "kernels/base/cpu_features.hpp"
 #include "kernels/base/index_types.hpp"
 
 namespace troupe::kernels {
@@ -24,6 +25,9 @@ class read_ahead {
         __builtin_prefetch(first, 0, 2);
     }
   };
+
+  /// Whether matmuls of the set ask for anything, and this machine gains by it.
+  [[nodiscard]] static bool is_worthwhile(isa set) noexcept;
 
   /// From now on, while no thread claims: blocks of block_bytes (whole cache lines) each, block i
   /// at data + i * block_bytes, in the order in which they will be read. The lines are spread over

@@ -56,9 +56,11 @@ layer_pass::layer_pass(const model_description& description, const model_weights
     attended_.add_reader(layer.output);
     gated_.add_reader(layer.down);
   }
-  for (const auto* matrix : weights_.layer(0).matrices()) layer_groups_ += matrix->group_count();
-  waited_blocks_max_ =
-      blocks_ahead_max(cache_.layout().block_bytes(), pool_.is_open() ? pool_.thread_count() : 1);
+  if (kernels::read_ahead::is_worthwhile(set_)) {
+    for (const auto* matrix : weights_.layer(0).matrices()) layer_groups_ += matrix->group_count();
+    waited_blocks_max_ =
+        blocks_ahead_max(cache_.layout().block_bytes(), pool_.is_open() ? pool_.thread_count() : 1);
+  }
   attended_.wants_floats = true;  // attention writes them
   thread_row_stride_ = model_.hidden_size + 16;
   thread_rows_ =
