@@ -310,9 +310,7 @@ void check_job(const matmul_job& job, std::size_t row_count) {
 }  // namespace
 
 std::size_t rows_alone_min(isa set, std::size_t row_count) {
-  const matmul_kernels& kernels =
-      takes_byte_tiles(set, row_count) ? matmul_bytes_amx : kernels_of(set);
-  return kernels.rows_max > tile_rows ? rows_per_thread_min : 1;
+  return (takes_byte_tiles(set, row_count) ? matmul_bytes_amx : kernels_of(set)).rows_alone_min;
 }
 
 void quantized_rows::resize(isa set, std::size_t row_count, std::size_t column_count) {

@@ -409,6 +409,7 @@ void floats(const float_tile& tile) {
 const matmul_kernels matmul_avx2{
     .rows_max = tile_rows,
     .outputs_together = panel_outputs,
+    .rows_alone_min = 1,
     .unpack_cycles = 12,
     .row_instructions = 2 * 18,
     .quantize = quantize_avx2,

@@ -322,6 +322,7 @@ void floats(const float_tile& tile) {
 const matmul_kernels matmul_avx512{
     .rows_max = tile_rows,
     .outputs_together = panel_outputs,
+    .rows_alone_min = 1,
     .unpack_cycles = 6,
     .row_instructions = 11,
     .quantize = quantize_avx512,

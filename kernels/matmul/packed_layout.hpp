@@ -180,6 +180,8 @@ struct float_tile {
 struct matmul_kernels {
   std::size_t rows_max;          // that `quantized` takes at once: whole tiles of rows
   std::size_t outputs_together;  // that it is fastest with: tasks are multiples of it
+  // That are worth unpacking all weights for on a thread of its own.
+  std::size_t rows_alone_min;
   // For planning, of a group and a panel: what unpacking takes, and a row's vector instructions or
   // what takes as long.
   std::size_t unpack_cycles, row_instructions;
