@@ -22,7 +22,7 @@ constexpr std::size_t chunk_room = 18;
 constexpr std::size_t rows_max = 512;
 
 // How many groups unpacking is ahead of multiplying.
-constexpr std::size_t groups_ahead = 1;
+constexpr std::size_t groups_ahead = 2;
 
 constexpr std::size_t pair_rows = 16;  // of a group: two of its 32 columns each
 
