@@ -58,6 +58,13 @@ tile_shapes shapes_for(std::size_t row_count) {
 // While tiles multiply, port 5 of these cores adds and permutes, but leaves multiplications,
 // conversions and shifts to port 0, which then binds. So what can be a permutation is one.
 
+// A block's f16: its 16 d, and behind them its minima, or zeros.
+template <packing Format>
+TROUPE_INLINE __m512h load_block_halves(const std::uint8_t* block) {
+  if constexpr (parts_of<Format>.has_minimum) return _mm512_loadu_ph(block);
+  return _mm512_zextph256_ph512(_mm256_loadu_ph(block));
+}
+
 // f16 First .. First + 15, one for each output, in both of its words.
 template <int First>
 TROUPE_INLINE __m512h both_words(__m512h halves) {
@@ -159,14 +166,10 @@ class panel_unpacker {
     for (std::size_t line = 0; line < parts.group_lines; ++line)
       _mm_prefetch(reinterpret_cast<const char*>(next_ + 64 * line), _MM_HINT_T1);
     if (parts.block_groups == 1 || index_ == 0) {
-      if constexpr (parts.has_minimum) {
-        const __m512h both = _mm512_mul_ph(_mm512_loadu_ph(block_), upscale_);
-        d_ = both_words<0>(both);
-        d_minimum_ = both_words<minima_offset / sizeof(std::uint16_t)>(both);
-      } else {
-        d_ = both_words<0>(_mm512_castph256_ph512(
-            _mm256_mul_ph(_mm256_loadu_ph(block_), _mm512_castph512_ph256(upscale_))));
-      }
+      const __m512h halves = _mm512_mul_ph(load_block_halves<Format>(block_), upscale_);
+      d_ = both_words<0>(halves);
+      if constexpr (parts.has_minimum)
+        d_minimum_ = both_words<minima_offset / sizeof(std::uint16_t)>(halves);
     }
     for (std::size_t half = 0; half < (parts.has_halves ? 2 : 1); ++half) {
       group_scale& scale = scales_[half];
@@ -483,7 +486,7 @@ void round_row(const float* x, std::size_t column_count, const row_target& targe
 const matmul_kernels matmul_amx{
     .rows_max = rows_max,
     .outputs_together = panels_together * panel_outputs,
-    .rows_alone_min = 16,
+    .rows_alone_min = tile_rows,
     .unpack_cycles = 50,
     .row_instructions = 4,
     .quantize = quantize_row_by_row<round_row>,

@@ -84,7 +84,7 @@ void floats(const float_tile& tile) {
 const matmul_kernels matmul_bf16_reference{
     .rows_max = tile_rows,
     .outputs_together = panel_outputs,
-    .rows_alone_min = 16,
+    .rows_alone_min = 1,
     .unpack_cycles = 0,
     .row_instructions = 16 * 32,
     .quantize = quantize_row_by_row<round_row>,

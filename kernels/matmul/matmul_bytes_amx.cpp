@@ -335,7 +335,7 @@ void quantized(const quantized_tile& tile) {
 const matmul_kernels matmul_bytes_amx{
     .rows_max = rows_max,
     .outputs_together = panels_together * panel_outputs,
-    .rows_alone_min = 64,
+    .rows_alone_min = byte_tiles_rows_min,
     .unpack_cycles = 6,
     .row_instructions = 11,
     .quantize = quantize_avx512,

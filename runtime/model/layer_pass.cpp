@@ -102,6 +102,7 @@ void layer_pass::place_rows(std::span<const forward_slice> step) {
 
 /// Of slices whose attention is faster than memory; the first ones, if they are too many.
 void layer_pass::list_waited_blocks() {
+  if (layer_groups_ == 0) return;
   waited_blocks_.clear();
   const std::size_t block_tokens = cache_.layout().block_tokens;
   for (const kernels::attention_slice& slice : slices_) {

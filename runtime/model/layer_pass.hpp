@@ -118,10 +118,10 @@ class layer_pass {
   std::vector<kernels::attention_slice> slices_;  // all rows
   std::vector<kernels::attention_slice> wanted_slices_;  // the wanted rows only
   std::vector<block_index> waited_blocks_;               // that attention waits for in each layer
-  std::size_t waited_blocks_max_ = 0;                    // nothing is asked for ahead
-  std::size_t layer_groups_ = 0;                         // of a layer's matrices; 0: the same
-  kernels::read_ahead ahead_;                            // of the next attention
-  aligned_buffer<float> hidden_;                         // [row][hidden_size], the residual stream
+  std::size_t waited_blocks_max_ = 0;
+  std::size_t layer_groups_ = 0;  // of a layer's matrices; 0: nothing is asked for ahead
+  kernels::read_ahead ahead_;     // of the next attention
+  aligned_buffer<float> hidden_;  // [row][hidden_size], the residual stream
   std::size_t thread_row_stride_;
   aligned_buffer<float> thread_rows_;  // [thread][row of a part][hidden_size], a line more between
   aligned_buffer<float> query_;        // [row][head][head_dim]
