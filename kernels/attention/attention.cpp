@@ -1,6 +1,7 @@
 #include "kernels/attention/attention.hpp"
 
 #include <algorithm>
+#include <numbers>
 #include <vector>
 
 #include "kernels/attention/attention_item.hpp"
@@ -13,6 +14,7 @@ namespace troupe::kernels {
 namespace {
 
 using detail::attention_item;
+using detail::soft_scale;
 
 /// Tasks per thread below which segments become tasks of their own.
 constexpr std::size_t tasks_per_thread_min = 4;
@@ -86,6 +88,12 @@ void check_layout(const kv_layout& layout) {
   TROUPE_CHECK(attention_segment_tokens % layout.block_tokens == 0);
 }
 
+soft_scale soft_scale_of(float scale) {
+  constexpr float exponent_min = -125.0f;  // no weight becomes subnormal
+  const float factor = scale * std::numbers::log2e_v<float>;
+  return {.exponent_factor = factor, .difference_min = exponent_min / factor};
+}
+
 std::size_t segment_count(const attention_item& item) {
   return item.segment_end - item.segment_first;
 }
@@ -107,6 +115,7 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
   const std::size_t positions_least = std::min(divide_up(many_rows_min, heads_max), positions_most);
   const std::size_t positions_max = std::clamp(slice.row_count * items_of_position / items_wanted,
                                                positions_least, positions_most);
+  const soft_scale soft = soft_scale_of(arguments.scale);
   const std::size_t end = slice.position_first + slice.row_count;
   TROUPE_CHECK(slice.block_table.size() * layout.block_tokens >= end);
   for (std::size_t kv_head = 0; kv_head < layout.kv_head_count; ++kv_head) {
@@ -134,7 +143,7 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
         const std::size_t column = (kv_head * group + head) * layout.head_dim;
         item.query = arguments.query + row * arguments.query_stride + column;
         item.query_stride = arguments.query_stride;
-        item.scale = arguments.scale;
+        item.soft = soft;
         item.output = arguments.output + row * arguments.output_stride + column;
         item.output_stride = arguments.output_stride;
         space.items.push_back(item);
@@ -225,6 +234,7 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
                      thread_pool& pool) {
   check_layout(layout);
   TROUPE_CHECK(layout.kv_head_count > 0 && arguments.head_count % layout.kv_head_count == 0);
+  TROUPE_CHECK(arguments.scale > 0.0f);
   thread_local workspace space;
   const variant chosen = variant_of(set, layout);
   space.items.clear();

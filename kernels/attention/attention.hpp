@@ -12,17 +12,16 @@
 // are replaced before use.
 //
 // Numerics (batch invariance; every variant gives the same bits as the reference):
-//  - score[k] = (sum over d ascending of fma(q[d], K[d][k])) * scale, one accumulator per (query,
-//  key).
+//  - score[k] = sum over d ascending of fma(q[d], K[d][k]), one accumulator per (query, key).
 //  - Keys are taken in segments of 256 at absolute positions. Per segment: m = max of scores; p =
-//  exp(score - m);
+//  the weight of score - m, e^(scale * (score - m)) as soft_weight.hpp computes it;
 //    l = 16 lane sums (lane = key mod 16, ascending) folded by a fixed tree; o[d] = sum over keys
 //    ascending of fma(p[k], V[k][d]).
-//  - Segments merge in ascending order: with M = max(m1, m2), o = fma(o2, exp(m2 - M), o1 * exp(m1
-//  - M)), l alike; the
-//    result is o / l. A query sees exactly the keys at positions <= its own.
-//  - A bf16 cache multiplies in bf16, as vdpbf16ps does: q and p are rounded to bf16 (l sums the
-//  rounded p), and a sum
+//  - Segments merge in ascending order: with M = max(m1, m2) and w the weights of m1 - M and m2 -
+//  M, o = fma(o2, w2, o1 * w1), l alike; the result is o * (1 / l). A query sees exactly the keys
+//  at positions <= its own.
+//  - A bf16 cache multiplies in bf16, as vdpbf16ps does: q and p are rounded to bf16 (l sums p as
+//  it was), and a sum
 //    takes pairs of d or keys in ascending order, of each pair the second product first; a second
 //    key that is not visible counts as zero; denormal inputs and results of these steps are zero.
 //    Under isa::amx and isa::bf16_reference, where head_dim is a multiple of 32, a sum takes 32
@@ -33,17 +32,17 @@
 //  max|x| / 127, bytes round x * (127 / max|x|) to nearest even. A row whose max|x| is zero, too
 //  small for a finite inverse, or not finite gets zeros, and its scale carries a NaN or infinity
 //  on. A query row becomes 16-bit integers in the same way, with 32767 for 127. score[k] =
-//  float(exact 32-bit sum of products) * (k_scale[k] * (q_scale * scale)). After a segment's
+//  float(exact 32-bit sum of products) * (k_scale[k] * q_scale). After a segment's
 //  softmax, w[k] = p[k] * v_scale[k] becomes 16-bit integers too, with one scale for each row and
-//  segment; o[d] = float(exact 32-bit sum) * w_scale. l sums p as it is. (256 products of 32767 *
+//  segment; o[d] = float(exact 32-bit sum) * w_scale. l sums p as it was. (256 products of 32767 *
 //  127 fit 32 bits.)
-//  - exp is the polynomial of kernels/exp, the same bits in every variant.
 //  - Against exact attention over the rounded K and V: a score is off by at most (head_dim + 2) u
 //  s, where u = 2^-24 and
-//    s = scale * sum |q K|; so a weight by a factor of 1 + 2 (head_dim + 2) u s + 4 u, and an
-//    output by (2 (head_dim + 2) s + 300 + 4 * segments) u * max |V|. 300 is the longest sum (256
-//    products) and its rounding. In bf16, with q rounded first, 2^-8 max |V| more: p is off by 2^-9
-//    of itself, above and below the fraction. In int8 a score is off by e = scale * max|q| / 65534
+//    s = scale * sum |q K|; so a weight by a factor of 1 + 2 (head_dim + 2) u s + (4 + 2 |log2 p|)
+//    u, and an output by (2 (head_dim + 2) s + 300 + 8 * segments + 2 log2(keys)) u * max |V|. 300
+//    is the longest sum (256 products) and its rounding; weighed by themselves, the |log2 p| come
+//    to log2(keys) at most. In bf16, with q rounded first, 2^-9 max |V| more: p is off by 2^-9 of
+//    itself where it multiplies V. In int8 a score is off by e = scale * max|q| / 65534
 //    * sum |K| more (q is off by half a step), and an output by (2 e + 2^-8) max |V|: each of a
 //    segment's 256 w by half a step, max w / 65534, times at most 127. The errors of w have both
 //    signs and mostly cancel; rounding K and V itself, by up to half a step of max|x| / 127 for
@@ -137,10 +136,10 @@ struct attention_arguments {
   const float* query =
       nullptr;  ///< [row][head][head_dim], rotated; head h reads KV head h / (heads / kv_heads)
   std::size_t query_stride = 0;   ///< elements between rows
-  float* output = nullptr;        ///< [row][head][head_dim]
+  float* output = nullptr;        ///< [row][head][head_dim]; may be the queries themselves
   std::size_t output_stride = 0;  ///< at least head_count * head_dim
   std::size_t head_count = 0;
-  float scale = 0.0f;  ///< usually 1 / sqrt(head_dim)
+  float scale = 0.0f;  ///< above zero; usually 1 / sqrt(head_dim)
   attention_epilogue epilogue = {};
 };
 

@@ -106,7 +106,7 @@ class tile_attention {
       simd::load(segment_maximum_).store(maximum_ + row);
       simd::load(segment_sum_).store(sum_ + row);
     } else {
-      merge_rows<simd>(state_of(row), segment_rows(), count, item_.head_dim);
+      merge_rows<simd>(state_of(row), segment_rows(), item_, count);
     }
   }
 

@@ -138,7 +138,7 @@ class byte_attention : public tile_attention<byte_attention> {
     }
     for (std::size_t row = 0; row < row_count_; ++row) {
       scales[row] = scale_of(magnitudes[row]);
-      factors_[row] = scales[row].scale * item_.scale;
+      factors_[row] = scales[row].scale;
     }
     for (std::size_t row = 0; row < row_count_; ++row) {
       auto& to = query_[row / tile_rows];
@@ -172,15 +172,13 @@ class byte_attention : public tile_attention<byte_attention> {
   /// The scores of all keys in the tiles, -inf where a row does not see them, and their maxima.
   /// Tiles multiply one chunk while vectors turn the sums of the chunk before into scores.
   void score(std::size_t row, std::size_t count, std::size_t tile_count) {
-    for (std::size_t r = 0; r < count; ++r) {
-      highest_[r] = simd::broadcast(-__builtin_inff());
-    }
+    for (simd& highest : highest_) highest = simd::broadcast(-__builtin_inff());
     multiply_keys(row, 0, tile_count);
     for (std::size_t tile = 0; tile < tile_count; tile += depth_tiles) {
       if (tile + depth_tiles < tile_count) multiply_keys(row, tile + depth_tiles, tile_count);
       scale_scores(row, count, tile, tile_count);
     }
-    for (std::size_t r = 0; r < count; ++r) segment_maximum_[r] = highest_[r].largest();
+    simd::largest_of(highest_).store(segment_maximum_);
   }
 
   tile_sums* sums_of_chunk(std::size_t tile) { return sums_ + tile % (2 * depth_tiles); }
@@ -230,10 +228,12 @@ class byte_attention : public tile_attention<byte_attention> {
   /// The rows' softmax, and its weights times the scales of V as words.
   void soften(std::size_t count, std::size_t tile_count) {
     const std::size_t step_count = (tile_count + depth_tiles - 1) / depth_tiles;
-    simd magnitudes[tile_rows];
+    simd magnitudes[tile_rows], sums[tile_rows];
+    for (simd& sum : sums) sum = simd::zero();
     for (std::size_t r = 0; r < count; ++r) {
-      magnitudes[r] = soften_row(r, step_count * depth_tiles);
+      magnitudes[r] = soften_row(r, step_count * depth_tiles, sums[r]);
     }
+    simd::sums_of(sums).store(segment_sum_);
     for (std::size_t r = 0; r < count; ++r) word_scales_[r] = scale_of(magnitudes[r]);
     for (std::size_t r = 0; r < count; ++r) {
       for (std::size_t step = 0; step < step_count; ++step) {
@@ -244,15 +244,15 @@ class byte_attention : public tile_attention<byte_attention> {
     }
   }
 
-  simd soften_row(std::size_t r, std::size_t tile_count) {
+  simd soften_row(std::size_t r, std::size_t tile_count, simd& sum) {
+    const soft_weigher<simd> weigh(item_.soft);
     const simd maximum = simd::broadcast(segment_maximum_[r]);
-    simd sum = simd::zero();
     simd magnitudes = simd::zero();
     const std::size_t whole = key_counts_[r] / kv_tile_tokens;
     std::size_t tile = 0;
     for (; tile < whole; ++tile) {
       float* const at = scores_[r] + tile * kv_tile_tokens;
-      const simd weight = exp_vector(simd::load(at) - maximum);
+      const simd weight = weigh(simd::load(at) - maximum);
       sum = sum + weight;
       const simd scaled = weight * simd::load(value_scales_ + tile * kv_tile_tokens);
       magnitudes = simd::larger_magnitude(magnitudes, scaled);
@@ -263,7 +263,7 @@ class byte_attention : public tile_attention<byte_attention> {
       const std::size_t left = keys_left(r, tile);
       simd scaled = simd::zero();
       if (left != 0) {
-        const simd weight = exp_vector(simd::load(at) - maximum);
+        const simd weight = weigh(simd::load(at) - maximum);
         sum = sum + weight;
         scaled = simd::first_of(weight * simd::load(value_scales_ + tile * kv_tile_tokens), left,
                                 scaled);
@@ -271,7 +271,6 @@ class byte_attention : public tile_attention<byte_attention> {
       magnitudes = simd::larger_magnitude(magnitudes, scaled);
       scaled.store(at);
     }
-    segment_sum_[r] = sum.sum();
     return magnitudes;
   }
 
@@ -309,7 +308,7 @@ class byte_attention : public tile_attention<byte_attention> {
   static constexpr std::size_t channels_together = 2 * tile_columns;
 
   split_words<attention_head_dim_max> query_[rows_max / tile_rows];  // rows are head_dim apart
-  float factors_[rows_max];  // the queries' scales times the item's
+  float factors_[rows_max];                                          // the queries' scales
   // Of one segment.
   alignas(64) float key_scales_[attention_segment_tokens];
   alignas(64) float value_scales_[attention_segment_tokens];

@@ -34,6 +34,12 @@ struct attention_cache {
   const block_index* table = nullptr;
 };
 
+/// What takes differences of scores to weights (soft_weight.hpp).
+struct soft_scale {
+  float exponent_factor = 0.0f;  ///< scale * log2(e)
+  float difference_min = 0.0f;   ///< -125 / exponent_factor: below it a weight is zero
+};
+
 /// Row r is position position_first + r / head_count, head r % head_count. All the positions lie in
 /// one segment, so that every row has at least one key in every segment of the item.
 struct attention_item {
@@ -47,7 +53,7 @@ struct attention_item {
   std::size_t segment_end = 0;   ///< exclusive
   const float* query = nullptr;  ///< of row 0; heads follow each other at head_dim
   std::size_t query_stride = 0;  ///< elements between positions
-  float scale = 0.0f;
+  soft_scale soft;
   float* output = nullptr;  ///< of row 0; nullptr where partials are wanted
   std::size_t output_stride = 0;
   /// For each segment of the item: row_count maxima, row_count sums, then row_count x head_dim

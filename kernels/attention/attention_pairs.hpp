@@ -45,11 +45,11 @@ std::uint32_t load_pair(const std::uint16_t* from) {
   return pair;
 }
 
-/// scores[r][tile * 16 + lane] = scale * sum over pairs of d of query[r] * K[lane], for Rows rows
+/// scores[r][tile * 16 + lane] = sum over pairs of d of query[r] * K[lane], for Rows rows
 /// and Tiles tiles. K tiles are [head_dim / 2][16 keys][2].
 template <class Simd, int Rows, int Tiles>
 void score_pairs(const std::uint16_t* query, const segment_tiles& tiles, std::size_t tile,
-                 std::size_t head_dim, float scale, float* scores) {
+                 std::size_t head_dim, float* scores) {
   constexpr int parts = 16 / static_cast<int>(Simd::width);
   constexpr int columns = Tiles * parts;
   const std::uint16_t* keys[Tiles];
@@ -80,7 +80,7 @@ void score_pairs(const std::uint16_t* query, const segment_tiles& tiles, std::si
       for (int c = 0; c < columns; ++c) sums[r][c] = Simd::add_dot(sums[r][c], key[c], q);
     }
   }
-  store_scores(sums, scale, scores);
+  store_sums(sums, scores);
 }
 
 /// output[r][channel ..] += sum over token pairs first .. end - 1 (of the segment) of weights[r] *
@@ -151,7 +151,7 @@ constexpr int columns_in_tiles(int rows) {
 /// This and the next while a pair_rounding lives: it takes longer to begin than a tile.
 template <class Simd, int Rows, int Tiles>
 void score_pairs_in_tiles(const float* query, const segment_tiles& tiles, std::size_t tile,
-                          std::size_t head_dim, float scale, float* scores) {
+                          std::size_t head_dim, float* scores) {
   static_assert(Simd::width == kv_tile_tokens);
   const std::uint16_t* keys[Tiles];
   for (int t = 0; t < Tiles; ++t) {
@@ -194,7 +194,7 @@ void score_pairs_in_tiles(const float* query, const segment_tiles& tiles, std::s
       }
     }
   }
-  store_scores(sums, scale, scores);
+  store_sums(sums, scores);
 }
 
 /// output[r][channel ..] = sum over the segment's first key_count keys of weights[r] * V, in the

@@ -111,7 +111,7 @@ class pair_attention : public tile_attention<pair_attention> {
     for (std::size_t row = 0; row < row_count_; ++row) {
       std::uint16_t* const to = query_ + row * item_.head_dim;
       for (std::size_t d = 0; d < item_.head_dim; d += simd::width) {
-        simd::load(queries_[row] + d).store_bf16(to + d);
+        simd::load(queries_[row] + d).store_normal_bf16(to + d);  // tiles flush denormals
       }
     }
   }
@@ -160,52 +160,51 @@ class pair_attention : public tile_attention<pair_attention> {
                           &scores_[0][tile * kv_tile_tokens], sizeof scores_[0]);
       });
     }
-    const simd scale = simd::broadcast(item_.scale);
+    const simd lowest = simd::broadcast(-__builtin_inff());
+    simd highest[tile_rows];
+    for (simd& row : highest) row = lowest;
     for (std::size_t r = 0; r < count; ++r) {
-      simd highest = simd::broadcast(-__builtin_inff());
       const std::size_t whole = key_counts_[r] / kv_tile_tokens;
+      simd best = lowest;
       for (std::size_t tile = 0; tile < whole; ++tile) {
-        highest = simd::max(simd::load(scores_[r] + tile * kv_tile_tokens) * scale, highest);
+        best = simd::max(simd::load(scores_[r] + tile * kv_tile_tokens), best);
       }
-      if (whole * kv_tile_tokens != key_counts_[r]) {
-        highest = simd::max(simd::first_of(simd::load(scores_[r] + whole * kv_tile_tokens) * scale,
-                                           keys_left(r, whole), simd::broadcast(-__builtin_inff())),
-                            highest);
+      if (const std::size_t left = keys_left(r, whole); left != 0) {
+        const simd last = simd::load(scores_[r] + whole * kv_tile_tokens);
+        best = simd::max(simd::first_of(last, left, lowest), best);
       }
-      segment_maximum_[r] = highest.largest();
+      highest[r] = best;
     }
+    simd::largest_of(highest).store(segment_maximum_);
   }
 
-  /// The sums are of the weights that multiply V. Keys that a row does not see weigh nothing.
+  /// Keys that a row does not see weigh nothing.
   void soften(std::size_t count, std::size_t tile_count) {
-    const simd scale = simd::broadcast(item_.scale);
+    const soft_weigher<simd> weigh(item_.soft);
     const std::size_t padded = (tile_count + depth_tiles - 1) / depth_tiles * depth_tiles;
+    simd sums[tile_rows];
+    for (simd& sum : sums) sum = simd::zero();
     for (std::size_t r = 0; r < count; ++r) {
       const simd maximum = simd::broadcast(segment_maximum_[r]);
-      std::uint16_t* const to = weights_ + r * weight_stride;
       const auto weight_of = [&](std::size_t tile) {
-        return exp_vector(simd::load(scores_[r] + tile * kv_tile_tokens) * scale - maximum);
+        return weigh(simd::load(scores_[r] + tile * kv_tile_tokens) - maximum);
       };
       simd sum = simd::zero();
+      const auto put = [&](std::size_t tile, simd weight) {
+        weight.store_normal_bf16(weights_ + r * weight_stride + tile * kv_tile_tokens);
+        sum = sum + weight;
+      };
       const std::size_t whole = key_counts_[r] / kv_tile_tokens;
       std::size_t tile = 0;
-      for (; tile < whole; ++tile) {
-        sum = sum + store_rounded(weight_of(tile), to + tile * kv_tile_tokens);
-      }
+      for (; tile < whole; ++tile) put(tile, weight_of(tile));
       if (const std::size_t left = keys_left(r, tile); left != 0) {
-        const simd weight = simd::first_of(weight_of(tile), left, simd::zero());
-        sum = sum + store_rounded(weight, to + tile * kv_tile_tokens);
+        put(tile, simd::first_of(weight_of(tile), left, simd::zero()));
         ++tile;
       }
-      for (; tile < padded; ++tile) store_rounded(simd::zero(), to + tile * kv_tile_tokens);
-      segment_sum_[r] = sum.sum();
+      for (; tile < padded; ++tile) put(tile, simd::zero());
+      sums[r] = sum;
     }
-  }
-
-  /// Stores bf16 values, none of them denormal, and returns them.
-  static simd store_rounded(simd x, std::uint16_t* to) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), x.bf16_bits());
-    return x.rounded_to_bf16();
+    simd::sums_of(sums).store(segment_sum_);
   }
 
   void weigh(std::size_t, std::size_t tile_count, float* output) {

@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "kernels/attention/attention_item.hpp"
+#include "kernels/attention/soft_weight.hpp"
 #include "kernels/base/half.hpp"
-#include "kernels/exp/exp.hpp"
 
 namespace troupe::kernels::detail {
 
@@ -112,6 +112,18 @@ float quantize(const float* from, std::size_t count, float limit, std::int16_t* 
   return largest / limit;
 }
 
+/// soft_weight.hpp, step by step.
+float soft_weight(const soft_scale& scale, float difference) {
+  namespace k = soft_weight_constants;
+  if (difference < scale.difference_min) return 0.0f;
+  if (std::isnan(difference)) return difference;
+  const float n = std::fma(difference, scale.exponent_factor, k::rounder) - k::rounder;
+  const float r = std::fma(difference, scale.exponent_factor, -n);
+  float p = k::c5;
+  for (const float c : {k::c4, k::c3, k::c2, k::c1, 1.0f}) p = std::fma(p, r, c);
+  return std::ldexp(p, static_cast<int>(n));
+}
+
 float flushed(float x) {
   return std::abs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0f, x) : x;
 }
@@ -164,13 +176,13 @@ float score_bytes(const attention_item& item, const float* query, std::size_t po
     dot += words[d] * std::to_integer<std::int8_t>(*key_at(item, position, d));
   }
   const float key_scale = scale_of(item, tile_of(item, position), position);
-  return static_cast<float>(dot) * (key_scale * (query_scale * item.scale));
+  return static_cast<float>(dot) * (key_scale * query_scale);
 }
 
 float score_of(const attention_item& item, const float* query, std::size_t position,
                bool in_tiles) {
   if (item.cache.type == kv_dtype::int8) return score_bytes(item, query, position);
-  return dot_key(item, query, position, in_tiles) * item.scale;
+  return dot_key(item, query, position, in_tiles);
 }
 
 /// The weighted sums over keys first .. end - 1 of a segment; weights is used up.
@@ -228,9 +240,9 @@ row_state run_segment(const attention_item& item, const float* query, std::size_
   }
   float lanes[16] = {};
   for (std::size_t k = 0; k < end - first; ++k) {
-    scores[k] = exp_ref(scores[k] - out.maximum);
-    if (item.cache.type == kv_dtype::bf16) scores[k] = bfloat_to_float(float_to_bfloat(scores[k]));
+    scores[k] = soft_weight(item.soft, scores[k] - out.maximum);
     lanes[k % 16] += scores[k];
+    if (item.cache.type == kv_dtype::bf16) scores[k] = bfloat_to_float(float_to_bfloat(scores[k]));
   }
   for (std::size_t half = 8; half >= 1; half /= 2) {
     for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
@@ -258,13 +270,13 @@ void write_bytes(const kv_row_target& target, const float* from, std::byte* tile
               sizeof scale);
 }
 
-void merge_segment(row_state& state, const row_state& next, std::size_t head_dim) {
+void merge_segment(row_state& state, const row_state& next, const attention_item& item) {
   const float maximum = next.maximum > state.maximum ? next.maximum : state.maximum;
-  const float scale_state = exp_ref(state.maximum - maximum);
-  const float scale_next = exp_ref(next.maximum - maximum);
+  const float scale_state = soft_weight(item.soft, state.maximum - maximum);
+  const float scale_next = soft_weight(item.soft, next.maximum - maximum);
   state.maximum = maximum;
   state.sum = std::fma(next.sum, scale_next, state.sum * scale_state);
-  for (std::size_t d = 0; d < head_dim; ++d) {
+  for (std::size_t d = 0; d < item.head_dim; ++d) {
     state.output[d] = std::fma(next.output[d], scale_next, state.output[d] * scale_state);
   }
 }
@@ -272,8 +284,9 @@ void merge_segment(row_state& state, const row_state& next, std::size_t head_dim
 void finish(const attention_item& item, std::size_t row, const row_state& state) {
   float* output = item.output + row / item.head_count * item.output_stride +
                   row % item.head_count * item.head_dim;
+  const float inverse = 1.0f / state.sum;
   for (std::size_t d = 0; d < item.head_dim; ++d) {
-    output[d] = (state.output[d] + 0.0f) / state.sum;  // zeros lose their sign
+    output[d] = std::fma(state.output[d], inverse, 0.0f);  // zeros lose their sign
   }
 }
 
@@ -298,7 +311,7 @@ void run_item(const attention_item& item, bool in_tiles) {
       } else if (segment == item.segment_first) {
         state = next;
       } else {
-        merge_segment(state, next, item.head_dim);
+        merge_segment(state, next, item);
       }
     }
     if (item.partials == nullptr) finish(item, row, state);
@@ -329,7 +342,7 @@ void attention_merge_ref(const attention_item& item) {
       if (segment == item.segment_first) {
         state = next;
       } else {
-        merge_segment(state, next, item.head_dim);
+        merge_segment(state, next, item);
       }
     }
     finish(item, row, state);

@@ -6,7 +6,7 @@
 #include <cstddef>
 
 #include "kernels/attention/attention_item.hpp"
-#include "kernels/exp/exp_vector.hpp"
+#include "kernels/attention/soft_weight.hpp"
 
 namespace troupe::kernels {
 
@@ -60,14 +60,15 @@ struct row_results {
 /// state becomes the result over its own segments and the one behind them. Both have room for whole
 /// vectors everywhere.
 template <class Simd>
-void merge_rows(const row_results& state, const row_results& next, std::size_t row_count,
-                std::size_t head_dim) {
+void merge_rows(const row_results& state, const row_results& next,
+                const detail::attention_item& item, std::size_t row_count) {
+  const soft_weigher<Simd> weigh(item.soft);
   for (std::size_t first = 0; first < row_count; first += Simd::width) {
     const Simd old_maximum = Simd::load(state.maximum + first);
     const Simd next_maximum = Simd::load(next.maximum + first);
     const Simd maximum = Simd::max(next_maximum, old_maximum);
-    const Simd state_scales = exp_vector(old_maximum - maximum);
-    const Simd next_scales = exp_vector(next_maximum - maximum);
+    const Simd state_scales = weigh(old_maximum - maximum);
+    const Simd next_scales = weigh(next_maximum - maximum);
     maximum.store(state.maximum + first);
     Simd::fma(Simd::load(next.sum + first), next_scales,
               Simd::load(state.sum + first) * state_scales)
@@ -80,7 +81,7 @@ void merge_rows(const row_results& state, const row_results& next, std::size_t r
       const Simd next_factor = Simd::broadcast(next_scale[i]);
       float* const to = state.output + (first + i) * state.stride;
       const float* const from = next.output + (first + i) * next.stride;
-      for (std::size_t d = 0; d < head_dim; d += Simd::width) {
+      for (std::size_t d = 0; d < item.head_dim; d += Simd::width) {
         Simd::fma(Simd::load(from + d), next_factor, Simd::load(to + d) * state_factor)
             .store(to + d);
       }
@@ -98,13 +99,13 @@ void finish_rows(const row_results& state, const detail::attention_item& item,
     const float* const from = state.output + r * state.stride;
     float* const to = item.output + row / item.head_count * item.output_stride +
                       row % item.head_count * item.head_dim;
-    const Simd divisor = Simd::broadcast(state.sum[r]);
+    const Simd inverse = Simd::broadcast(1.0f / state.sum[r]);
     std::size_t d = 0;
     for (; d + Simd::width <= item.head_dim; d += Simd::width) {
-      ((Simd::load(from + d) + Simd::zero()) / divisor).store(to + d);
+      Simd::fma(Simd::load(from + d), inverse, Simd::zero()).store(to + d);
     }
     if (const std::size_t left = item.head_dim - d; left != 0) {
-      ((Simd::load_first(from + d, left) + Simd::zero()) / divisor).store_first(to + d, left);
+      Simd::fma(Simd::load_first(from + d, left), inverse, Simd::zero()).store_first(to + d, left);
     }
   }
 }

@@ -8,8 +8,8 @@
 
 #include "kernels/attention/attention_pairs.hpp"
 #include "kernels/attention/attention_tiles.hpp"
+#include "kernels/attention/soft_weight.hpp"
 #include "kernels/base/simd_lanes.hpp"
-#include "kernels/exp/exp_vector.hpp"
 
 namespace troupe::kernels {
 
@@ -27,6 +27,7 @@ struct soft_rows {
   std::uint16_t* weights;  ///< attention_pair_stride apart
   float* maxima;
   float* sums;
+  detail::soft_scale soft;
 
   [[nodiscard]] float* score(std::size_t row, std::size_t key) const {
     return scores + row * attention_row_stride + key;
@@ -45,18 +46,20 @@ void hide_keys(float* scores, std::size_t key_count, std::size_t padded) {
   }
 }
 
-/// e^(score - maximum) of Simd::width keys: what they add to the sum is what multiplies V.
+/// The weights of Simd::width keys, as they are added to the sum.
 template <class Simd, soft_weights Weights>
 inline __attribute__((always_inline)) Simd soften_vector(const soft_rows& rows, std::size_t row,
-                                                         std::size_t key, Simd maximum) {
-  Simd weight = exp_vector(Simd::load(rows.score(row, key)) - maximum);
+                                                         std::size_t key, Simd maximum,
+                                                         const soft_weigher<Simd>& weigh) {
+  float* const at = rows.score(row, key);
+  const Simd weight = weigh(Simd::load(at) - maximum);
   if constexpr (Weights == soft_weights::bf16) {
-    std::uint16_t* const to = rows.weights + row * attention_pair_stride + key;
-    weight.store_normal_bf16(to);
-    return Simd::load_bf16(to);
+    weight.store_normal_bf16(rows.weights + row * attention_pair_stride + key);
+  } else if constexpr (Weights == soft_weights::rounded) {
+    weight.rounded_to_bf16().store(at);
+  } else {
+    weight.store(at);
   }
-  if constexpr (Weights == soft_weights::rounded) weight = weight.rounded_to_bf16();
-  weight.store(rows.score(row, key));
   return weight;
 }
 
@@ -66,6 +69,7 @@ void soften_together(const soft_rows& rows, std::size_t row, const KeysOf& keys_
   using lanes = sixteen_lanes<Simd>;
   constexpr std::size_t part_count = Rows * lanes::part_count;
   const std::size_t padded = (keys_of(row + Rows - 1) + 15) / 16 * 16;
+  const soft_weigher<Simd> weigh(rows.soft);
   lanes highest[Rows], sums[Rows];
   Simd maximum[Rows];
   for (std::size_t r = 0; r < Rows; ++r) {
@@ -90,7 +94,8 @@ void soften_together(const soft_rows& rows, std::size_t row, const KeysOf& keys_
     for (std::size_t i = 0; i < part_count; ++i) {
       const std::size_t r = i % Rows, part = i / Rows;
       Simd& sum = sums[r].parts[part];
-      sum = sum + soften_vector<Simd, Weights>(rows, row + r, k + part * Simd::width, maximum[r]);
+      sum = sum +
+            soften_vector<Simd, Weights>(rows, row + r, k + part * Simd::width, maximum[r], weigh);
     }
   }
   for (std::size_t r = 0; r < Rows; ++r) rows.sums[row + r] = sums[r].sum();

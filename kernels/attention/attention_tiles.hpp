@@ -116,24 +116,11 @@ inline __attribute__((always_inline)) void store_sums(const Simd (&sums)[Rows][C
   }
 }
 
-/// The same, times scale.
-template <class Simd, int Rows, int Columns>
-inline __attribute__((always_inline)) void store_scores(Simd (&sums)[Rows][Columns], float scale,
-                                                        float* scores) {
-  const Simd factor = Simd::broadcast(scale);
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 16
-    for (int c = 0; c < Columns; ++c) sums[r][c] = sums[r][c] * factor;
-  }
-  store_sums(sums, scores);
-}
-
-/// scores[r][tile * 16 + lane] = scale * sum over d of query[r][d] * K[d][lane], for Rows rows and
+/// scores[r][tile * 16 + lane] = sum over d of query[r][d] * K[d][lane], for Rows rows and
 /// Tiles tiles.
 template <class Simd, kv_dtype Type, int Rows, int Tiles>
 void score_tiles(const float* query, const segment_tiles& tiles, std::size_t tile,
-                 std::size_t head_dim, float scale, float* scores) {
+                 std::size_t head_dim, float* scores) {
   using elements = kv_elements<Simd, Type>;
   using element = typename elements::element;
   constexpr int parts = 16 / static_cast<int>(Simd::width);
@@ -165,7 +152,7 @@ void score_tiles(const float* query, const segment_tiles& tiles, std::size_t til
       for (int c = 0; c < columns; ++c) sums[r][c] = Simd::fma(q, key[c], sums[r][c]);
     }
   }
-  store_scores(sums, scale, scores);
+  store_sums(sums, scores);
 }
 
 /// sums[r][column] += sum over keys first .. end - 1 (of the segment) of weights[r][key] *

@@ -78,8 +78,7 @@ class attention_runner {
         } else if constexpr (in_quads) {
           factors_[row] =
               quantize_words<Simd>(head_query, item_.head_dim, detail::attention_word_max,
-                                   pairs_ + row * attention_pair_stride) *
-              item_.scale;
+                                   pairs_ + row * attention_pair_stride);
         } else {
           copy_row(head_query, item_.head_dim, query_ + row * attention_row_stride);
         }
@@ -125,13 +124,13 @@ class attention_runner {
         float* const scores = scores_ + row * attention_row_stride + tile * kv_tile_tokens;
         if constexpr (in_pairs) {
           score_pairs<Simd, Rows, Tiles>(pairs_ + row * attention_pair_stride, tiles_, tile,
-                                         item_.head_dim, item_.scale, scores);
+                                         item_.head_dim, scores);
         } else if constexpr (in_quads) {
           score_bytes<Simd, Rows, Tiles>(pairs_ + row * attention_pair_stride, factors_ + row,
                                          tiles_, tile, item_.head_dim, scores);
         } else {
           score_tiles<Simd, Type, Rows, Tiles>(query_ + row * attention_row_stride, tiles_, tile,
-                                               item_.head_dim, item_.scale, scores);
+                                               item_.head_dim, scores);
         }
       });
     });
@@ -148,7 +147,7 @@ class attention_runner {
       for_tile_steps<Simd, Rows, columns_in_tiles<Simd>(Rows)>(
           tile_count, [&]<int Tiles>(std::size_t tile) {
             score_pairs_in_tiles<Simd, Rows, Tiles>(query, tiles_, tile, item_.head_dim,
-                                                    item_.scale, scores + tile * kv_tile_tokens);
+                                                    scores + tile * kv_tile_tokens);
           });
     });
   }
@@ -182,7 +181,8 @@ class attention_runner {
     constexpr auto weights = InTiles    ? soft_weights::rounded
                              : in_pairs ? soft_weights::bf16
                                         : soft_weights::floats;
-    soften_rows<Simd, weights>({scores_, weights_, out.maximum, out.sum}, row_count_, keys_of);
+    soften_rows<Simd, weights>({scores_, weights_, out.maximum, out.sum, item_.soft}, row_count_,
+                               keys_of);
   }
 
   /// The keys that all rows see go through all rows at once; the rest, up to the item's positions,
@@ -256,9 +256,7 @@ class attention_runner {
     return {rows.maximum, rows.sum, rows.output, attention_row_stride};
   }
 
-  void merge_next() {
-    merge_rows<Simd>(results_of(state_), results_of(next_), row_count_, item_.head_dim);
-  }
+  void merge_next() { merge_rows<Simd>(results_of(state_), results_of(next_), item_, row_count_); }
 
   void finish() { finish_rows<Simd>(results_of(state_), item_, 0, row_count_); }
 
@@ -273,7 +271,7 @@ class attention_runner {
   static constexpr bool in_words = (in_pairs && !InTiles) || in_quads;
   alignas(64) float query_[in_words ? 1 : rows_max * attention_row_stride];
   alignas(64) float scores_[rows_max * attention_row_stride];
-  // The same two as bf16, or as integers with the queries' scales times the item's.
+  // The same two as bf16, or as integers with the queries' scales.
   alignas(64) std::uint16_t pairs_[in_words ? rows_max * attention_pair_stride : 1];
   alignas(64) std::uint16_t weights_[in_words ? rows_max * attention_pair_stride : 1];
   float factors_[in_quads ? rows_max : 1];
@@ -303,7 +301,7 @@ void attention_merge_vector(const detail::attention_item& item) {
       const bool is_first = segment == item.segment_first;
       copy_rows<Simd>(partials_of<Simd>(item, segment), row, (is_first ? state : next).rows(), 0,
                       count, item.head_dim);
-      if (!is_first) merge_rows<Simd>(state.rows(), next.rows(), count, item.head_dim);
+      if (!is_first) merge_rows<Simd>(state.rows(), next.rows(), item, count);
     }
     finish_rows<Simd>(state.rows(), item, row, count);
   }

@@ -33,10 +33,16 @@ void write_elements(const detail::kv_row_target& target, const float* k, const f
     }
   }
   if (v != nullptr) {
+    auto* const values =
+        reinterpret_cast<element*>(target.values) + target.token / pair * pair * target.head_dim;
+    std::size_t d = 0;
+    if constexpr (Type == kv_dtype::bf16 && Simd::width == 16) {
+      for (; d + Simd::width <= target.head_dim; d += Simd::width)
+        Simd::load(v + d).store_bf16_in_pairs(values + d * pair, target.token % pair);
+      if (d == target.head_dim) return;
+    }
     round(v);
-    auto* values = reinterpret_cast<element*>(target.values) +
-                   target.token / pair * pair * target.head_dim + target.token % pair;
-    for (std::size_t d = 0; d < target.head_dim; ++d) values[d * pair] = rounded[d];
+    for (; d < target.head_dim; ++d) values[d * pair + target.token % pair] = rounded[d];
   }
 }
 

@@ -49,14 +49,17 @@ struct simd_avx512 {
   }
   /// Round to nearest even in integers, as float_to_bfloat does it; NaN is kept quiet.
   void store_bf16(std::uint16_t* to) const {
-    const __m512i bits = _mm512_castps_si512(value);
-    const __m512i top = _mm512_srli_epi32(bits, 16);
-    const __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
-    const __m512i rounded = _mm512_srli_epi32(
-        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd), 16);
-    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
-    const __m512i kept = _mm512_mask_or_epi32(rounded, nan, top, _mm512_set1_epi32(0x40));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(kept));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(bf16_lanes()));
+  }
+  /// The same to the first (0) or the second (1) of each of 16 pairs; leaves the others alone.
+  void store_bf16_in_pairs(std::uint16_t* pairs, std::size_t which) const {
+    const __mmask32 firsts = 0x55555555;
+    const __m512i lanes = bf16_lanes();
+    if (which == 0) {
+      _mm512_mask_storeu_epi16(pairs, firsts, lanes);
+    } else {
+      _mm512_mask_storeu_epi16(pairs, ~firsts, _mm512_slli_epi32(lanes, 16));
+    }
   }
 
   friend simd_avx512 operator+(simd_avx512 a, simd_avx512 b) {
@@ -121,6 +124,15 @@ struct simd_avx512 {
     __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     four = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+  }
+
+  /// Lane i: the sum() of vectors[i].
+  static simd_avx512 sums_of(const simd_avx512 (&vectors)[width]) {
+    return folded(vectors, [](simd_avx512 a, simd_avx512 b) { return a + b; });
+  }
+  /// Lane i: the largest() of vectors[i].
+  static simd_avx512 largest_of(const simd_avx512 (&vectors)[width]) {
+    return folded(vectors, [](simd_avx512 a, simd_avx512 b) { return max(a, b); });
   }
 
   /// (a0, b0, a1, b1, ...) -> (b0, a0, b1, a1, ...).
@@ -216,11 +228,48 @@ struct simd_avx512 {
   }
 
  private:
+  /// All lanes of vectors[i] folded into lane i, in the order of sum(). Each step halves what is
+  /// left of two vectors into one, so the vectors come in as the rows of a 4 x 4 square of lanes'
+  /// numbers whose columns ascend.
+  template <class Fold>
+  static simd_avx512 folded(const simd_avx512 (&vectors)[width], const Fold& fold) {
+    const auto ps = [](simd_avx512 x) { return x.value; };
+    simd_avx512 left[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const auto eights = [&](const simd_avx512& a, const simd_avx512& b) {
+        return fold(simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0x44)},
+                    simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0xEE)});
+      };
+      const simd_avx512 a = eights(vectors[i], vectors[i + 4]);
+      const simd_avx512 b = eights(vectors[i + 8], vectors[i + 12]);
+      left[i] = fold(simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0x88)},
+                     simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0xDD)});
+    }
+    const auto pairs_of = [&](simd_avx512 a, simd_avx512 b) {
+      const __m512d x = _mm512_castps_pd(ps(a)), y = _mm512_castps_pd(ps(b));
+      return fold(simd_avx512{_mm512_castpd_ps(_mm512_unpacklo_pd(x, y))},
+                  simd_avx512{_mm512_castpd_ps(_mm512_unpackhi_pd(x, y))});
+    };
+    const simd_avx512 a = pairs_of(left[0], left[1]), b = pairs_of(left[2], left[3]);
+    return fold(simd_avx512{_mm512_shuffle_ps(ps(a), ps(b), 0x88)},
+                simd_avx512{_mm512_shuffle_ps(ps(a), ps(b), 0xDD)});
+  }
   static __m512i bits_of(integers x) {
     return reinterpret_cast<__m512i>(x.value);
   }
   static integers with_bits(__m512i bits) {
     return {reinterpret_cast<decltype(integers::value)>(bits)};
+  }
+  /// The bf16 bits in the low half of each lane.
+  [[nodiscard]] __m512i bf16_lanes() const {
+    const __m512i bits = _mm512_castps_si512(value);
+    const __m512i top = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_srli_epi32(
+        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+    return _mm512_mask_or_epi32(rounded, nan, top, _mm512_set1_epi32(0x40));
   }
   static __m512i magnitude_bits(simd_avx512 x) {
     return _mm512_and_si512(_mm512_castps_si512(x.value), _mm512_set1_epi32(0x7FFFFFFF));

@@ -1,4 +1,4 @@
-// y = e^x in float, the exponential of softmax and SiLU: the same bits in every variant.
+// y = e^x in float, the exponential of SiLU: the same bits in every variant.
 //
 //   n = round(x * log2(e)),  r = x - n * ln 2,  e^x = 2^n * (1 + r + r^2 * (c2 + c3 r + ... + c6
 //   r^4))

@@ -5,7 +5,7 @@
 // Everything has internal linkage (see packed_layout.hpp).
 #include "kernels/base/tile_registers_amx.hpp"
 #include "kernels/matmul/bf16_layout.hpp"
-#include "kernels/matmul/panels_avx512.hpp"
+#include "kernels/matmul/panel_unpacker_amx.hpp"
 
 namespace troupe::kernels {
 
@@ -24,11 +24,6 @@ constexpr std::size_t rows_max = 512;
 // How many groups unpacking is ahead of multiplying.
 constexpr std::size_t groups_ahead = 2;
 
-constexpr std::size_t pair_rows = 16;  // of a group: two of its 32 columns each
-
-// Columns 4 j + e and 4 j + e + 2 of the 16 outputs in row 2 j + e.
-using weight_group = std::uint16_t[pair_rows][2 * panel_outputs];
-
 struct alignas(64) weight_chunk {
   weight_group weights[panels_together][chunk_room];
 };
@@ -39,8 +34,9 @@ struct alignas(64) sums_between_chunks {
   output_tile tiles[rows_max / tile_rows][panels_together];
 };
 
-// Sums in tiles 0 to 3 (2 * row tile + panel), activations in 4 and 5, weights in 6 and 7. With up
-// to two row tiles in all, each has exactly the rows that there are, which is what products take.
+// Sums in tiles 0 to 3 (2 * row tile + panel), activations in 4 and 5, weights in 6 and 7; with
+// three row tiles sums in 0 to 5, activations in 6, weights in 7. With up to two row tiles in all,
+// each has exactly the rows that there are, which is what products take.
 tile_shapes shapes_for(std::size_t row_count) {
   const auto rows_from = [row_count](std::size_t begin) {
     const bool is_whole = row_count > row_tiles_together * tile_rows || row_count <= begin;
@@ -54,148 +50,6 @@ tile_shapes shapes_for(std::size_t row_count) {
   for (std::size_t i = weights_first; i < 8; ++i) shapes.set(i, pair_rows, 64);
   return shapes;
 }
-
-// While tiles multiply, port 5 of these cores adds and permutes, but leaves multiplications,
-// conversions and shifts to port 0, which then binds. So what can be a permutation is one.
-
-// A block's f16: its 16 d, and behind them its minima, or zeros.
-template <packing Format>
-TROUPE_INLINE __m512h load_block_halves(const std::uint8_t* block) {
-  if constexpr (parts_of<Format>.has_minimum) return _mm512_loadu_ph(block);
-  return _mm512_zextph256_ph512(_mm256_loadu_ph(block));
-}
-
-// f16 First .. First + 15, one for each output, in both of its words.
-template <int First>
-TROUPE_INLINE __m512h both_words(__m512h halves) {
-  const __m512i twice = _mm512_set_epi16(15, 15, 14, 14, 13, 13, 12, 12, 11, 11, 10, 10, 9, 9, 8, 8,
-                                         7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
-  const __m512i order = _mm512_add_epi16(twice, _mm512_set1_epi16(First));
-  return _mm512_castsi512_ph(_mm512_permutexvar_epi16(order, _mm512_castph_si512(halves)));
-}
-
-// d, or d times factor `index` of the block.
-template <packing Format>
-TROUPE_INLINE __m512h scaled_words(__m512h d, const std::uint8_t* block, std::size_t index) {
-  if constexpr (parts_of<Format>.block_groups == 1) return d;
-  const __m256i wide = _mm256_cvtepi8_epi16(load_factors<Format>(block, index));
-  return _mm512_mul_ph(d, both_words<0>(_mm512_castph256_ph512(_mm256_cvtepi16_ph(wide))));
-}
-
-// Bits At .. At + 7 of each byte's quad of words, from that byte on.
-template <int At>
-TROUPE_INLINE __m512i bits_from(__m512i words) {
-  constexpr std::uint64_t bytes = 0x3830282018100800;
-  constexpr std::uint64_t at = 0x0101010101010101 * At;
-  return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(static_cast<long long>(bytes + at)), words);
-}
-
-// w = q * d + m as f16, rounded once, then the upper 8 bits of its significand as a bf16 of
-// w * 2^-112: the exponents' fields are the same. Below 2^-14 that is a denormal, which tile
-// instructions take as zero.
-TROUPE_INLINE __m512i scale_words(__m512h q, __m512h d, __m512h m) {
-  const __m512i w = _mm512_castph_si512(_mm512_fmadd_ph(q, d, m));
-  return _mm512_and_si512(_mm512_srai_epi16(w, 3), _mm512_set1_epi16(static_cast<short>(0x8FFF)));
-}
-
-struct group_scale {
-  __m512h d, m;
-};
-
-// Rows 2 j and 2 j + 1 of quad j, whose values are the bytes of `quad`.
-TROUPE_INLINE void put_bytes(__m512i quad, const group_scale& scale, std::uint16_t* to) {
-  const __m512i even = _mm512_and_si512(quad, _mm512_set1_epi16(0xFF));
-  const __m512i odd = _mm512_srli_epi16(quad, 8);
-  _mm512_store_si512(to, scale_words(_mm512_cvtepu16_ph(even), scale.d, scale.m));
-  _mm512_store_si512(to + 2 * panel_outputs,
-                     scale_words(_mm512_cvtepu16_ph(odd), scale.d, scale.m));
-}
-
-// Quads i and i + 4, whose values are the nibbles of `both`. Only the lower five bits of a word
-// choose, and the fifth does not matter.
-TROUPE_INLINE void put_nibbles(__m512i both, const group_scale& scale, std::uint16_t* to) {
-  // 0 .. 15 as f16, twice.
-  const __m512i values = _mm512_castph_si512(
-      _mm512_cvtepu16_ph(_mm512_set_epi16(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0,  //
-                                          15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)));
-  const auto put = [&](__m512i index, std::uint16_t* row) {
-    const __m512h q = _mm512_castsi512_ph(_mm512_permutexvar_epi16(index, values));
-    _mm512_store_si512(row, scale_words(q, scale.d, scale.m));
-  };
-  constexpr std::size_t row = 2 * panel_outputs;
-  put(both, to);
-  put(bits_from<8>(both), to + row);
-  put(bits_from<4>(both), to + 8 * row);
-  put(bits_from<12>(both), to + 9 * row);
-}
-
-// Makes a panel's groups bf16 one after another, each in two halves; asks for as much of what is
-// read next.
-template <packing Format>
-class panel_unpacker {
- public:
-  TROUPE_INLINE panel_unpacker(const quantized_tile& tile, const std::uint8_t* panel,
-                               std::size_t first_group, const std::uint8_t* next)
-      : q_(panel + first_group * parts.group_bytes),
-        block_(panel + tile.group_count * parts.group_bytes +
-               first_group / parts.block_groups * parts.block_scale_bytes),
-        next_(next + first_group * parts.group_lines * 64),
-        upscale_(_mm512_set1_ph(static_cast<_Float16>(1 << tile.scale_shift))),
-        offset_(_mm512_set1_ph(static_cast<_Float16>(-(1 << tile.offset_shift)))) {}
-
-  template <int Half>
-  TROUPE_INLINE void put_half(weight_group& to) {
-    if constexpr (Half == 0) begin_group();
-    if constexpr (parts.form == weight_form::nibbles) {
-      for (int i = 2 * Half; i < 2 * Half + 2; ++i)
-        put_nibbles(_mm512_load_si512(q_ + 64 * i), scales_[0], to[2 * i]);
-    } else {
-      __m512i quads[8];
-      load_weights<Format>(q_, block_, index_, quads);
-      for (int i = 4 * Half; i < 4 * Half + 4; ++i)
-        put_bytes(quads[i], scales_[parts.has_halves ? Half : 0], to[2 * i]);
-    }
-    if constexpr (Half == 1) end_group();
-  }
-
- private:
-  static constexpr quantized_packing parts = parts_of<Format>;
-
-  TROUPE_INLINE void begin_group() {
-#pragma GCC unroll 16
-    for (std::size_t line = 0; line < parts.group_lines; ++line)
-      _mm_prefetch(reinterpret_cast<const char*>(next_ + 64 * line), _MM_HINT_T1);
-    if (parts.block_groups == 1 || index_ == 0) {
-      const __m512h halves = _mm512_mul_ph(load_block_halves<Format>(block_), upscale_);
-      d_ = both_words<0>(halves);
-      if constexpr (parts.has_minimum)
-        d_minimum_ = both_words<minima_offset / sizeof(std::uint16_t)>(halves);
-    }
-    for (std::size_t half = 0; half < (parts.has_halves ? 2 : 1); ++half) {
-      group_scale& scale = scales_[half];
-      scale.d = scaled_words<Format>(d_, block_, 2 * index_ + half);
-      scale.m = parts.has_minimum ? scaled_words<Format>(d_minimum_, block_, 2 * index_ + 1)
-                                  : _mm512_mul_ph(scale.d, offset_);
-    }
-  }
-
-  TROUPE_INLINE void end_group() {
-    q_ += parts.group_bytes;
-    next_ += parts.group_lines * 64;
-    if (parts.block_groups > 1) {
-      if (++index_ < parts.block_groups) return;
-      index_ = 0;
-    }
-    block_ += parts.block_scale_bytes;
-  }
-
-  const std::uint8_t* q_;
-  const std::uint8_t* block_;
-  const std::uint8_t* next_;
-  std::size_t index_ = 0;  // of the group in its block
-  __m512h upscale_, offset_, d_{}, d_minimum_{};
-  group_scale scales_[2]{};
-};
 
 // Groups of the panels that are multiplied together, made bf16.
 struct chunk_range {
@@ -220,6 +74,8 @@ TROUPE_INLINE void load_sums(block_sums sums) {
   if constexpr (Panels > 1) load_tile<1>(sums[0][1], row_bytes);
   if constexpr (RowTiles > 1) load_tile<2>(sums[1][0], row_bytes);
   if constexpr (RowTiles > 1 && Panels > 1) load_tile<3>(sums[1][1], row_bytes);
+  if constexpr (RowTiles > 2) load_tile<4>(sums[2][0], row_bytes);
+  if constexpr (RowTiles > 2 && Panels > 1) load_tile<5>(sums[2][1], row_bytes);
 }
 
 // Panels are panel_stride floats apart, row tiles tile_stride, rows row_stride.
@@ -232,6 +88,9 @@ TROUPE_INLINE void store_sums(float* to, std::size_t panel_stride, std::size_t t
   if constexpr (RowTiles > 1) store_tile<2>(to + tile_stride, row_bytes);
   if constexpr (RowTiles > 1 && Panels > 1)
     store_tile<3>(to + tile_stride + panel_stride, row_bytes);
+  if constexpr (RowTiles > 2) store_tile<4>(to + 2 * tile_stride, row_bytes);
+  if constexpr (RowTiles > 2 && Panels > 1)
+    store_tile<5>(to + 2 * tile_stride + panel_stride, row_bytes);
 }
 
 template <int RowTiles, int Panels>
@@ -240,6 +99,8 @@ TROUPE_INLINE void zero_sums() {
   if constexpr (Panels > 1) zero_tile<1>();
   if constexpr (RowTiles > 1) zero_tile<2>();
   if constexpr (RowTiles > 1 && Panels > 1) zero_tile<3>();
+  if constexpr (RowTiles > 2) zero_tile<4>();
+  if constexpr (RowTiles > 2 && Panels > 1) zero_tile<5>();
 }
 
 // How activations are loaded: those of few rows are read again for the next panels; more go by, and
@@ -255,12 +116,46 @@ TROUPE_INLINE void load_activations(const bf16_group& x) {
   }
 }
 
-// Adds the products of one group; row tiles of x are group_count apart. Before each of them comes
-// work(sum) for vectors: what is between them can run beside them.
+// The same with three row tiles, for which weights are loaded again.
+template <int Panels, activation_use Use, class Work>
+TROUPE_INLINE void multiply_three(const weight_group& first, const weight_group& second,
+                                  const bf16_group* x, std::size_t group_count, const Work& work) {
+  constexpr std::size_t weight_bytes = sizeof first[0];
+  load_activations<Use, 6>(x[0]);
+  load_tile<7>(first, weight_bytes);
+  work.template operator()<0>();
+  multiply_bf16_tiles<0, 6, 7>();
+  if constexpr (Panels > 1) {
+    load_tile<7>(second, weight_bytes);
+    work.template operator()<1>();
+    multiply_bf16_tiles<1, 6, 7>();
+  }
+  load_activations<Use, 6>(x[group_count]);
+  work.template operator()<Panels>();
+  multiply_bf16_tiles<2 + (Panels > 1), 6, 7>();
+  if constexpr (Panels > 1) {
+    load_tile<7>(first, weight_bytes);
+    work.template operator()<3>();
+    multiply_bf16_tiles<2, 6, 7>();
+  }
+  load_activations<Use, 6>(x[2 * group_count]);
+  work.template operator()<2 * Panels>();
+  multiply_bf16_tiles<4, 6, 7>();
+  if constexpr (Panels > 1) {
+    load_tile<7>(second, weight_bytes);
+    work.template operator()<5>();
+    multiply_bf16_tiles<5, 6, 7>();
+  }
+}
+
+// Adds the products of one group; row tiles of x are group_count apart. Before product i comes
+// work(i) for vectors: what is between them can run beside them.
 template <int RowTiles, int Panels, activation_use Use, class Work>
 TROUPE_INLINE void multiply_group(const weight_group& first, const weight_group& second,
                                   const bf16_group* x, std::size_t group_count, const Work& work) {
   constexpr std::size_t weight_bytes = sizeof first[0];
+  if constexpr (RowTiles == 3)
+    return multiply_three<Panels, Use>(first, second, x, group_count, work);
   load_activations<Use, 4>(x[0]);
   load_tile<6>(first, weight_bytes);
   work.template operator()<0>();
@@ -272,7 +167,7 @@ TROUPE_INLINE void multiply_group(const weight_group& first, const weight_group&
   }
   if constexpr (RowTiles > 1) {
     load_activations<Use, 5>(x[group_count]);
-    work.template operator()<2>();
+    work.template operator()<Panels>();
     multiply_bf16_tiles<2, 5, 6>();
     if constexpr (Panels > 1) {
       work.template operator()<3>();
@@ -322,8 +217,8 @@ TROUPE_INLINE void finish_block(const quantized_tile& tile, std::size_t panel, s
   const std::size_t first_row = at * tile_rows;
   const std::size_t rows_left = tile.row_count - first_row;
   const std::size_t row_count = rows_left < RowTiles * tile_rows ? rows_left : RowTiles * tile_rows;
-  // Those of the first block have exactly the rows that there are.
-  const bool are_all_rows = row_count == RowTiles * tile_rows || at == 0;
+  const bool are_all_rows =
+      row_count == RowTiles * tile_rows || tile.row_count <= row_tiles_together * tile_rows;
   const bool has_whole_panels = (panel + Panels) * panel_outputs <= out.output_count;
   if (are_all_rows && has_whole_panels && out.bias == nullptr && tile.output_factor == 1.0f) {
     store_sums<RowTiles, Panels>(out.first + first_row * out.stride + panel * panel_outputs,
@@ -394,9 +289,9 @@ TROUPE_INLINE void multiply_first_rows(const quantized_tile& tile, const panel_p
   };
   std::size_t g = 0;
   for (; g + groups_ahead < range.count; ++g) {
-    multiply_next(g, [&]<int Sum>() TROUPE_INLINE_LAMBDA {
-      constexpr int parts = 2 / RowTiles;  // of each product
-      constexpr int part = (Sum / 2 * Panels + Sum % 2) * parts;
+    multiply_next(g, [&]<int Product>() TROUPE_INLINE_LAMBDA {
+      constexpr int parts = RowTiles > 1 ? 1 : 2;  // of each product
+      constexpr int part = Product * parts;
       unpack_part.template operator()<part>(slot_ahead);
       if constexpr (parts > 1) unpack_part.template operator()<part + 1>(slot_ahead);
     });
@@ -410,8 +305,12 @@ template <packing Format, int Panels>
 TROUPE_INLINE void multiply_panels(const quantized_tile& tile, const panel_place& place,
                                    weight_chunk& chunk, sums_between_chunks& sums) {
   const std::size_t row_tiles = (tile.row_count + tile_rows - 1) / tile_rows;
+  // Tiles of one row would wait for their own sums, so the first rows take an odd one in: they wait
+  // for the weights anyway.
+  const std::size_t first_tiles =
+      row_tiles > row_tiles_together ? row_tiles_together + row_tiles % 2 : row_tiles;
   // Where the first rows are all, nothing of a chunk is read again: it is all of K.
-  const bool is_read_again = row_tiles > row_tiles_together;
+  const bool is_read_again = row_tiles > first_tiles;
   const std::size_t chunk_size =
       is_read_again ? chunk_groups<Format, chunk_room>(tile.group_count) : tile.group_count;
   const std::size_t kept_groups = is_read_again ? chunk_room : groups_ahead + 1;
@@ -420,20 +319,23 @@ TROUPE_INLINE void multiply_panels(const quantized_tile& tile, const panel_place
     const std::size_t groups_left = tile.group_count - range.first;
     range.count = groups_left < chunk_size ? groups_left : chunk_size;
     range.is_last = range.count == groups_left;
+    const auto multiply_first = [&]<int RowTiles, activation_use Use> {
+      multiply_first_rows<Format, RowTiles, Panels, Use>(tile, place, range, kept_groups, chunk,
+                                                         sums.tiles);
+    };
     if (row_tiles == 1) {
-      multiply_first_rows<Format, 1, Panels, activation_use::again>(tile, place, range, kept_groups,
-                                                                    chunk, sums.tiles);
-    } else if (is_read_again) {
-      multiply_first_rows<Format, 2, Panels, activation_use::passing>(
-          tile, place, range, kept_groups, chunk, sums.tiles);
+      multiply_first.template operator()<1, activation_use::again>();
+    } else if (row_tiles == 2) {
+      multiply_first.template operator()<2, activation_use::again>();
+    } else if (row_tiles == 3) {
+      multiply_first.template operator()<3, activation_use::again>();
+    } else if (first_tiles == 2) {
+      multiply_first.template operator()<2, activation_use::passing>();
     } else {
-      multiply_first_rows<Format, 2, Panels, activation_use::again>(tile, place, range, kept_groups,
-                                                                    chunk, sums.tiles);
+      multiply_first.template operator()<3, activation_use::passing>();
     }
-    std::size_t at = row_tiles_together;
-    for (; at + row_tiles_together <= row_tiles; at += row_tiles_together)
+    for (std::size_t at = first_tiles; at < row_tiles; at += row_tiles_together)
       run_block<row_tiles_together, Panels>(tile, place.index, chunk, range, at, sums.tiles + at);
-    if (at < row_tiles) run_block<1, Panels>(tile, place.index, chunk, range, at, sums.tiles + at);
   }
 }
 

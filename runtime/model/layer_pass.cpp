@@ -61,7 +61,7 @@ layer_pass::layer_pass(const model_description& description, const model_weights
     waited_blocks_max_ =
         blocks_ahead_max(cache_.layout().block_bytes(), pool_.is_open() ? pool_.thread_count() : 1);
   }
-  attended_.wants_floats = true;  // attention writes them
+  attended_.wants_floats = true;  // queries, and what attention makes of them in their place
   thread_row_stride_ = model_.hidden_size + 16;
   thread_rows_ =
       aligned_buffer<float>(pool_.thread_count() * kernels::part_rows * thread_row_stride_);
@@ -123,7 +123,6 @@ void layer_pass::read_ahead(kernels::kv_layer kv, std::size_t row_count) {
 
 void layer_pass::make_room(std::size_t row_count) {
   hidden_.reserve_discarding(row_count * model_.hidden_size);
-  query_.reserve_discarding(row_count * query_width_);
   cosines_.reserve_discarding(row_count * model_.rope.frequencies.size());
   sines_.reserve_discarding(row_count * model_.rope.frequencies.size());
   normed_.resize(set_, row_count);
@@ -207,7 +206,7 @@ void layer_pass::turn_heads(float* heads, std::size_t count, std::size_t row,
 /// that made it.
 void layer_pass::make_qkv(const layer_weights& layer, kernels::kv_layer kv, std::size_t row_count) {
   kernels::matmul_job query_job = job_of(layer.query, normed_, &layer.query_bias);
-  query_job.output = query_.data();
+  query_job.output = attended_.floats.data();
   query_job.output_stride = query_width_;
   const kernels::matmul_job key_job = job_of(layer.key, normed_, &layer.key_bias);
   const kernels::matmul_job value_job = job_of(layer.value, normed_, &layer.value_bias);
@@ -269,7 +268,7 @@ void layer_pass::attend(kernels::kv_layer kv, bool is_last) {
   };
   using kernels::attention_epilogue;
   kernels::paged_attention(set_, cache_.layout(), kv, is_last ? wanted_slices_ : slices_,
-                           {.query = query_.data(),
+                           {.query = attended_.floats.data(),
                             .query_stride = query_width_,
                             .output = attended_.floats.data(),
                             .output_stride = query_width_,
@@ -323,15 +322,19 @@ void layer_pass::finish_layer(const layer_weights& layer, std::size_t row_count)
 void layer_pass::make_gated(const layer_weights& layer, std::size_t row_count) {
   const kernels::matmul_job jobs[] = {job_of(layer.gate, normed_), job_of(layer.up, normed_)};
   const auto combine = [&](const kernels::output_range& range) {
-    for (std::size_t i = 0; i < range.row_count; ++i) {
-      float* const gate = range.made[0].row(i);
-      kernels::silu_mul(set_, gate, range.made[1].row(i), range.output_count, gate);
+    kernels::float_block some{.first = nullptr,
+                              .stride = range.made[0].stride,
+                              .row_count = 0,
+                              .column_count = range.output_count};
+    for (std::size_t first = 0; first < range.row_count; first += some.row_count) {
+      some.row_count = std::min(kernels::part_rows, range.row_count - first);
+      some.first = range.made[0].row(first);
+      for (std::size_t i = first; i < first + some.row_count; ++i) {
+        float* const gate = range.made[0].row(i);
+        kernels::silu_mul(set_, gate, range.made[1].row(i), range.output_count, gate);
+      }
+      gated_.put(set_, range.row_first + first, range.output_first, some);
     }
-    gated_.put(set_, range.row_first, range.output_first,
-               {.first = range.made[0].first,
-                .stride = range.made[0].stride,
-                .row_count = range.row_count,
-                .column_count = range.output_count});
   };
   const kernels::matmul_set both{jobs, kernels::matmul_epilogue(combine),
                                  kernels::activation_group_size};

@@ -124,7 +124,6 @@ class layer_pass {
   aligned_buffer<float> hidden_;  // [row][hidden_size], the residual stream
   std::size_t thread_row_stride_;
   aligned_buffer<float> thread_rows_;  // [thread][row of a part][hidden_size], a line more between
-  aligned_buffer<float> query_;        // [row][head][head_dim]
   aligned_buffer<float> cosines_, sines_;  // [row][pair]
   activations normed_;                     // input of Q, K, V; of gate and up; of the head
   activations attended_;                   // input of the output projection
