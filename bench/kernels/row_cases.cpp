@@ -63,18 +63,22 @@ void run_norm_and_quantize(kernel_runner& runner, const model_shape& model) {
   auto y = x;
   run_rows(runner, {fmt::format("rms_norm/{}/hot", model.name), width, norm_operations, norm_bytes},
            [&](std::size_t row) {
+             if (row % kernels::part_rows != 0) return;  // as a forward pass does, a part at once
              kernels::rms_norm(runner.set(), {.x = x.data() + row * width,
+                                              .x_stride = width,
+                                              .row_count = kernels::part_rows,
+                                              .count = width,
                                               .weight = weight.data(),
                                               .epsilon = 1e-5f,
-                                              .count = width,
-                                              .y = y.data() + row * width});
+                                              .y = y.data() + row * width,
+                                              .y_stride = width});
            });
   kernels::quantized_rows quantized;
   quantized.resize(runner.set(), row_count, width);
   run_rows(runner,
            {fmt::format("quantize/{}/hot", model.name), width, quantize_operations, quantize_bytes},
            [&](std::size_t row) {
-             if (row % kernels::part_rows != 0) return;  // as a forward pass does, a part at once
+             if (row % kernels::part_rows != 0) return;
              kernels::quantize_block(runner.set(),
                                      {.first = x.data() + row * width,
                                       .stride = width,

@@ -33,12 +33,10 @@ struct variant {
   item_kernel few;
   item_kernel many;  ///< of slices with many_rows_min rows or more; gives the same bits
   void (*merge)(const attention_item&);
-  void (*write)(const detail::kv_row_target&, const float*, const float*);
 
   variant(void (*run)(const attention_item&), std::size_t rows_max,
-          void (*merge_partials)(const attention_item&),
-          void (*write_row)(const detail::kv_row_target&, const float*, const float*))
-      : few{run, rows_max}, many(few), merge(merge_partials), write(write_row) {}
+          void (*merge_partials)(const attention_item&))
+      : few{run, rows_max}, many(few), merge(merge_partials) {}
 };
 
 variant variant_of(isa set, const kv_layout& layout) {
@@ -52,13 +50,12 @@ variant variant_of(isa set, const kv_layout& layout) {
     case isa::reference: break;
     case isa::avx2:
       return variant(detail::attention_item_avx2, detail::attention_rows_max_avx2,
-                     detail::attention_merge_avx2, detail::write_kv_head_avx2);
+                     detail::attention_merge_avx2);
     case isa::amx:
     case isa::avx512: {
       variant chosen(
           has_pair_dot ? detail::attention_item_avx512bf16 : detail::attention_item_avx512,
-          detail::attention_rows_max_avx512, detail::attention_merge_avx512,
-          detail::write_kv_head_avx512);
+          detail::attention_rows_max_avx512, detail::attention_merge_avx512);
       if (has_byte_tiles)
         chosen.many = {detail::attention_item_amx_bytes, detail::attention_rows_max_amx};
       if (in_pair_tiles) {
@@ -69,8 +66,7 @@ variant variant_of(isa set, const kv_layout& layout) {
     }
   }
   return variant(in_pair_tiles ? detail::attention_item_pairs_ref : detail::attention_item_ref,
-                 detail::attention_rows_max_avx512, detail::attention_merge_ref,
-                 detail::write_kv_head_ref);
+                 detail::attention_rows_max_avx512, detail::attention_merge_ref);
 }
 
 /// Capacity that calls reuse; it carries nothing from one call to the next.
@@ -210,7 +206,13 @@ void write_kv_head(isa set, const kv_layout& layout, kv_layer layer,
   target.token = in_block % kv_tile_tokens;
   target.head_dim = layout.head_dim;
   target.type = layout.type;
-  variant_of(set, layout).write(target, k, v);
+  switch (set) {
+    case isa::bf16_reference:
+    case isa::reference: return detail::write_kv_head_ref(target, k, v);
+    case isa::avx2: return detail::write_kv_head_avx2(target, k, v);
+    case isa::amx:
+    case isa::avx512: return detail::write_kv_head_avx512(target, k, v);
+  }
 }
 
 void write_kv(isa set, const kv_layout& layout, kv_layer layer,

@@ -2,13 +2,13 @@
 
 namespace troupe::kernels {
 
-void rms_norm(isa set, const rms_norm_row& row) {
+void rms_norm(isa set, const rms_norm_rows& rows) {
   switch (set) {
     case isa::bf16_reference:
-    case isa::reference: return detail::rms_norm_ref(row);
-    case isa::avx2: return detail::rms_norm_avx2(row);
+    case isa::reference: return detail::rms_norm_ref(rows);
+    case isa::avx2: return detail::rms_norm_avx2(rows);
     case isa::amx:
-    case isa::avx512: return detail::rms_norm_avx512(row);
+    case isa::avx512: return detail::rms_norm_avx512(rows);
   }
 }
 

@@ -1,4 +1,4 @@
-// Root-mean-square normalization of one row (Zhang and Sennrich 2019), and adding to one:
+// Root-mean-square normalization of rows (Zhang and Sennrich 2019), and adding to one:
 //
 //   y[i] = (x[i] * s) * weight[i],   s = 1 / sqrt(sum(x^2) / count + epsilon)
 //
@@ -14,24 +14,28 @@
 
 namespace troupe::kernels {
 
-struct rms_norm_row {
-  const float* x = nullptr;       ///< count values
+struct rms_norm_rows {
+  const float* x = nullptr;  ///< of each row, count values
+  std::size_t x_stride = 0;  ///< elements between rows
+  std::size_t row_count = 1;
+  std::size_t count = 0;
   const float* weight = nullptr;  ///< count values
   float epsilon = 0.0f;
-  std::size_t count = 0;
-  float* y = nullptr;  ///< count values; may be x, must not overlap anything else
+  float* y = nullptr;  ///< may be x, with the same stride; must not overlap anything else
+  std::size_t y_stride = 0;
 };
 
-/// No alignment is needed. Also the per-head norm of Q and K, with count = head_dim.
-void rms_norm(isa set, const rms_norm_row& row);
+/// No alignment is needed. Also the norm of Q's and K's heads, with count = head_dim. (Several rows
+/// at once cost less than one by one: a sum waits for its own last addition.)
+void rms_norm(isa set, const rms_norm_rows& rows);
 
 /// x[i] += delta[i].
 void add_row(isa set, float* x, const float* delta, std::size_t count);
 
 namespace detail {
-void rms_norm_ref(const rms_norm_row& row);
-void rms_norm_avx2(const rms_norm_row& row);
-void rms_norm_avx512(const rms_norm_row& row);
+void rms_norm_ref(const rms_norm_rows& rows);
+void rms_norm_avx2(const rms_norm_rows& rows);
+void rms_norm_avx512(const rms_norm_rows& rows);
 void add_row_ref(float* x, const float* delta, std::size_t count);
 void add_row_avx2(float* x, const float* delta, std::size_t count);
 void add_row_avx512(float* x, const float* delta, std::size_t count);

@@ -3,8 +3,8 @@
 
 namespace troupe::kernels::detail {
 
-void rms_norm_avx2(const rms_norm_row& row) {
-  rms_norm_vector<simd_avx2>(row);
+void rms_norm_avx2(const rms_norm_rows& rows) {
+  rms_norm_vector<simd_avx2>(rows);
 }
 
 void add_row_avx2(float* x, const float* delta, std::size_t count) {

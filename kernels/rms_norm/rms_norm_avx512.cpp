@@ -3,8 +3,8 @@
 
 namespace troupe::kernels::detail {
 
-void rms_norm_avx512(const rms_norm_row& row) {
-  rms_norm_vector<simd_avx512>(row);
+void rms_norm_avx512(const rms_norm_rows& rows) {
+  rms_norm_vector<simd_avx512>(rows);
 }
 
 void add_row_avx512(float* x, const float* delta, std::size_t count) {

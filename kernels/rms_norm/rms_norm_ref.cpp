@@ -8,17 +8,21 @@ void add_row_ref(float* x, const float* delta, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) x[i] += delta[i];
 }
 
-void rms_norm_ref(const rms_norm_row& row) {
-  float lanes[16] = {};
-  for (std::size_t i = 0; i < row.count; ++i) {
-    lanes[i % 16] = std::fma(row.x[i], row.x[i], lanes[i % 16]);
+void rms_norm_ref(const rms_norm_rows& rows) {
+  for (std::size_t row = 0; row < rows.row_count; ++row) {
+    const float* const x = rows.x + row * rows.x_stride;
+    float* const y = rows.y + row * rows.y_stride;
+    float lanes[16] = {};
+    for (std::size_t i = 0; i < rows.count; ++i) {
+      lanes[i % 16] = std::fma(x[i], x[i], lanes[i % 16]);
+    }
+    for (std::size_t half = 8; half >= 1; half /= 2) {
+      for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    }
+    const float mean = lanes[0] / static_cast<float>(rows.count);
+    const float scale = 1.0f / std::sqrt(mean + rows.epsilon);
+    for (std::size_t i = 0; i < rows.count; ++i) y[i] = x[i] * scale * rows.weight[i];
   }
-  for (std::size_t half = 8; half >= 1; half /= 2) {
-    for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  const float mean = lanes[0] / static_cast<float>(row.count);
-  const float scale = 1.0f / std::sqrt(mean + row.epsilon);
-  for (std::size_t i = 0; i < row.count; ++i) row.y[i] = row.x[i] * scale * row.weight[i];
 }
 
 }  // namespace troupe::kernels::detail

@@ -166,13 +166,14 @@ void layer_pass::norm_rows(const float* rows, std::size_t row_count,
   const std::size_t width = model_.hidden_size;
   for_parts(row_count, [&](std::size_t first, std::size_t count, std::size_t thread) {
     float* const made = thread_rows_.data() + thread * kernels::part_rows * thread_row_stride_;
-    for (std::size_t i = 0; i < count; ++i) {
-      kernels::rms_norm(set_, {.x = rows + (first + i) * width,
-                               .weight = weight.data(),
-                               .epsilon = model_.rms_epsilon,
-                               .count = width,
-                               .y = made + i * thread_row_stride_});
-    }
+    kernels::rms_norm(set_, {.x = rows + first * width,
+                             .x_stride = width,
+                             .row_count = count,
+                             .count = width,
+                             .weight = weight.data(),
+                             .epsilon = model_.rms_epsilon,
+                             .y = made,
+                             .y_stride = thread_row_stride_});
     normed_.put(
         set_, first, 0,
         {.first = made, .stride = thread_row_stride_, .row_count = count, .column_count = width});
@@ -183,14 +184,14 @@ void layer_pass::norm_rows(const float* rows, std::size_t row_count,
 void layer_pass::turn_heads(float* heads, std::size_t count, std::size_t row,
                             const aligned_buffer<float>& norm) {
   if (model_.has_qk_norm) {
-    for (std::size_t head = 0; head < count; ++head) {
-      float* const elements = heads + head * model_.head_dim;
-      kernels::rms_norm(set_, {.x = elements,
-                               .weight = norm.data(),
-                               .epsilon = model_.rms_epsilon,
-                               .count = model_.head_dim,
-                               .y = elements});
-    }
+    kernels::rms_norm(set_, {.x = heads,
+                             .x_stride = model_.head_dim,
+                             .row_count = count,
+                             .count = model_.head_dim,
+                             .weight = norm.data(),
+                             .epsilon = model_.rms_epsilon,
+                             .y = heads,
+                             .y_stride = model_.head_dim});
   }
   const std::size_t pairs = model_.rope.frequencies.size();
   kernels::rope(set_, {.heads = heads,

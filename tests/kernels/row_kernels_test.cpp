@@ -51,7 +51,7 @@ TEST_CASE("rms_norm reference is close to double precision", "[rms_norm]") {
     test::fill_normal(weight.data(), count, random);
     kernels::rms_norm(
         isa::reference,
-        {.x = x.data(), .weight = weight.data(), .epsilon = 1e-5f, .count = count, .y = y.data()});
+        {.x = x.data(), .count = count, .weight = weight.data(), .epsilon = 1e-5f, .y = y.data()});
     double sum = 0.0;
     for (float value : x) sum += static_cast<double>(value) * value;
     const double scale = 1.0 / std::sqrt(sum / count + 1e-5f);
@@ -67,21 +67,26 @@ TEST_CASE("rms_norm reference is close to double precision", "[rms_norm]") {
 TEST_CASE("rms_norm and add_row variants give the reference's bits", "[rms_norm]") {
   std::mt19937 random(3);
   for_all([&](isa set, std::size_t count, std::size_t misalignment) {
-    test::canary_buffer x(count, misalignment), delta(count, misalignment + 1);
+    // Some rows together and one that is left; what is between rows stays as it was.
+    const std::size_t rows = 5, x_stride = count + 1, y_stride = count + 2;
+    test::canary_buffer x(rows * x_stride, misalignment), delta(count, misalignment + 1);
     test::canary_buffer weight(count, misalignment + 2);
-    test::fill_normal(x.data(), count, random);
+    test::fill_normal(x.data(), x.size(), random);
     test::fill_normal(delta.data(), count, random);
     test::fill_normal(weight.data(), count, random);
-    test::canary_buffer expected(count, misalignment), actual(count, misalignment);
-    kernels::rms_norm_row row{.x = x.data(),
-                              .weight = weight.data(),
-                              .epsilon = 1e-5f,
-                              .count = count,
-                              .y = expected.data()};
-    kernels::rms_norm(isa::reference, row);
-    row.y = actual.data();
-    kernels::rms_norm(set, row);
-    REQUIRE(test::same_bits(expected.data(), actual.data(), count));
+    test::canary_buffer expected(rows * y_stride, misalignment), actual(expected);
+    kernels::rms_norm_rows norm{.x = x.data(),
+                                .x_stride = x_stride,
+                                .row_count = rows,
+                                .count = count,
+                                .weight = weight.data(),
+                                .epsilon = 1e-5f,
+                                .y = expected.data(),
+                                .y_stride = y_stride};
+    kernels::rms_norm(isa::reference, norm);
+    norm.y = actual.data();
+    kernels::rms_norm(set, norm);
+    REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
     REQUIRE(actual.canaries_intact());
     test::canary_buffer sum_expected = x, sum_actual = x;
     kernels::add_row(isa::reference, sum_expected.data(), delta.data(), count);
