@@ -43,6 +43,9 @@ constexpr std::size_t task_row_tiles_max = 4;
 // cycles at 4 GHz. Small enough that a thread that wakes late finds something left of its share:
 // who finds nothing waits, perhaps until it sleeps, and is late again.
 constexpr std::size_t task_cycles_min = 10'000;
+// Where heads must not be parted, threads cannot have equal shares of Q, K and V: whoever is ready
+// first takes some of the others', which is worth claiming more.
+constexpr std::size_t uneven_task_cycles_min = 3'000;
 // With this many tasks a thread, the last one to finish idles the others for 3 % of the region at
 // most.
 constexpr std::size_t tasks_per_thread = 16;
@@ -60,16 +63,27 @@ constexpr std::size_t task_scratch_bytes_max = 512 * 1024;
 // How one set is cut: tasks are (panel range) x (row range).
 struct set_plan {
   const matmul_kernels* kernels = nullptr;
-  std::size_t panels_per_task = 1, panel_tasks = 0;
+  std::size_t panel_units = 0, unit_panels = 1, panel_tasks = 0;  // units are not parted
   std::size_t row_tiles_per_task = 1, row_tasks = 0;
   bool shares_rows = false;  // tasks of the same rows follow each other, else of the same panels
 
   [[nodiscard]] std::size_t task_count() const { return panel_tasks * row_tasks; }
   [[nodiscard]] std::size_t first_panel(std::size_t task) const {
-    return (shares_rows ? task % panel_tasks : task / row_tasks) * panels_per_task;
+    return panel_at(panel_task(task));
+  }
+  [[nodiscard]] std::size_t end_panel(std::size_t task) const {
+    return panel_at(panel_task(task) + 1);
   }
   [[nodiscard]] std::size_t first_row(std::size_t task) const {
     return (shares_rows ? task / panel_tasks : task % row_tasks) * row_tiles_per_task * tile_rows;
+  }
+
+ private:
+  [[nodiscard]] std::size_t panel_task(std::size_t task) const {
+    return shares_rows ? task % panel_tasks : task / row_tasks;
+  }
+  [[nodiscard]] std::size_t panel_at(std::size_t part) const {
+    return part * panel_units / panel_tasks * unit_panels;
   }
 };
 
@@ -156,9 +170,13 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
                                        set.jobs.size() * rows * panel_outputs * sizeof(float)));
   }
   panels = std::min(panels, panel_count);
+  plan.unit_panels = unit;
+  plan.panel_units = divide_up(panel_count, unit);
   plan.panel_tasks = divide_up(panel_count, panels);
-  plan.panels_per_task = divide_up(divide_up(panel_count, plan.panel_tasks), unit) * unit;
-  plan.panel_tasks = divide_up(panel_count, plan.panels_per_task);
+  // As many for each thread, and of the same size.
+  if (plan.row_tasks == 1)
+    plan.panel_tasks = divide_up(plan.panel_tasks, thread_count) * thread_count;
+  plan.panel_tasks = std::min(plan.panel_tasks, plan.panel_units);
   return plan;
 }
 
@@ -225,7 +243,7 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
   const packed_matrix::state& weight = first_weight(set);
   const std::size_t first_panel = plan.first_panel(task);
   const std::size_t panel_count =
-      std::min(plan.panels_per_task, weight.panel_count() - first_panel);
+      std::min(plan.end_panel(task), weight.panel_count()) - first_panel;
   const std::size_t first_row = plan.first_row(task);
   const std::size_t end_row = std::min(row_count, first_row + plan.row_tiles_per_task * tile_rows);
   output_range range;
@@ -369,7 +387,8 @@ void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool
     cycles += first_weight(set).panel_count() * set_panel_cycles(set, row_count);
   }
   const std::size_t task_cycles =
-      std::max(task_cycles_min, cycles / (pool.thread_count() * tasks_per_thread));
+      std::max(sets.size() == 1 ? task_cycles_min : uneven_task_cycles_min,
+               cycles / (pool.thread_count() * tasks_per_thread));
   const region work(sets, row_count, task_cycles, pool.thread_count(), ahead);
   pool.parallel_for(work.task_count(),
                     [&](std::size_t task, std::size_t) { work.run(task, task + 1); });
