@@ -27,6 +27,9 @@ constexpr timing_budget glance{0.0, 1};
 constexpr std::size_t l2s_exceeded = 4;
 /// Of each kind of pages; the largest caches are exceeded by half of it.
 constexpr std::size_t read_buffer_bytes_max = 1u << 30;
+/// Of which a sample reads the next one of so many parts: when it comes round again, the others
+/// have pushed it out of the caches.
+constexpr std::size_t memory_parts = 4;
 /// Below it memory was not really measured on huge pages.
 constexpr double huge_share_min = 0.9;
 
@@ -123,11 +126,10 @@ double limit_meter::measure_one(limit_kind kind, thread_pool& pool, double secon
     case limit_kind::l1_read: return private_read_rate(sizes_.l1_bytes / 2, pool, seconds);
     case limit_kind::l2_read: return private_read_rate(sizes_.l2_bytes / 2, pool, seconds);
     case limit_kind::l3_read: return l3_read_rate(pool, budget);
-    case limit_kind::memory_read:
-      return shared_read_rate(small_pages_, small_pages_.size_bytes(), pool, budget);
+    case limit_kind::memory_read: return memory_read_rate(small_pages_, pool, budget);
     case limit_kind::memory_read_huge_pages:
       if (huge_share_ < huge_share_min) return 0.0;
-      return shared_read_rate(huge_pages_, huge_pages_.size_bytes(), pool, budget);
+      return memory_read_rate(huge_pages_, pool, budget);
   }
   return 0.0;
 }
@@ -137,15 +139,20 @@ const read_buffer& limit_meter::better_pages() const {
 }
 
 double limit_meter::memory_rate_now(thread_pool& pool) const {
-  return shared_read_rate(better_pages(), better_pages().size_bytes(), pool, glance);
+  return memory_read_rate(better_pages(), pool, glance);
 }
 
 double limit_meter::l3_read_rate(thread_pool& pool, const timing_budget& budget) const {
   const read_buffer& buffer = better_pages();
   const std::size_t half = sizes_.l3_bytes / 2;
   const std::size_t little = l2s_exceeded * sizes_.l2_bytes * pool.thread_count();
-  const double rate = shared_read_rate(buffer, half, pool, budget);
-  return little < half ? std::max(rate, shared_read_rate(buffer, little, pool, budget)) : rate;
+  const double rate = shared_read_rate(buffer, half, 1, pool, budget);
+  return little < half ? std::max(rate, shared_read_rate(buffer, little, 1, pool, budget)) : rate;
+}
+
+double limit_meter::memory_read_rate(const read_buffer& buffer, thread_pool& pool,
+                                     const timing_budget& budget) const {
+  return shared_read_rate(buffer, buffer.size_bytes() / memory_parts, memory_parts, pool, budget);
 }
 
 double limit_meter::compute_rate(limit_kind kind, thread_pool& pool, double seconds) const {
@@ -177,15 +184,20 @@ double limit_meter::private_read_rate(std::size_t bytes, thread_pool& pool, doub
 }
 
 double limit_meter::shared_read_rate(const read_buffer& buffer, std::size_t bytes,
-                                     thread_pool& pool, const timing_budget& budget) const {
+                                     std::size_t turn_count, thread_pool& pool,
+                                     const timing_budget& budget) const {
+  std::size_t turn = 0;
   const std::size_t parts = parts_per_thread * pool.thread_count();
   const std::size_t part_bytes = bytes / parts / read_step_bytes * read_step_bytes;
   double best = 0.0;
   for (const std::size_t distance : prefetch_distances) {
     const auto timing = time_repeatedly(budget, [&] {
+      const std::byte* const first =
+          buffer.data() + turn * bytes / read_step_bytes * read_step_bytes;
       pool.parallel_for(parts, [&](std::size_t part, std::size_t) {
-        keep(loops_of(set_).read(buffer.data() + part * part_bytes, part_bytes, distance));
+        keep(loops_of(set_).read(first + part * part_bytes, part_bytes, distance));
       });
+      turn = (turn + 1) % turn_count;
     });
     best = std::max(best, static_cast<double>(part_bytes * parts) / timing.best_seconds);
   }

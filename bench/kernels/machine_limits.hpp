@@ -65,8 +65,12 @@ class limit_meter {
   [[nodiscard]] double private_read_rate(std::size_t bytes, thread_pool& pool,
                                          double seconds) const;
   [[nodiscard]] const read_buffer& better_pages() const;
+  [[nodiscard]] double memory_read_rate(const read_buffer& buffer, thread_pool& pool,
+                                        const timing_budget& budget) const;
+  /// Each sample reads the next `bytes` of the buffer, in turns of so many.
   [[nodiscard]] double shared_read_rate(const read_buffer& buffer, std::size_t bytes,
-                                        thread_pool& pool, const timing_budget& budget) const;
+                                        std::size_t turn_count, thread_pool& pool,
+                                        const timing_budget& budget) const;
 
   isa set_;
   cache_sizes sizes_;
