@@ -25,7 +25,7 @@ struct loaded_model {
   model_weights weights;
   std::shared_ptr<const tokenizer> tokens;
   std::shared_ptr<const chat_template> chat;  ///< null where the file has none
-  std::uint64_t fingerprint = 0;  ///< over the file and what its numbers depend on
+  std::uint64_t fingerprint = 0;              ///< over the file and what its numbers depend on
 
   /// progress is called with 0..1 from the loading thread.
   static result<std::shared_ptr<const loaded_model>> load(
