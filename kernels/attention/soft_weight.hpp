@@ -6,7 +6,7 @@
 //   weight = 2^n * (1 + r * (c1 + c2 r + ... + c5 r^4)), or 0 where d < -125 / factor
 //
 // The c are the minimax fit for the relative error on |r| <= 1/2 (Lawson's iteration, rounded to
-// float: 9.4e-8). With the roundings of p, d and factor, a weight is off by at most 4 + |x| units
+// float: 9.4e-8). With the roundings of p, d and factor, a weight is off by at most 4 + 2 |x| units
 // of 2^-24 of itself. The largest score weighs exactly 1; there are no subnormal weights.
 #pragma once
 

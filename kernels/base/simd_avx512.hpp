@@ -228,9 +228,9 @@ struct simd_avx512 {
   }
 
  private:
-  /// All lanes of vectors[i] folded into lane i, in the order of sum(). Each step halves what is
-  /// left of two vectors into one, so the vectors come in as the rows of a 4 x 4 square of lanes'
-  /// numbers whose columns ascend.
+  /// All lanes of vectors[i] folded into lane i, in the order of sum(). Each step folds two
+  /// vectors' halves into one vector: i, i + 4, i + 8 and i + 12 first, so that the lanes come out
+  /// in order.
   template <class Fold>
   static simd_avx512 folded(const simd_avx512 (&vectors)[width], const Fold& fold) {
     const auto ps = [](simd_avx512 x) { return x.value; };

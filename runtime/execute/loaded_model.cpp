@@ -8,7 +8,7 @@ namespace {
 
 /// Part of the numerics id: a new revision of the kernels' arithmetic must not meet old cached
 /// blocks.
-constexpr std::uint64_t kernel_revision = 2;
+constexpr std::uint64_t kernel_revision = 3;
 
 }  // namespace
 
