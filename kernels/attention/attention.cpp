@@ -1,6 +1,7 @@
 #include "kernels/attention/attention.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numbers>
 #include <vector>
 
@@ -101,7 +102,7 @@ std::size_t partial_count(const attention_item& item) {
 /// The items of one slice, each over all of its segments; about items_wanted where that leaves each
 /// many_rows_min rows.
 void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& slice,
-               const attention_arguments& arguments, const variant& chosen,
+               const attention_arguments& arguments, const soft_scale& soft, const variant& chosen,
                std::size_t items_wanted, workspace& space) {
   const std::size_t group = arguments.head_count / layout.kv_head_count;
   const item_kernel& kernel = waits_for_memory(slice, group) ? chosen.few : chosen.many;
@@ -111,7 +112,6 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
   const std::size_t positions_least = std::min(divide_up(many_rows_min, heads_max), positions_most);
   const std::size_t positions_max = std::clamp(slice.row_count * items_of_position / items_wanted,
                                                positions_least, positions_most);
-  const soft_scale soft = soft_scale_of(arguments.scale);
   const std::size_t end = slice.position_first + slice.row_count;
   TROUPE_CHECK(slice.block_table.size() * layout.block_tokens >= end);
   for (std::size_t kv_head = 0; kv_head < layout.kv_head_count; ++kv_head) {
@@ -236,7 +236,11 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
                      thread_pool& pool) {
   check_layout(layout);
   TROUPE_CHECK(layout.kv_head_count > 0 && arguments.head_count % layout.kv_head_count == 0);
-  TROUPE_CHECK(arguments.scale > 0.0f);
+  TROUPE_CHECK(arguments.output != arguments.query ||
+               arguments.output_stride == arguments.query_stride);
+  const soft_scale soft = soft_scale_of(arguments.scale);
+  TROUPE_CHECK(arguments.scale > 0.0f && std::isfinite(soft.exponent_factor) &&
+               std::isfinite(soft.difference_min));
   thread_local workspace space;
   const variant chosen = variant_of(set, layout);
   space.items.clear();
@@ -244,7 +248,7 @@ void paged_attention(isa set, const kv_layout& layout, kv_layer layer,
   const std::size_t wanted = tasks_per_thread_min * pool.thread_count();
   std::size_t segments_max = 0;
   for (const attention_slice& slice : slices) {
-    add_items(layout, layer, slice, arguments, chosen, wanted, space);
+    add_items(layout, layer, slice, arguments, soft, chosen, wanted, space);
     if (slice.row_count > 0)
       segments_max = std::max(segments_max, segment_count(space.items.back()));
   }

@@ -26,7 +26,8 @@
 //    key that is not visible counts as zero; denormal inputs and results of these steps are zero.
 //    Under isa::amx and isa::bf16_reference, where head_dim is a multiple of 32, a sum takes 32
 //    products at a time as tdpbf16ps does: from zero, the even ones in ascending order, the odd
-//    ones likewise, then the sum of both is added; keys that are not visible weigh zero.
+//    ones likewise, then the sum of both is added; keys that are not visible weigh zero, and a
+//    denormal q is zero before it is rounded.
 //  - A zero result is +0.
 //  - An int8 cache quantizes each row of K and V (head_dim floats x of one token and head): scale =
 //  max|x| / 127, bytes round x * (127 / max|x|) to nearest even. A row whose max|x| is zero, too
@@ -136,10 +137,10 @@ struct attention_arguments {
   const float* query =
       nullptr;  ///< [row][head][head_dim], rotated; head h reads KV head h / (heads / kv_heads)
   std::size_t query_stride = 0;   ///< elements between rows
-  float* output = nullptr;        ///< [row][head][head_dim]; may be the queries themselves
+  float* output = nullptr;        ///< [row][head][head_dim]; may be the queries, with their stride
   std::size_t output_stride = 0;  ///< at least head_count * head_dim
   std::size_t head_count = 0;
-  float scale = 0.0f;  ///< above zero; usually 1 / sqrt(head_dim)
+  float scale = 0.0f;  ///< usually 1 / sqrt(head_dim); above zero, and so is its inverse
   attention_epilogue epilogue = {};
 };
 

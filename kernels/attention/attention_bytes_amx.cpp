@@ -245,14 +245,14 @@ class byte_attention : public tile_attention<byte_attention> {
   }
 
   simd soften_row(std::size_t r, std::size_t tile_count, simd& sum) {
-    const soft_weigher<simd> weigh(item_.soft);
+    const soft_weigher<simd> weight_at(item_.soft);
     const simd maximum = simd::broadcast(segment_maximum_[r]);
     simd magnitudes = simd::zero();
     const std::size_t whole = key_counts_[r] / kv_tile_tokens;
     std::size_t tile = 0;
     for (; tile < whole; ++tile) {
       float* const at = scores_[r] + tile * kv_tile_tokens;
-      const simd weight = weigh(simd::load(at) - maximum);
+      const simd weight = weight_at(simd::load(at) - maximum);
       sum = sum + weight;
       const simd scaled = weight * simd::load(value_scales_ + tile * kv_tile_tokens);
       magnitudes = simd::larger_magnitude(magnitudes, scaled);
@@ -263,7 +263,7 @@ class byte_attention : public tile_attention<byte_attention> {
       const std::size_t left = keys_left(r, tile);
       simd scaled = simd::zero();
       if (left != 0) {
-        const simd weight = weigh(simd::load(at) - maximum);
+        const simd weight = weight_at(simd::load(at) - maximum);
         sum = sum + weight;
         scaled = simd::first_of(weight * simd::load(value_scales_ + tile * kv_tile_tokens), left,
                                 scaled);

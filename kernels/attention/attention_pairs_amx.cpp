@@ -111,7 +111,7 @@ class pair_attention : public tile_attention<pair_attention> {
     for (std::size_t row = 0; row < row_count_; ++row) {
       std::uint16_t* const to = query_ + row * item_.head_dim;
       for (std::size_t d = 0; d < item_.head_dim; d += simd::width) {
-        simd::load(queries_[row] + d).store_normal_bf16(to + d);  // tiles flush denormals
+        simd::load(queries_[row] + d).store_flushed_bf16(to + d);
       }
     }
   }
@@ -162,7 +162,7 @@ class pair_attention : public tile_attention<pair_attention> {
     }
     const simd lowest = simd::broadcast(-__builtin_inff());
     simd highest[tile_rows];
-    for (simd& row : highest) row = lowest;
+    for (simd& each : highest) each = lowest;
     for (std::size_t r = 0; r < count; ++r) {
       const std::size_t whole = key_counts_[r] / kv_tile_tokens;
       simd best = lowest;
@@ -180,14 +180,14 @@ class pair_attention : public tile_attention<pair_attention> {
 
   /// Keys that a row does not see weigh nothing.
   void soften(std::size_t count, std::size_t tile_count) {
-    const soft_weigher<simd> weigh(item_.soft);
+    const soft_weigher<simd> weight_at(item_.soft);
     const std::size_t padded = (tile_count + depth_tiles - 1) / depth_tiles * depth_tiles;
     simd sums[tile_rows];
     for (simd& sum : sums) sum = simd::zero();
     for (std::size_t r = 0; r < count; ++r) {
       const simd maximum = simd::broadcast(segment_maximum_[r]);
       const auto weight_of = [&](std::size_t tile) {
-        return weigh(simd::load(scores_[r] + tile * kv_tile_tokens) - maximum);
+        return weight_at(simd::load(scores_[r] + tile * kv_tile_tokens) - maximum);
       };
       simd sum = simd::zero();
       const auto put = [&](std::size_t tile, simd weight) {

@@ -156,7 +156,9 @@ float dot_key(const attention_item& item, const float* query, std::size_t positi
     }
     return dot;
   }
-  const auto rounded = [&](std::size_t d) { return bfloat_to_float(float_to_bfloat(query[d])); };
+  const auto rounded = [&](std::size_t d) {
+    return bfloat_to_float(float_to_bfloat(in_tiles ? flushed(query[d]) : query[d]));
+  };
   if (in_tiles) {
     return sum_in_tiles(item.head_dim, rounded,
                         [&](std::size_t d) { return key_element(item, position, d); });

@@ -13,8 +13,8 @@
 
 namespace troupe::kernels {
 
-/// Rows that soften together: their accumulators, shifts and the constants of exp fit the
-/// registers.
+/// Rows that soften together: their accumulators, maxima and the constants of soft_weigher fit
+/// the registers.
 inline constexpr std::size_t soft_rows_max = 4;
 
 /// What becomes of the scores: floats in their place, bf16 values behind soft_rows::weights, or

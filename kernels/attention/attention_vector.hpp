@@ -70,7 +70,7 @@ class attention_runner {
         if constexpr (InTiles) {
           for (std::size_t d = 0; d < item_.head_dim; d += Simd::width) {
             std::uint16_t rounded[Simd::width];
-            Simd::load(head_query + d).store_bf16(rounded);
+            Simd::load(head_query + d).store_flushed_bf16(rounded);
             Simd::load_bf16(rounded).store(query_ + row * attention_row_stride + d);
           }
         } else if constexpr (in_pairs) {
@@ -138,7 +138,6 @@ class attention_runner {
     weigh(first, out);
   }
 
-  /// A score that is denormal may become zero: either way it weighs one.
   void score_in_tiles(std::size_t tile_count) {
     const pair_rounding<Simd, true> rounding;
     for_row_blocks<Simd>(row_count_, [&]<int Rows>(std::size_t row) {

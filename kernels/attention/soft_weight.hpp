@@ -32,15 +32,15 @@ class soft_weigher {
 
   __attribute__((always_inline)) Simd operator()(Simd difference) const {
     namespace k = soft_weight_constants;
-    const auto constant = [](float value) { return Simd::broadcast(value); };
-    const Simd n = Simd::fma(difference, factor_, constant(k::rounder)) - constant(k::rounder);
+    const Simd n =
+        Simd::fma(difference, factor_, Simd::broadcast(k::rounder)) - Simd::broadcast(k::rounder);
     const Simd r = Simd::fms(difference, factor_, n);
-    Simd p = constant(k::c5);
-    p = Simd::fma(p, r, constant(k::c4));
-    p = Simd::fma(p, r, constant(k::c3));
-    p = Simd::fma(p, r, constant(k::c2));
-    p = Simd::fma(p, r, constant(k::c1));
-    p = Simd::fma(p, r, constant(1.0f));
+    Simd p = Simd::broadcast(k::c5);
+    p = Simd::fma(p, r, Simd::broadcast(k::c4));
+    p = Simd::fma(p, r, Simd::broadcast(k::c3));
+    p = Simd::fma(p, r, Simd::broadcast(k::c2));
+    p = Simd::fma(p, r, Simd::broadcast(k::c1));
+    p = Simd::fma(p, r, Simd::broadcast(1.0f));
     return Simd::zero_below(difference, difference_min_, Simd::scale_by_power(p, n));
   }
 

@@ -130,7 +130,7 @@ struct simd_avx512 {
   static simd_avx512 sums_of(const simd_avx512 (&vectors)[width]) {
     return folded(vectors, [](simd_avx512 a, simd_avx512 b) { return a + b; });
   }
-  /// Lane i: the largest() of vectors[i].
+  /// Lane i: the largest() of vectors[i]. No lane is NaN.
   static simd_avx512 largest_of(const simd_avx512 (&vectors)[width]) {
     return folded(vectors, [](simd_avx512 a, simd_avx512 b) { return max(a, b); });
   }
@@ -183,6 +183,10 @@ struct simd_avx512 {
   [[nodiscard]] simd_avx512 rounded_to_bf16() const {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16_bits()), 16))};
   }
+  /// As tiles take it: what is denormal becomes zero before it is rounded.
+  void store_flushed_bf16(std::uint16_t* to) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bf16_bits());
+  }
   [[nodiscard]] __m256i bf16_bits() const {
     return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value));
   }
@@ -234,24 +238,25 @@ struct simd_avx512 {
   template <class Fold>
   static simd_avx512 folded(const simd_avx512 (&vectors)[width], const Fold& fold) {
     const auto ps = [](simd_avx512 x) { return x.value; };
-    simd_avx512 left[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      const auto eights = [&](const simd_avx512& a, const simd_avx512& b) {
-        return fold(simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0x44)},
-                    simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0xEE)});
-      };
-      const simd_avx512 a = eights(vectors[i], vectors[i + 4]);
-      const simd_avx512 b = eights(vectors[i + 8], vectors[i + 12]);
-      left[i] = fold(simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0x88)},
-                     simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0xDD)});
-    }
-    const auto pairs_of = [&](simd_avx512 a, simd_avx512 b) {
+    const auto eights = [&](simd_avx512 a, simd_avx512 b) {
+      return fold(simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0x44)},
+                  simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0xEE)});
+    };
+    const auto fours = [&](simd_avx512 a, simd_avx512 b) {
+      return fold(simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0x88)},
+                  simd_avx512{_mm512_shuffle_f32x4(ps(a), ps(b), 0xDD)});
+    };
+    const auto twos = [&](simd_avx512 a, simd_avx512 b) {
       const __m512d x = _mm512_castps_pd(ps(a)), y = _mm512_castps_pd(ps(b));
       return fold(simd_avx512{_mm512_castpd_ps(_mm512_unpacklo_pd(x, y))},
                   simd_avx512{_mm512_castpd_ps(_mm512_unpackhi_pd(x, y))});
     };
-    const simd_avx512 a = pairs_of(left[0], left[1]), b = pairs_of(left[2], left[3]);
+    simd_avx512 left[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      left[i] = fours(eights(vectors[i], vectors[i + 4]), eights(vectors[i + 8], vectors[i + 12]));
+    }
+    const simd_avx512 a = twos(left[0], left[1]), b = twos(left[2], left[3]);
     return fold(simd_avx512{_mm512_shuffle_ps(ps(a), ps(b), 0x88)},
                 simd_avx512{_mm512_shuffle_ps(ps(a), ps(b), 0xDD)});
   }

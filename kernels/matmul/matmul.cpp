@@ -43,8 +43,8 @@ constexpr std::size_t task_row_tiles_max = 4;
 // cycles at 4 GHz. Small enough that a thread that wakes late finds something left of its share:
 // who finds nothing waits, perhaps until it sleeps, and is late again.
 constexpr std::size_t task_cycles_min = 10'000;
-// Where heads must not be parted, threads cannot have equal shares of Q, K and V: whoever is ready
-// first takes some of the others', which is worth claiming more.
+// Of several sets (Q, K and V, whose heads are not parted) threads cannot have equal shares:
+// whoever is ready first takes some of the others', which is worth claiming more.
 constexpr std::size_t uneven_task_cycles_min = 3'000;
 // With this many tasks a thread, the last one to finish idles the others for 3 % of the region at
 // most.
@@ -173,8 +173,8 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
   plan.unit_panels = unit;
   plan.panel_units = divide_up(panel_count, unit);
   plan.panel_tasks = divide_up(panel_count, panels);
-  // As many for each thread, and of the same size.
-  if (plan.row_tasks == 1)
+  // More than one are as many for each thread, as far as there are units, and about the same size.
+  if (plan.row_tasks == 1 && plan.panel_tasks > 1)
     plan.panel_tasks = divide_up(plan.panel_tasks, thread_count) * thread_count;
   plan.panel_tasks = std::min(plan.panel_tasks, plan.panel_units);
   return plan;

@@ -116,7 +116,7 @@ TROUPE_INLINE void load_activations(const bf16_group& x) {
   }
 }
 
-// The same with three row tiles, for which weights are loaded again.
+// multiply_group with three row tiles, for which weights are loaded again.
 template <int Panels, activation_use Use, class Work>
 TROUPE_INLINE void multiply_three(const weight_group& first, const weight_group& second,
                                   const bf16_group* x, std::size_t group_count, const Work& work) {
@@ -148,14 +148,11 @@ TROUPE_INLINE void multiply_three(const weight_group& first, const weight_group&
   }
 }
 
-// Adds the products of one group; row tiles of x are group_count apart. Before product i comes
-// work(i) for vectors: what is between them can run beside them.
+// multiply_group with one or two row tiles.
 template <int RowTiles, int Panels, activation_use Use, class Work>
-TROUPE_INLINE void multiply_group(const weight_group& first, const weight_group& second,
-                                  const bf16_group* x, std::size_t group_count, const Work& work) {
+TROUPE_INLINE void multiply_two(const weight_group& first, const weight_group& second,
+                                const bf16_group* x, std::size_t group_count, const Work& work) {
   constexpr std::size_t weight_bytes = sizeof first[0];
-  if constexpr (RowTiles == 3)
-    return multiply_three<Panels, Use>(first, second, x, group_count, work);
   load_activations<Use, 4>(x[0]);
   load_tile<6>(first, weight_bytes);
   work.template operator()<0>();
@@ -173,6 +170,18 @@ TROUPE_INLINE void multiply_group(const weight_group& first, const weight_group&
       work.template operator()<3>();
       multiply_bf16_tiles<3, 5, 7>();
     }
+  }
+}
+
+// Adds the products of one group; row tiles of x are group_count apart. Before product i comes
+// work(i) for vectors: what is between them can run beside them.
+template <int RowTiles, int Panels, activation_use Use, class Work>
+TROUPE_INLINE void multiply_group(const weight_group& first, const weight_group& second,
+                                  const bf16_group* x, std::size_t group_count, const Work& work) {
+  if constexpr (RowTiles == 3) {
+    multiply_three<Panels, Use>(first, second, x, group_count, work);
+  } else {
+    multiply_two<RowTiles, Panels, Use>(first, second, x, group_count, work);
   }
 }
 
@@ -305,8 +314,8 @@ template <packing Format, int Panels>
 TROUPE_INLINE void multiply_panels(const quantized_tile& tile, const panel_place& place,
                                    weight_chunk& chunk, sums_between_chunks& sums) {
   const std::size_t row_tiles = (tile.row_count + tile_rows - 1) / tile_rows;
-  // Tiles of one row would wait for their own sums, so the first rows take an odd one in: they wait
-  // for the weights anyway.
+  // A row tile by itself would wait for its own sums, so the first rows take an odd one in: they
+  // wait for the weights anyway.
   const std::size_t first_tiles =
       row_tiles > row_tiles_together ? row_tiles_together + row_tiles % 2 : row_tiles;
   // Where the first rows are all, nothing of a chunk is read again: it is all of K.

@@ -323,6 +323,7 @@ void layer_pass::finish_layer(const layer_weights& layer, std::size_t row_count)
 void layer_pass::make_gated(const layer_weights& layer, std::size_t row_count) {
   const kernels::matmul_job jobs[] = {job_of(layer.gate, normed_), job_of(layer.up, normed_)};
   const auto combine = [&](const kernels::output_range& range) {
+    // A part of the rows at a time, so that it is rounded while it is in L1.
     kernels::float_block some{.first = nullptr,
                               .stride = range.made[0].stride,
                               .row_count = 0,

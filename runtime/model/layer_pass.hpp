@@ -126,8 +126,8 @@ class layer_pass {
   aligned_buffer<float> thread_rows_;  // [thread][row of a part][hidden_size], a line more between
   aligned_buffer<float> cosines_, sines_;  // [row][pair]
   activations normed_;                     // input of Q, K, V; of gate and up; of the head
-  activations attended_;                   // input of the output projection
-  activations gated_;                      // input of down
+  activations attended_;  // queries, and in their place the input of the output projection
+  activations gated_;     // input of down
 };
 
 }  // namespace troupe

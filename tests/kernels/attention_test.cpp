@@ -261,6 +261,27 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("queries that are denormal, but not when rounded to bf16, are taken as specified",
+          "[attention]") {
+  thread_pool pool({.thread_count = 2});
+  const std::size_t dim = GENERATE(std::size_t{24}, std::size_t{64});  // without and with tiles
+  constexpr std::size_t tokens = 40;
+  sequence_case input(
+      {.type = kv_dtype::bf16, .kv_head_count = 1, .head_dim = dim, .block_tokens = 16}, 2, tokens,
+      17);
+  std::fill(input.q.begin(), input.q.end(), 0x1.fffffcp-127f);
+  for (float& k : input.k) k *= 2e37f;  // so that it shows in the scores
+  for (const isa set : test::vector_sets()) {
+    if (!is_supported(set)) continue;
+    const std::vector<float> expected = input.run(specification_of(set), {tokens}, pool);
+    for (const std::size_t chunk : {std::size_t{1}, tokens}) {
+      const std::vector<float> actual = input.run(set, {chunk}, pool);
+      CAPTURE(to_string(set), dim, chunk);
+      CHECK(test::same_bits(expected.data(), actual.data(), expected.size()));
+    }
+  }
+}
+
 TEST_CASE("attention does not depend on chunks, threads or physical blocks", "[attention]") {
   thread_pool one({.thread_count = 1}), two({.thread_count = 2}), three({.thread_count = 3});
   for (isa set : all_isas) {

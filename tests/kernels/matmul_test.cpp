@@ -187,7 +187,8 @@ TEST_CASE("matmul: many groups and many rows, in chunks of every size") {
         const auto plain = pack(specification_of(set), type, weights, n, k, several());
         const auto packed = pack(set, type, weights, n, k, several());
         const auto expected = multiply({plain, x, m_max}, several());
-        for (const std::size_t m : {std::size_t{33}, std::size_t{64}, m_max / 2 - 9, m_max}) {
+        for (const std::size_t m : {std::size_t{33}, std::size_t{48}, std::size_t{64},
+                                    std::size_t{80}, m_max / 2 - 9, m_max}) {
           INFO(troupe::to_string(set) << " " << name_of(kind) << " M " << m << " K " << k);
           const std::vector<float> some(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(m * k));
           const std::vector<float> wanted(expected.begin(),

@@ -88,6 +88,14 @@ TEST_CASE("rms_norm and add_row variants give the reference's bits", "[rms_norm]
     kernels::rms_norm(set, norm);
     REQUIRE(test::same_bits(expected.data(), actual.data(), expected.size()));
     REQUIRE(actual.canaries_intact());
+    test::canary_buffer in_place = x;
+    norm.x = norm.y = in_place.data();
+    norm.y_stride = x_stride;
+    kernels::rms_norm(set, norm);
+    for (std::size_t row = 0; row < rows; ++row) {
+      REQUIRE(test::same_bits(expected.data() + row * y_stride, in_place.data() + row * x_stride,
+                              count));
+    }
     test::canary_buffer sum_expected = x, sum_actual = x;
     kernels::add_row(isa::reference, sum_expected.data(), delta.data(), count);
     kernels::add_row(set, sum_actual.data(), delta.data(), count);
