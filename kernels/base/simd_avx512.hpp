@@ -192,7 +192,7 @@ struct simd_avx512 {
   }
   /// store_bf16, where it is not denormal.
   void store_normal_bf16(std::uint16_t* to) const {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bf16_bits());
+    store_flushed_bf16(to);
   }
   static simd_avx512 add_dot(simd_avx512 sum, pairs a, pairs b) {
     return {_mm512_dpbf16_ps(sum.value, reinterpret_cast<__m512bh>(a.bits),

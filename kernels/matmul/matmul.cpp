@@ -169,7 +169,6 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
         std::min(panels, panels_within(task_scratch_bytes_max,
                                        set.jobs.size() * rows * panel_outputs * sizeof(float)));
   }
-  panels = std::min(panels, panel_count);
   plan.unit_panels = unit;
   plan.panel_units = divide_up(panel_count, unit);
   plan.panel_tasks = divide_up(panel_count, panels);

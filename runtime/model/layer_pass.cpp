@@ -324,18 +324,17 @@ void layer_pass::make_gated(const layer_weights& layer, std::size_t row_count) {
   const kernels::matmul_job jobs[] = {job_of(layer.gate, normed_), job_of(layer.up, normed_)};
   const auto combine = [&](const kernels::output_range& range) {
     // A part of the rows at a time, so that it is rounded while it is in L1.
-    kernels::float_block some{.first = nullptr,
-                              .stride = range.made[0].stride,
-                              .row_count = 0,
-                              .column_count = range.output_count};
-    for (std::size_t first = 0; first < range.row_count; first += some.row_count) {
-      some.row_count = std::min(kernels::part_rows, range.row_count - first);
-      some.first = range.made[0].row(first);
-      for (std::size_t i = first; i < first + some.row_count; ++i) {
+    for (std::size_t first = 0; first < range.row_count; first += kernels::part_rows) {
+      const std::size_t count = std::min(kernels::part_rows, range.row_count - first);
+      for (std::size_t i = first; i < first + count; ++i) {
         float* const gate = range.made[0].row(i);
         kernels::silu_mul(set_, gate, range.made[1].row(i), range.output_count, gate);
       }
-      gated_.put(set_, range.row_first + first, range.output_first, some);
+      gated_.put(set_, range.row_first + first, range.output_first,
+                 {.first = range.made[0].row(first),
+                  .stride = range.made[0].stride,
+                  .row_count = count,
+                  .column_count = range.output_count});
     }
   };
   const kernels::matmul_set both{jobs, kernels::matmul_epilogue(combine),
