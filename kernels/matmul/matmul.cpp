@@ -54,8 +54,9 @@ constexpr std::size_t tasks_per_thread = 16;
 // the outputs: what a thread reads was then mostly written by itself, and the unpacking that each
 // does costs little.
 constexpr std::size_t rows_per_thread_min = 64;
-// Activations that a task reads again for each of its panels: half of a common L2 cache.
-constexpr std::size_t task_activation_bytes_max = 768 * 1024;
+// Activations that a task reads again for each of its panels: half of the L2 cache that machines
+// with tiles have.
+constexpr std::size_t task_activation_bytes_max = 1024 * 1024;
 
 // Outputs of a task that only its epilogue reads, so that they are still in L2 then.
 constexpr std::size_t task_scratch_bytes_max = 512 * 1024;
@@ -187,7 +188,7 @@ void run_tiles(const matmul_kernels& kernels, const matmul_job& job, const outpu
   const std::uint8_t* panels = weight.panels + first_panel * weight.panel_bytes;
   const output_block output{made.first, made.stride,
                             job.bias != nullptr ? job.bias + range.output_first : nullptr,
-                            range.output_count};
+                            job.adds, range.output_count};
   if (weight.quantized) {
     const std::size_t tile = range.row_first / tile_rows;
     kernels.quantized({.format = weight.format,
@@ -308,6 +309,7 @@ class region {
 
 void check_job(const matmul_job& job, std::size_t row_count) {
   TROUPE_CHECK(job.weight != nullptr);
+  TROUPE_CHECK(!job.adds || job.output != nullptr);
   TROUPE_CHECK(job.output == nullptr || row_count == 1 ||
                job.output_stride >= job.weight->row_count());
   if (job.weight->wants_quantized()) {
@@ -388,14 +390,16 @@ void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool
   const std::size_t task_cycles =
       std::max(sets.size() == 1 ? task_cycles_min : uneven_task_cycles_min,
                cycles / (pool.thread_count() * tasks_per_thread));
-  const region work(sets, row_count, task_cycles, pool.thread_count(), ahead);
+  // The caller of an open pool is mostly alone: rows that are not shared are unpacked for once.
+  const std::size_t sharers = pool.is_open() ? 1 : pool.thread_count();
+  const region work(sets, row_count, task_cycles, sharers, ahead);
   pool.parallel_for(work.task_count(),
                     [&](std::size_t task, std::size_t) { work.run(task, task + 1); });
 }
 
-void matmul(const matmul_job& job, std::size_t row_count, thread_pool& pool) {
+void matmul(const matmul_job& job, std::size_t row_count, thread_pool& pool, read_ahead* ahead) {
   const matmul_set set{.jobs = {&job, 1}, .epilogue = {}};
-  matmul({&set, 1}, row_count, pool);
+  matmul({&set, 1}, row_count, pool, ahead);
 }
 
 }  // namespace troupe::kernels

@@ -162,6 +162,7 @@ struct matmul_job {
   const float* bias = nullptr;                ///< N values or nullptr
   float* output = nullptr;  ///< M x N, must not alias the inputs; nullptr: for the epilogue only
   std::size_t output_stride = 0;
+  bool adds = false;  ///< what is made is added to what `output` holds: output = output + y
 };
 
 /// Where some of a job's outputs are.
@@ -203,6 +204,7 @@ inline constexpr std::size_t matmul_sets_max = 16;
 std::size_t rows_alone_min(isa set, std::size_t row_count);
 
 /// One job by itself.
-void matmul(const matmul_job& job, std::size_t row_count, thread_pool& pool);
+void matmul(const matmul_job& job, std::size_t row_count, thread_pool& pool,
+            read_ahead* ahead = nullptr);
 
 }  // namespace troupe::kernels

@@ -229,7 +229,8 @@ TROUPE_INLINE void finish_block(const quantized_tile& tile, std::size_t panel, s
   const bool are_all_rows =
       row_count == RowTiles * tile_rows || tile.row_count <= row_tiles_together * tile_rows;
   const bool has_whole_panels = (panel + Panels) * panel_outputs <= out.output_count;
-  if (are_all_rows && has_whole_panels && out.bias == nullptr && tile.output_factor == 1.0f) {
+  if (are_all_rows && has_whole_panels && out.bias == nullptr && !out.adds &&
+      tile.output_factor == 1.0f) {
     store_sums<RowTiles, Panels>(out.first + first_row * out.stride + panel * panel_outputs,
                                  panel_outputs, tile_rows * out.stride, out.stride);
     return;

@@ -233,7 +233,8 @@ TROUPE_INLINE void store_outputs(const output_block& out, std::size_t first_row,
   float* row = out.first + first_row * out.stride + first_output;
   for (int b = 0; b < Rows; ++b) {
     // Without a bias nothing is added: -0 + 0 would not be -0.
-    const __m256 value = out.bias != nullptr ? _mm256_add_ps(y[b], bias) : y[b];
+    __m256 value = out.bias != nullptr ? _mm256_add_ps(y[b], bias) : y[b];
+    if (out.adds) value = _mm256_add_ps(_mm256_maskload_ps(row, mask), value);
     if (left >= half_outputs) {
       _mm256_storeu_ps(row, value);
     } else {

@@ -140,6 +140,7 @@ struct output_block {
   float* first;              // row 0, output 0 of the first panel
   std::size_t stride;        // elements between rows
   const float* bias;         // of output 0 of the first panel, or nullptr
+  bool adds;                 // to what is there
   std::size_t output_count;  // outputs to write; the last panel may be partial
 };
 

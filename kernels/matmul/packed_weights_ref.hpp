@@ -88,7 +88,8 @@ void for_each_output(const output_block& block, std::size_t row_count, Output ou
     for (std::size_t n = 0; n < block.output_count; ++n) {
       float y = output(row, n / panel_outputs, n % panel_outputs);
       if (block.bias != nullptr) y += block.bias[n];
-      block.first[row * block.stride + n] = y;
+      float& to = block.first[row * block.stride + n];
+      to = block.adds ? to + y : y;
     }
   }
 }

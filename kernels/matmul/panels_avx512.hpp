@@ -136,7 +136,8 @@ TROUPE_INLINE void store_panel(const output_block& out, std::size_t index,
   float* row = out.first + first;
   for (int r = 0; r < Rows; ++r) {
     // Without a bias nothing is added: -0 + 0 would not be -0.
-    const __m512 value = out.bias != nullptr ? _mm512_add_ps(y[r], bias) : y[r];
+    __m512 value = out.bias != nullptr ? _mm512_add_ps(y[r], bias) : y[r];
+    if (out.adds) value = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, row), value);
     _mm512_mask_storeu_ps(row, mask, value);
     row += out.stride;
   }

@@ -12,14 +12,4 @@ void rms_norm(isa set, const rms_norm_rows& rows) {
   }
 }
 
-void add_row(isa set, float* x, const float* delta, std::size_t count) {
-  switch (set) {
-    case isa::bf16_reference:
-    case isa::reference: return detail::add_row_ref(x, delta, count);
-    case isa::avx2: return detail::add_row_avx2(x, delta, count);
-    case isa::amx:
-    case isa::avx512: return detail::add_row_avx512(x, delta, count);
-  }
-}
-
 }  // namespace troupe::kernels

@@ -1,4 +1,4 @@
-// Root-mean-square normalization of rows (Zhang and Sennrich 2019), and adding to one:
+// Root-mean-square normalization of rows (Zhang and Sennrich 2019):
 //
 //   y[i] = (x[i] * s) * weight[i],   s = 1 / sqrt(sum(x^2) / count + epsilon)
 //
@@ -29,16 +29,10 @@ struct rms_norm_rows {
 /// at once cost less than one by one: a sum waits for its own last addition.)
 void rms_norm(isa set, const rms_norm_rows& rows);
 
-/// x[i] += delta[i].
-void add_row(isa set, float* x, const float* delta, std::size_t count);
-
 namespace detail {
 void rms_norm_ref(const rms_norm_rows& rows);
 void rms_norm_avx2(const rms_norm_rows& rows);
 void rms_norm_avx512(const rms_norm_rows& rows);
-void add_row_ref(float* x, const float* delta, std::size_t count);
-void add_row_avx2(float* x, const float* delta, std::size_t count);
-void add_row_avx512(float* x, const float* delta, std::size_t count);
 }  // namespace detail
 
 }  // namespace troupe::kernels

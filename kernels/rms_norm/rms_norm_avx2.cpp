@@ -7,8 +7,4 @@ void rms_norm_avx2(const rms_norm_rows& rows) {
   rms_norm_vector<simd_avx2>(rows);
 }
 
-void add_row_avx2(float* x, const float* delta, std::size_t count) {
-  add_row_vector<simd_avx2>(x, delta, count);
-}
-
 }  // namespace troupe::kernels::detail

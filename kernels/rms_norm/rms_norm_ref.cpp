@@ -4,10 +4,6 @@
 
 namespace troupe::kernels::detail {
 
-void add_row_ref(float* x, const float* delta, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) x[i] += delta[i];
-}
-
 void rms_norm_ref(const rms_norm_rows& rows) {
   for (std::size_t row = 0; row < rows.row_count; ++row) {
     const float* const x = rows.x + row * rows.x_stride;

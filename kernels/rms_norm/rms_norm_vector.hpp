@@ -6,17 +6,6 @@
 
 namespace troupe::kernels {
 
-template <class Simd>
-void add_row_vector(float* x, const float* delta, std::size_t count) {
-  std::size_t i = 0;
-  for (; i + Simd::width <= count; i += Simd::width) {
-    (Simd::load(x + i) + Simd::load(delta + i)).store(x + i);
-  }
-  if (const std::size_t left = count - i; left != 0) {
-    (Simd::load_first(x + i, left) + Simd::load_first(delta + i, left)).store_first(x + i, left);
-  }
-}
-
 /// Sums of squares of Rows rows. Lanes past the end hold zero, which adds exactly nothing.
 template <class Simd, std::size_t Rows>
 void sum_squares(const float* x, std::size_t stride, std::size_t count, float (&to)[Rows]) {

@@ -299,16 +299,11 @@ void layer_pass::keep_wanted_rows() {
 /// hidden += input * weight.
 void layer_pass::add_to_hidden(const kernels::packed_matrix& weight, const activations& input,
                                std::size_t row_count) {
-  const kernels::matmul_job job = job_of(weight, input);
-  const auto add = [&](const kernels::output_range& range) {
-    for (std::size_t i = 0; i < range.row_count; ++i) {
-      float* const to =
-          hidden_.data() + (range.row_first + i) * model_.hidden_size + range.output_first;
-      kernels::add_row(set_, to, range.made[0].row(i), range.output_count);
-    }
-  };
-  const kernels::matmul_set one{.jobs = {&job, 1}, .epilogue = kernels::matmul_epilogue(add)};
-  kernels::matmul({&one, 1}, row_count, pool_, &ahead_);
+  kernels::matmul_job job = job_of(weight, input);
+  job.output = hidden_.data();
+  job.output_stride = model_.hidden_size;
+  job.adds = true;
+  kernels::matmul(job, row_count, pool_, &ahead_);
 }
 
 /// From the attended rows to the next layer.

@@ -65,6 +65,7 @@ struct problem {
   const std::vector<float>& x;
   std::size_t m;
   const float* bias = nullptr;
+  const float* start = nullptr;  // what the products are added to, or nullptr
 };
 
 // The output with its row stride of N + 3, canaries in the gap and around it.
@@ -88,6 +89,9 @@ std::vector<float> multiply(const problem& p, thread_pool& pool) {
   job.bias = p.bias;
   job.output = out.data() + margin;
   job.output_stride = stride;
+  job.adds = p.start != nullptr;
+  for (std::size_t row = 0; job.adds && row < p.m; ++row)
+    std::copy_n(p.start + row * n, n, job.output + row * stride);
   troupe::kernels::matmul(job, p.m, pool);
   std::size_t overwritten = 0;
   for (std::size_t i = 0; i < out.size(); ++i) {
@@ -165,6 +169,36 @@ TEST_CASE("matmul: every variant gives the reference's bits for every N and M") 
           const std::vector<float> wanted(expected.begin(),
                                           expected.begin() + static_cast<std::ptrdiff_t>(m * n));
           CHECK(same_bits(found, wanted));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("matmul: what is added to an output is what would have been stored") {
+  INFO("seed " << seed);
+  std::mt19937 random(seed + 9);
+  auto variants = runnable_variants();
+  variants.push_back(isa::reference);
+  variants.push_back(isa::bf16_reference);
+  for (const weight_kind& kind : all_kinds()) {
+    for (const std::size_t n : {5u, 32u, 91u}) {
+      const std::size_t k = columns_of(kind.type, 3), m_max = 75;
+      const auto weights = random_weights(kind, n, k, random);
+      const auto x = random_activations(m_max, k, random);
+      const auto bias = random_activations(1, n, random);
+      const auto start = random_activations(m_max, n, random);
+      for (const isa set : variants) {
+        const auto packed = pack(set, kind.type, weights, n, k, several());
+        for (const std::size_t m : {std::size_t{1}, std::size_t{2}, std::size_t{16},
+                                    std::size_t{32}, std::size_t{37}, std::size_t{64}, m_max}) {
+          INFO(troupe::to_string(set) << " " << name_of(kind) << " M " << m << " N " << n);
+          const std::vector<float> some(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(m * k));
+          for (const float* chosen : {static_cast<const float*>(nullptr), bias.data()}) {
+            auto wanted = multiply({packed, some, m, chosen}, single());
+            for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] = start[i] + wanted[i];
+            CHECK(same_bits(multiply({packed, some, m, chosen, start.data()}, several()), wanted));
+          }
         }
       }
     }
