@@ -111,7 +111,7 @@ inline __attribute__((always_inline)) void split_floats(const float* from, float
   split(words, high, low);
 }
 
-class byte_attention : public tile_attention<byte_attention> {
+class byte_attention : public tile_attention<byte_attention, tile_rows> {
  public:
   using tile_attention::tile_attention;
 

@@ -17,6 +17,7 @@ constexpr std::size_t tile_depth = detail::attention_head_dim_step_amx_pairs;
 constexpr std::size_t depth_tiles = tile_depth / kv_tile_tokens;
 /// Right factors that share a left one, each with a register for its sums.
 constexpr std::size_t columns_max = 4;
+constexpr std::size_t columns_of_two = 2;  // where two left factors share them
 /// Rows of packed weights do not all begin in the same cache sets.
 constexpr std::size_t weight_stride = attention_segment_tokens + tile_depth;
 
@@ -57,6 +58,40 @@ void multiply(const std::uint16_t* left, std::size_t left_row_bytes, std::size_t
   if constexpr (Columns > 3) store_tile<3>(to + 3 * tile_columns, to_row_bytes);
 }
 
+/// The same of two tiles of left rows, which follow each other, and Columns right factors, one or
+/// two: each is loaded once for both. Sums in tiles 0 to 3 (2 * row tile + column), left factors in
+/// 4 and 5, right ones in 6 and 7.
+template <std::size_t Columns, class RightOf>
+void multiply_two(const std::uint16_t* left, std::size_t left_row_bytes, std::size_t steps,
+                  std::size_t right_row_bytes, const RightOf& right_of, float* to,
+                  std::size_t to_row_bytes) {
+  const auto below = [](auto* row, std::size_t row_bytes) {
+    return row + tile_rows * row_bytes / sizeof *row;
+  };
+  zero_tile<0>();
+  if constexpr (Columns > 1) zero_tile<1>();
+  zero_tile<2>();
+  if constexpr (Columns > 1) zero_tile<3>();
+  for (std::size_t step = 0; step < steps; ++step) {
+    const std::uint16_t* const rows = left + step * tile_depth;
+    load_tile<4>(rows, left_row_bytes);
+    load_passing_tile<6>(right_of(0, step), right_row_bytes);
+    multiply_bf16_tiles<0, 4, 6>();
+    if constexpr (Columns > 1) {
+      load_passing_tile<7>(right_of(1, step), right_row_bytes);
+      multiply_bf16_tiles<1, 4, 7>();
+    }
+    load_tile<5>(below(rows, left_row_bytes), left_row_bytes);
+    multiply_bf16_tiles<2, 5, 6>();
+    if constexpr (Columns > 1) multiply_bf16_tiles<3, 5, 7>();
+  }
+  store_tile<0>(to, to_row_bytes);
+  if constexpr (Columns > 1) store_tile<1>(to + tile_columns, to_row_bytes);
+  float* const second = below(to, to_row_bytes);
+  store_tile<2>(second, to_row_bytes);
+  if constexpr (Columns > 1) store_tile<3>(second + tile_columns, to_row_bytes);
+}
+
 /// Calls work.template operator()<Columns>() for 1 to columns_max.
 template <class Work>
 void with_columns(std::size_t columns, const Work& work) {
@@ -68,7 +103,7 @@ void with_columns(std::size_t columns, const Work& work) {
   }
 }
 
-class pair_attention : public tile_attention<pair_attention> {
+class pair_attention : public tile_attention<pair_attention, 2 * tile_rows> {
  public:
   using tile_attention::tile_attention;
 
@@ -147,23 +182,48 @@ class pair_attention : public tile_attention<pair_attention> {
     }
   }
 
-  void score(std::size_t row, std::size_t count, std::size_t tile_count) {
-    const std::uint16_t* const query = query_ + row * item_.head_dim;
-    for (std::size_t tile = 0; tile < tile_count; tile += columns_max) {
-      const auto right_of = [&](std::size_t column, std::size_t step) {
-        return keys_[tile + column] + step * tile_rows * tile_row_bytes;
+  /// `count` rows of left factors (up to two tiles) times `columns` right factors, from which
+  /// right_of(column, step) takes what it needs.
+  template <class RightOf>
+  static void multiply_all(const std::uint16_t* left, std::size_t left_row_bytes, std::size_t count,
+                           std::size_t steps, std::size_t right_row_bytes, std::size_t columns,
+                           const RightOf& right_of, float* to, std::size_t to_row_bytes) {
+    const std::size_t together = count > tile_rows ? columns_of_two : columns_max;
+    for (std::size_t first = 0; first < columns; first += together) {
+      const auto right = [&](std::size_t column, std::size_t step) {
+        return right_of(first + column, step);
       };
-      const std::size_t left = tile_count - tile;
-      with_columns(left < columns_max ? left : columns_max, [&]<std::size_t Columns> {
-        multiply<Columns>(query, item_.head_dim * sizeof(std::uint16_t),
-                          item_.head_dim / tile_depth, tile_row_bytes, right_of,
-                          &scores_[0][tile * kv_tile_tokens], sizeof scores_[0]);
+      const std::size_t left_over = columns - first;
+      with_columns(left_over < together ? left_over : together, [&]<std::size_t Columns> {
+        float* const at = to + first * tile_columns;
+        if constexpr (Columns <= columns_of_two) {
+          if (count > tile_rows)
+            return multiply_two<Columns>(left, left_row_bytes, steps, right_row_bytes, right, at,
+                                         to_row_bytes);
+        }
+        multiply<Columns>(left, left_row_bytes, steps, right_row_bytes, right, at, to_row_bytes);
       });
     }
+  }
+
+  void score(std::size_t row, std::size_t count, std::size_t tile_count) {
+    multiply_all(
+        query_ + row * item_.head_dim, item_.head_dim * sizeof(std::uint16_t), count,
+        item_.head_dim / tile_depth, tile_row_bytes, tile_count,
+        [&](std::size_t tile, std::size_t step) {
+          return keys_[tile] + step * tile_rows * tile_row_bytes;
+        },
+        scores_[0], sizeof scores_[0]);
+    for (std::size_t first = 0; first < count; first += tile_rows)
+      find_maxima(first, first + tile_rows < count ? first + tile_rows : count);
+  }
+
+  /// Of rows first .. end - 1 of those at hand, a tile of rows at most.
+  void find_maxima(std::size_t first, std::size_t end) {
     const simd lowest = simd::broadcast(-__builtin_inff());
     simd highest[tile_rows];
     for (simd& each : highest) each = lowest;
-    for (std::size_t r = 0; r < count; ++r) {
+    for (std::size_t r = first; r < end; ++r) {
       const std::size_t whole = key_counts_[r] / kv_tile_tokens;
       simd best = lowest;
       for (std::size_t tile = 0; tile < whole; ++tile) {
@@ -173,18 +233,23 @@ class pair_attention : public tile_attention<pair_attention> {
         const simd last = simd::load(scores_[r] + whole * kv_tile_tokens);
         best = simd::max(simd::first_of(last, left, lowest), best);
       }
-      highest[r] = best;
+      highest[r - first] = best;
     }
-    simd::largest_of(highest).store(segment_maximum_);
+    simd::largest_of(highest).store(segment_maximum_ + first);
   }
 
-  /// Keys that a row does not see weigh nothing.
   void soften(std::size_t count, std::size_t tile_count) {
+    for (std::size_t first = 0; first < count; first += tile_rows)
+      soften_tile(first, first + tile_rows < count ? first + tile_rows : count, tile_count);
+  }
+
+  /// Rows as in find_maxima. Keys that a row does not see weigh nothing.
+  void soften_tile(std::size_t first, std::size_t end, std::size_t tile_count) {
     const soft_weigher<simd> weight_at(item_.soft);
     const std::size_t padded = (tile_count + depth_tiles - 1) / depth_tiles * depth_tiles;
     simd sums[tile_rows];
     for (simd& sum : sums) sum = simd::zero();
-    for (std::size_t r = 0; r < count; ++r) {
+    for (std::size_t r = first; r < end; ++r) {
       const simd maximum = simd::broadcast(segment_maximum_[r]);
       const auto weight_of = [&](std::size_t tile) {
         return weight_at(simd::load(scores_[r] + tile * kv_tile_tokens) - maximum);
@@ -202,32 +267,28 @@ class pair_attention : public tile_attention<pair_attention> {
         ++tile;
       }
       for (; tile < padded; ++tile) put(tile, simd::zero());
-      sums[r] = sum;
+      sums[r - first] = sum;
     }
-    simd::sums_of(sums).store(segment_sum_);
+    simd::sums_of(sums).store(segment_sum_ + first);
   }
 
-  void weigh(std::size_t, std::size_t tile_count, float* output) {
+  void weigh(std::size_t count, std::size_t tile_count, float* output) {
     const std::size_t row_bytes =
         item_.head_dim * sizeof(float);  // of V's pairs, and of the output
-    const std::size_t steps = (tile_count + depth_tiles - 1) / depth_tiles;
-    for (std::size_t d = 0; d < item_.head_dim; d += columns_max * tile_columns) {
-      const auto right_of = [&](std::size_t column, std::size_t step) {
-        return values_ + step * tile_depth * item_.head_dim + 2 * (d + column * tile_columns);
-      };
-      const std::size_t left = (item_.head_dim - d) / tile_columns;
-      with_columns(left < columns_max ? left : columns_max, [&]<std::size_t Columns> {
-        multiply<Columns>(weights_, weight_stride * sizeof(std::uint16_t), steps, row_bytes,
-                          right_of, output + d, row_bytes);
-      });
-    }
+    multiply_all(
+        weights_, weight_stride * sizeof(std::uint16_t), count,
+        (tile_count + depth_tiles - 1) / depth_tiles, row_bytes, item_.head_dim / tile_columns,
+        [&](std::size_t column, std::size_t step) {
+          return values_ + step * tile_depth * item_.head_dim + 2 * column * tile_columns;
+        },
+        output, row_bytes);
   }
 
   alignas(64) std::uint16_t query_[rows_max * attention_head_dim_max];  // rows are head_dim apart
   // Of one segment.
   alignas(64) std::uint16_t values_[attention_segment_tokens * attention_head_dim_max];
-  // Of 16 rows and one segment.
-  alignas(64) std::uint16_t weights_[tile_rows * weight_stride];
+  // Of the rows at hand and one segment.
+  alignas(64) std::uint16_t weights_[2 * tile_rows * weight_stride];
 };
 
 /// Each position as an item of its own, whose V ends with it.
