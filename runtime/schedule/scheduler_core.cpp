@@ -177,7 +177,7 @@ void scheduler_core::state::end_request(request_state& request) {
   const auto found = requests.find(request.id());
   ending.push_back(std::move(found->second));
   requests.erase(found);
-  if (!in_flight) ending.clear();
+  if (!in_flight && !part_behind) ending.clear();
 }
 
 void scheduler_core::state::release_blocks(request_state& request, sequence_state& sequence) {
@@ -218,7 +218,7 @@ bool scheduler_core::has_step_in_flight() const {
 }
 
 bool scheduler_core::has_work() const {
-  return !state_->requests.empty();
+  return !state_->requests.empty() || state_->part_behind;
 }
 
 scheduler_counts scheduler_core::counts() const {

@@ -77,6 +77,10 @@ struct scheduler_limits {
   /// A VIP's promised mean time per token. Steps beside VIPs that are ahead of it may be longer
   /// than vip_step_ms_max, and shorter beside one that is behind; 0: neither.
   std::uint32_t vip_token_ms = 0;
+  /// Prompts that end in a step are computed before its other rows where they are so many tokens
+  /// and those so many rows.
+  std::uint32_t first_part_tokens_min = limits::first_part_tokens_min;
+  std::uint32_t second_part_rows_min = limits::second_part_rows_min;
   std::array<lane_rules, lane_count> lanes{};
   /// Waiting async requests that a composer is told of.
   std::uint32_t composed_requests_max = limits::composed_requests_max;
@@ -223,10 +227,13 @@ class scheduler_core {
     /// offer_blocks. Nobody waits for that longer than limits::kv_fetch_ms_max.
     std::vector<sequence_id> wanted;
     step_shape shape;  ///< of the plan
+    /// Of the step that the plan begins, in whose parts nobody else joins; no rows where it goes on
+    /// with one.
+    step_shape whole;
     /// What the step was filled up to at most; nothing: tokens alone bound it.
     std::optional<double> step_ms_max;
   };
-  /// Seals the next step. No step may be in flight.
+  /// Seals the next step, or goes on with one that is computed in parts. No step may be in flight.
   planned plan(monotonic_time now);
   /// Takes the result of the step in flight.
   step_outcome complete(const step_result& result, monotonic_time now);
@@ -241,7 +248,7 @@ class scheduler_core {
   void apply(const async_plan& plan, monotonic_time now);
 
   [[nodiscard]] bool has_step_in_flight() const;
-  [[nodiscard]] bool has_work() const;  ///< anything waiting or running
+  [[nodiscard]] bool has_work() const;  ///< anything waiting, running or sealed
   [[nodiscard]] scheduler_counts counts() const;
   /// What steps are predicted to take, learned from those that were completed.
   [[nodiscard]] const cost_model& cost() const;

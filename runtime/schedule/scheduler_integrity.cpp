@@ -71,7 +71,7 @@ void scheduler_core::state::check_integrity() const {
     ++sums.waiting[to_index(request->service())];
     sums.queued[to_index(request->service())] += request->queued_work;
   }
-  TROUPE_CHECK(in_flight || ending.empty());
+  TROUPE_CHECK(in_flight || part_behind || ending.empty());
   for (const auto& request : ending) {
     TROUPE_CHECK(request->ended && request->unfinished_count == 0);
     visit(*request);

@@ -53,6 +53,17 @@ struct scheduler_core::state {
     std::uint32_t prompt_rows = 0;  ///< rows whose prompt logprobs were asked for
     mostly_one<std::uint32_t> sampled_indices;
     mostly_one<std::uint32_t> ending_indices;  ///< end here without a token (max_tokens is 0)
+
+    [[nodiscard]] bool ends_prompt() const {
+      return sequence->phase == sequence_phase::prefill &&
+             (!sampled_indices.empty() || !ending_indices.empty());
+    }
+  };
+  /// Of a sealed step, what is computed behind the part in flight. Its sequences count as in
+  /// flight.
+  struct step_part {
+    std::vector<step_slice> slices;
+    std::vector<sent_slice> sent;
   };
 
   // plan_step.cpp
@@ -95,6 +106,9 @@ struct scheduler_core::state {
   [[nodiscard]] step_shape shape_of_drafts() const;
   [[nodiscard]] std::optional<double> fill_ratio() const;
   step_plan seal();
+  void keep_first_part(step_plan& plan);
+  planned second_part();
+  void begin(step_plan& plan);
   step_slice make_slice(const draft& sealed);
   [[nodiscard]] sample_directive make_directive(const request_state& request,
                                                 const sequence_state& sequence) const;
@@ -287,6 +301,8 @@ struct scheduler_core::state {
   std::optional<step_id> in_flight;
   step_shape shape_in_flight;
   std::vector<sent_slice> sent;
+  std::optional<step_part> part_behind;
+  double parts_ms = 0.0;  ///< that the step's part before took
   std::uint32_t offloads_in_flight = 0, uploads_in_flight = 0;
 
   std::array<output_lengths, lane_count> lengths{};  ///< of what ended

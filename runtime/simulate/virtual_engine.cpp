@@ -119,7 +119,8 @@ class virtual_engine::loop {
       watch_.started(place_of(each.id), lane_of(place_of(each.id)), now_);
     composer_.step_begins(core_, now_);
     account(planned.plan);
-    if (watch_.is_anyone_waiting()) watch_.planned(room_of(planned));
+    // Nobody joins a step in the middle of it.
+    if (watch_.is_anyone_waiting() && planned.whole.tokens() != 0) watch_.planned(room_of(planned));
     const step_time time = options_.cost.time(planned.shape, next_luck());
     weigh(time);
     const monotonic_time duration = from_ms(time.total_ms);
@@ -155,11 +156,11 @@ class virtual_engine::loop {
     step_room room{
         .seats = left(limits.max_num_seqs, counts.running_sequences),
         .starts = left(limits.max_batch_size, planned.started.size()),
-        .first_chunk_tokens = left(limits.max_num_batched_tokens, planned.shape.tokens())};
+        .first_chunk_tokens = left(limits.max_num_batched_tokens, planned.whole.tokens())};
     if (planned.step_ms_max)
       room.first_chunk_tokens =
           std::min(room.first_chunk_tokens,
-                   core_.cost().prefill_tokens_within(*planned.step_ms_max, planned.shape, 0));
+                   core_.cost().prefill_tokens_within(*planned.step_ms_max, planned.whole, 0));
     // As the scheduler keeps them back: what prompts that have begun will take, and for growth.
     const std::uint64_t kept_back =
         committed_blocks_ + std::max(counts.running_sequences,

@@ -21,7 +21,7 @@
 #include "kernels/dequantize/dequantize.hpp"
 #include "kernels/dequantize/quantized_group.hpp"
 #include "kernels/matmul/packed_state.hpp"
-#include "tests/kernels/matmul_rows.hpp"
+#include "tests/kernels/matmul_problem.hpp"
 #include "tests/kernels/random_weights.hpp"
 
 namespace {
@@ -30,8 +30,6 @@ using troupe::dtype;
 using troupe::isa;
 using troupe::layout_of;
 using troupe::specification_of;
-using troupe::thread_pool;
-using troupe::kernels::activation_group_size;
 using troupe::kernels::dequantize_row;
 using troupe::kernels::matmul_epilogue;
 using troupe::kernels::matmul_job;
@@ -42,89 +40,22 @@ using troupe::kernels::output_range;
 using troupe::kernels::packed_matrix;
 using troupe::kernels::quantized_rows;
 using troupe::test::all_kinds;
+using troupe::test::columns_of;
+using troupe::test::matmul_canary;
+using troupe::test::multiply;
 using troupe::test::name_of;
+using troupe::test::pack;
 using troupe::test::quantize_all;
 using troupe::test::quantized_kinds;
 using troupe::test::random_activations;
 using troupe::test::random_weights;
 using troupe::test::runnable_variants;
+using troupe::test::same_bits;
+using troupe::test::several;
+using troupe::test::single;
 using troupe::test::weight_kind;
 
 constexpr std::uint32_t seed = troupe::test::matmul_seed;
-constexpr float canary = -12345.5f;
-
-packed_matrix pack(isa set, dtype type, const std::vector<std::byte>& weights, std::size_t n,
-                   std::size_t k, thread_pool& pool, minima named = minima::zero_points) {
-  auto packed = packed_matrix::pack(set, type, weights, n, k, pool, nullptr, named);
-  if (!packed) FAIL(packed.failure().message);
-  return std::move(packed).value();
-}
-
-struct problem {
-  const packed_matrix& weight;
-  const std::vector<float>& x;
-  std::size_t m;
-  const float* bias = nullptr;
-  const float* start = nullptr;  // what the products are added to, or nullptr
-};
-
-// The output with its row stride of N + 3, canaries in the gap and around it.
-std::vector<float> multiply(const problem& p, thread_pool& pool) {
-  const std::size_t n = p.weight.row_count(), k = p.weight.column_count();
-  const std::size_t stride = n + 3, margin = 32;
-  std::vector<float> out(2 * margin + p.m * stride, canary);
-  // Floats at an address that is not even a multiple of 8 bytes.
-  std::vector<float> shifted(p.x.size() + 1);
-  std::copy(p.x.begin(), p.x.end(), shifted.begin() + 1);
-  quantized_rows quantized;
-  matmul_job job;
-  job.weight = &p.weight;
-  if (p.weight.wants_quantized()) {
-    quantized = quantize_all(p.weight.instruction_set(), p.x, p.m, k);
-    job.quantized = &quantized;
-  } else {
-    job.floats = shifted.data() + 1;
-    job.floats_stride = k;
-  }
-  job.bias = p.bias;
-  job.output = out.data() + margin;
-  job.output_stride = stride;
-  job.adds = p.start != nullptr;
-  for (std::size_t row = 0; job.adds && row < p.m; ++row)
-    std::copy_n(p.start + row * n, n, job.output + row * stride);
-  troupe::kernels::matmul(job, p.m, pool);
-  std::size_t overwritten = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const bool inside = i >= margin && i < margin + p.m * stride && (i - margin) % stride < n;
-    overwritten += !inside && out[i] != canary;
-  }
-  CHECK(overwritten == 0);
-  std::vector<float> y(p.m * n);
-  for (std::size_t row = 0; row < p.m; ++row) {
-    std::copy_n(out.begin() + static_cast<std::ptrdiff_t>(margin + row * stride), n,
-                y.begin() + static_cast<std::ptrdiff_t>(row * n));
-  }
-  return y;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-std::size_t columns_of(dtype type, std::size_t groups) {
-  const auto layout = *layout_of(type);
-  return layout.block_elements == 1 ? groups * 7 + 1 : groups * layout.block_elements;
-}
-
-thread_pool& single() {
-  static thread_pool pool({.thread_count = 1, .nice = 0, .spin_us = 20});
-  return pool;
-}
-
-thread_pool& several() {
-  static thread_pool pool({.thread_count = 4, .nice = 0, .spin_us = 20});
-  return pool;
-}
 
 }  // namespace
 
@@ -169,36 +100,6 @@ TEST_CASE("matmul: every variant gives the reference's bits for every N and M") 
           const std::vector<float> wanted(expected.begin(),
                                           expected.begin() + static_cast<std::ptrdiff_t>(m * n));
           CHECK(same_bits(found, wanted));
-        }
-      }
-    }
-  }
-}
-
-TEST_CASE("matmul: what is added to an output is what would have been stored") {
-  INFO("seed " << seed);
-  std::mt19937 random(seed + 9);
-  auto variants = runnable_variants();
-  variants.push_back(isa::reference);
-  variants.push_back(isa::bf16_reference);
-  for (const weight_kind& kind : all_kinds()) {
-    for (const std::size_t n : {5u, 32u, 91u}) {
-      const std::size_t k = columns_of(kind.type, 3), m_max = 75;
-      const auto weights = random_weights(kind, n, k, random);
-      const auto x = random_activations(m_max, k, random);
-      const auto bias = random_activations(1, n, random);
-      const auto start = random_activations(m_max, n, random);
-      for (const isa set : variants) {
-        const auto packed = pack(set, kind.type, weights, n, k, several());
-        for (const std::size_t m : {std::size_t{1}, std::size_t{2}, std::size_t{16},
-                                    std::size_t{32}, std::size_t{37}, std::size_t{64}, m_max}) {
-          INFO(troupe::to_string(set) << " " << name_of(kind) << " M " << m << " N " << n);
-          const std::vector<float> some(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(m * k));
-          for (const float* chosen : {static_cast<const float*>(nullptr), bias.data()}) {
-            auto wanted = multiply({packed, some, m, chosen}, single());
-            for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] = start[i] + wanted[i];
-            CHECK(same_bits(multiply({packed, some, m, chosen, start.data()}, several()), wanted));
-          }
         }
       }
     }
@@ -337,7 +238,7 @@ TEST_CASE("matmul: an epilogue sees every output of a set once, whole and final"
       const auto quantized = quantize_all(set, x, m, k);
       const weight_kind kinds[] = {{dtype::q4_1, true}, {dtype::q8_0}};
       std::vector<packed_matrix> weights;
-      std::vector<std::vector<float>> outputs(1, std::vector<float>(m * n, canary));
+      std::vector<std::vector<float>> outputs(1, std::vector<float>(m * n, matmul_canary));
       matmul_job jobs[2];
       for (std::size_t i = 0; i < 2; ++i) {
         weights.push_back(
@@ -349,7 +250,7 @@ TEST_CASE("matmul: an epilogue sees every output of a set once, whole and final"
         jobs[i].output = i == 0 ? outputs[0].data() : nullptr;  // the second's only add sees
         jobs[i].output_stride = n;
       }
-      std::vector<float> sums(m * n, canary);
+      std::vector<float> sums(m * n, matmul_canary);
       std::atomic<std::size_t> misplaced{0}, repeated{0};
       const auto add = [&](const output_range& range) {
         misplaced += range.output_first % multiple != 0 || range.row_first % 16 != 0 ||
@@ -360,7 +261,7 @@ TEST_CASE("matmul: an epilogue sees every output of a set once, whole and final"
         for (std::size_t row = 0; row < range.row_count; ++row) {
           for (std::size_t i = 0; i < range.output_count; ++i) {
             const std::size_t at = (range.row_first + row) * n + range.output_first + i;
-            repeated += sums[at] != canary;
+            repeated += sums[at] != matmul_canary;
             sums[at] = range.made[0].row(row)[i] + range.made[1].row(row)[i];
           }
         }
