@@ -93,11 +93,11 @@ inline constexpr std::uint32_t growth_reserve_divisor = 100;
 /// then; but whoever comes meanwhile waits for the step to end, and they cost little (a prompt of
 /// 512 tokens in two steps: 5 %).
 inline constexpr std::uint32_t lone_prompt_steps = 2;
-/// Prompts that end in a step are computed before its other rows where they are so many tokens and
-/// those so many rows. It costs one reading of the weights more (two cores with AMX, 256 tokens
-/// beside 15 decodes: 8 %) and saves the prompts what the others take (25 %); fewer tokens leave
-/// threads waiting for weights (64: 19 %).
-inline constexpr std::uint32_t first_part_tokens_min = 128;
+/// On CPUs, prompts that end in a step are computed before its other rows where they are so many
+/// tokens and those so many rows. It costs one reading of the weights more (two cores with AMX, 256
+/// tokens beside 15 decodes: 8 %) and saves the prompts what the others take (25 %); fewer tokens
+/// leave threads waiting for weights (64: 19 %).
+inline constexpr std::uint32_t cpu_first_part_tokens_min = 128;
 inline constexpr std::uint32_t second_part_rows_min = 8;
 /// How long after the last VIP steps stay short for the next one.
 inline constexpr std::uint32_t vip_expected_ms = 5'000;

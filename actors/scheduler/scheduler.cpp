@@ -169,7 +169,7 @@ class scheduler_state {
     const step_result& result = *done;
     const monotonic_time now = options_.now();
     options_.watch->end(options_.incarnation);
-    last_compute_ms_ = result.total_ms();
+    step_compute_ms_ += result.total_ms();
     step_outcome outcome = core_.complete(result, now);
     for (const sequence_update& update : outcome.updates) {
       if (update.finished) forget_ended(update.sequence.request);
@@ -233,17 +233,23 @@ class scheduler_state {
     auto planned = core_.plan(now);
     wanted_ = std::move(planned.wanted);
     if (planned.plan.slices.empty()) return std::move(planned.started);
-    if (step_began_ != monotonic_time{}) {
-      const double period_ms = std::chrono::duration<double, std::milli>(now - step_began_).count();
-      options_.measured->observe_step(step_shape_, last_compute_ms_, period_ms - last_compute_ms_);
-    }
-    if (planned.fill) options_.measured->observe_fill(*planned.fill);
-    step_began_ = now;
-    step_shape_ = planned.shape;
+    if (planned.whole.tokens() != 0) measure_from(planned, now);
     options_.watch->begin(options_.incarnation, now);
     self_->send(options_.worker,
                 execute_step{std::make_shared<const step_plan>(std::move(planned.plan))});
     return std::move(planned.started);
+  }
+
+  /// A step begins: the one before took until now.
+  void measure_from(const scheduler_core::planned& planned, monotonic_time now) {
+    if (step_began_ != monotonic_time{}) {
+      const double period_ms = std::chrono::duration<double, std::milli>(now - step_began_).count();
+      options_.measured->observe_step(step_shape_, step_compute_ms_, period_ms - step_compute_ms_);
+    }
+    if (planned.fill) options_.measured->observe_fill(*planned.fill);
+    step_began_ = now;
+    step_shape_ = planned.whole;
+    step_compute_ms_ = 0.0;
   }
 
   void arm_deadline_tick() {
@@ -298,7 +304,7 @@ class scheduler_state {
   bool fetch_tick_armed_ = false;
   monotonic_time step_began_{};
   step_shape step_shape_;
-  double last_compute_ms_ = 0.0;
+  double step_compute_ms_ = 0.0;
 };
 
 }  // namespace

@@ -118,6 +118,7 @@ result<sizing> size_engine(const server_config& config, const loaded_model& mode
 
   sized.limits = configured_limits(config);
   sized.limits.max_model_len = max_model_len;
+  sized.limits.first_part_tokens_min = limits::cpu_first_part_tokens_min;
   // The gates bound what waits, lane by lane; beside it come running requests, after preemptions
   // and restarts.
   std::uint64_t queued_max = std::uint64_t{config.max_num_seqs} * lane_count;

@@ -30,7 +30,7 @@ static_assert(rows_max % tile_rows == 0);
 ///   void weigh(count, tile_count, output): their products with V, rows head_dim apart.
 template <class Derived, std::size_t RowsTogether>
 class tile_attention {
-  static_assert(RowsTogether % tile_rows == 0);
+  static_assert(RowsTogether == tile_rows || RowsTogether == 2 * tile_rows);
 
  public:
   explicit tile_attention(const detail::attention_item& item)
@@ -115,11 +115,11 @@ class tile_attention {
   }
 
   std::size_t positions_[rows_max];  // of the rows in the item
-  alignas(
-      64) float segment_output_[RowsTogether * attention_head_dim_max];  // rows are head_dim apart
+  // Of outputs, rows are head_dim apart.
+  alignas(64) float segment_output_[RowsTogether * attention_head_dim_max];
   alignas(64) float maximum_[rows_max];
   alignas(64) float sum_[rows_max];
-  alignas(64) float output_[rows_max * attention_head_dim_max];  // rows are head_dim apart
+  alignas(64) float output_[rows_max * attention_head_dim_max];
 };
 
 }  // namespace

@@ -14,7 +14,7 @@ inline constexpr std::size_t attention_segment_tiles = attention_segment_tokens 
 /// and one broadcast fit the 32 registers of AVX-512; 6 x 2 fit the 16 of AVX2.
 inline constexpr std::size_t attention_rows_max_avx512 = 12;
 inline constexpr std::size_t attention_rows_max_avx2 = 6;
-/// Six tiles of 16 rows share a copy of V.
+/// Six tiles of 16 rows share a copy of V, of either cache.
 inline constexpr std::size_t attention_rows_max_amx = 96;
 /// Largest integers of an int8 cache's K and V, and of what multiplies them.
 inline constexpr float kv_byte_max = 127.0f;

@@ -17,7 +17,9 @@ constexpr std::size_t tile_depth = detail::attention_head_dim_step_amx_pairs;
 constexpr std::size_t depth_tiles = tile_depth / kv_tile_tokens;
 /// Right factors that share a left one, each with a register for its sums.
 constexpr std::size_t columns_max = 4;
-constexpr std::size_t columns_of_two = 2;  // where two left factors share them
+/// Rows of left factors that share right ones, and how many of those then.
+constexpr std::size_t rows_together = 2 * tile_rows;
+constexpr std::size_t columns_of_two = 2;
 /// Rows of packed weights do not all begin in the same cache sets.
 constexpr std::size_t weight_stride = attention_segment_tokens + tile_depth;
 
@@ -103,7 +105,7 @@ void with_columns(std::size_t columns, const Work& work) {
   }
 }
 
-class pair_attention : public tile_attention<pair_attention, 2 * tile_rows> {
+class pair_attention : public tile_attention<pair_attention, rows_together> {
  public:
   using tile_attention::tile_attention;
 
@@ -188,21 +190,25 @@ class pair_attention : public tile_attention<pair_attention, 2 * tile_rows> {
   static void multiply_all(const std::uint16_t* left, std::size_t left_row_bytes, std::size_t count,
                            std::size_t steps, std::size_t right_row_bytes, std::size_t columns,
                            const RightOf& right_of, float* to, std::size_t to_row_bytes) {
-    const std::size_t together = count > tile_rows ? columns_of_two : columns_max;
+    const bool are_two = count > tile_rows;
+    const std::size_t together = are_two ? columns_of_two : columns_max;
     for (std::size_t first = 0; first < columns; first += together) {
       const auto right = [&](std::size_t column, std::size_t step) {
         return right_of(first + column, step);
       };
-      const std::size_t left_over = columns - first;
-      with_columns(left_over < together ? left_over : together, [&]<std::size_t Columns> {
-        float* const at = to + first * tile_columns;
-        if constexpr (Columns <= columns_of_two) {
-          if (count > tile_rows)
-            return multiply_two<Columns>(left, left_row_bytes, steps, right_row_bytes, right, at,
+      const std::size_t columns_left = columns - first;
+      float* const at = to + first * tile_columns;
+      if (are_two && columns_left > 1) {
+        multiply_two<2>(left, left_row_bytes, steps, right_row_bytes, right, at, to_row_bytes);
+      } else if (are_two) {
+        multiply_two<1>(left, left_row_bytes, steps, right_row_bytes, right, at, to_row_bytes);
+      } else {
+        with_columns(columns_left < columns_max ? columns_left : columns_max,
+                     [&]<std::size_t Columns> {
+                       multiply<Columns>(left, left_row_bytes, steps, right_row_bytes, right, at,
                                          to_row_bytes);
-        }
-        multiply<Columns>(left, left_row_bytes, steps, right_row_bytes, right, at, to_row_bytes);
-      });
+                     });
+      }
     }
   }
 
@@ -288,7 +294,7 @@ class pair_attention : public tile_attention<pair_attention, 2 * tile_rows> {
   // Of one segment.
   alignas(64) std::uint16_t values_[attention_segment_tokens * attention_head_dim_max];
   // Of the rows at hand and one segment.
-  alignas(64) std::uint16_t weights_[2 * tile_rows * weight_stride];
+  alignas(64) std::uint16_t weights_[rows_together * weight_stride];
 };
 
 /// Each position as an item of its own, whose V ends with it.

@@ -54,8 +54,8 @@ constexpr std::size_t tasks_per_thread = 16;
 // the outputs: what a thread reads was then mostly written by itself, and the unpacking that each
 // does costs little.
 constexpr std::size_t rows_per_thread_min = 64;
-// Activations that a task reads again for each of its panels: half of the L2 cache that machines
-// with tiles have.
+// Activations that a task reads again for each of its panels, where a variant takes many rows at
+// once: half of the L2 cache that machines with tiles have.
 constexpr std::size_t task_activation_bytes_max = 1024 * 1024;
 
 // Outputs of a task that only its epilogue reads, so that they are still in L2 then.

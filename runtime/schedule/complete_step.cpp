@@ -27,17 +27,16 @@ step_outcome scheduler_core::state::complete(const step_result& result) {
       result.offloaded.size() == offloads_in_flight,
       fmt::format("{} blocks for {} offloads", result.offloaded.size(), offloads_in_flight));
   cost.observe(shape_in_flight, result.compute_ms);
-  parts_ms += result.total_ms();
-  if (shape_in_flight.decode_sequences != 0) {
+  step_ms += result.total_ms();
+  if (!part_behind && shape_in_flight.decode_sequences != 0)
     decode_step_ms +=
-        (decode_step_ms == 0.0 ? 1.0 : decode_step_weight) * (parts_ms - decode_step_ms);
-  }
+        (decode_step_ms == 0.0 ? 1.0 : decode_step_weight) * (step_ms - decode_step_ms);
   transfers.observe({offloads_in_flight, result.offload_ms}, {uploads_in_flight, result.upload_ms});
   for (std::size_t i = 0; i < sent.size(); ++i) complete_slice(sent[i], result.slices[i], outcome);
   sent.clear();
   in_flight.reset();
   if (!part_behind) {
-    parts_ms = 0.0;
+    step_ms = 0.0;
     ending.clear();
   }
   return outcome;

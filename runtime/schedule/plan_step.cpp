@@ -58,59 +58,12 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   made.fill = fill_ratio();
   made.plan = seal();
   made.whole = shape_of(made.plan);
-  if (!made.plan.slices.empty()) {
-    keep_first_part(made.plan);
-    begin(made.plan);
-    made.shape = shape_in_flight;
-  }
   made.step_ms_max = step_ms_max;
+  if (made.plan.slices.empty()) return made;
+  part(made.plan);
+  if (part_behind) made.behind = part_behind->slices;
+  put_in_flight(made);
   return made;
-}
-
-scheduler_core::planned scheduler_core::state::second_part() {
-  planned made;
-  made.plan.slices = std::move(part_behind->slices);
-  sent = std::move(part_behind->sent);
-  part_behind.reset();
-  offloads_in_flight = uploads_in_flight = 0;
-  begin(made.plan);
-  made.shape = shape_in_flight;
-  made.step_ms_max = step_ms_max;
-  return made;
-}
-
-void scheduler_core::state::begin(step_plan& plan) {
-  shape_in_flight = shape_of(plan);
-  plan.id = static_cast<step_id>(next_step++);
-  in_flight = plan.id;
-}
-
-/// Prompts that end in the step, of lanes at least as important as all that decode in it, go first:
-/// their first tokens need not wait for the other rows, which become part_behind. Tokens of those
-/// come when they would have come.
-void scheduler_core::state::keep_first_part(step_plan& plan) {
-  lane decoding = all_lanes.back();  // the most important one that does
-  for (const sent_slice& each : sent) {
-    if (each.sequence->phase == sequence_phase::decode)
-      decoding = std::min(decoding, each.request->service());
-  }
-  const auto goes_first = [decoding](const sent_slice& each) {
-    return each.ends_prompt() && each.request->service() <= decoding;
-  };
-  std::uint32_t first_tokens = 0;
-  for (const sent_slice& each : sent) first_tokens += goes_first(each) ? each.count : 0;
-  if (first_tokens < limits.first_part_tokens_min ||
-      plan.token_count() - first_tokens < limits.second_part_rows_min)
-    return;
-  step_part first;
-  part_behind.emplace();
-  for (std::size_t i = 0; i < sent.size(); ++i) {
-    step_part& part = goes_first(sent[i]) ? first : *part_behind;
-    part.slices.push_back(std::move(plan.slices[i]));
-    part.sent.push_back(std::move(sent[i]));
-  }
-  plan.slices = std::move(first.slices);
-  sent = std::move(first.sent);
 }
 
 std::optional<double> scheduler_core::state::fill_ratio() const {

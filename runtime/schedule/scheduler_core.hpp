@@ -77,9 +77,10 @@ struct scheduler_limits {
   /// A VIP's promised mean time per token. Steps beside VIPs that are ahead of it may be longer
   /// than vip_step_ms_max, and shorter beside one that is behind; 0: neither.
   std::uint32_t vip_token_ms = 0;
-  /// Prompts that end in a step are computed before its other rows where they are so many tokens
-  /// and those so many rows.
-  std::uint32_t first_part_tokens_min = limits::first_part_tokens_min;
+  /// VIP and realtime prompts that end in a step are computed before its other rows where they are
+  /// so many tokens and those so many rows: for machines that so many tokens keep busy by
+  /// themselves. 0: steps stay whole.
+  std::uint32_t first_part_tokens_min = 0;
   std::uint32_t second_part_rows_min = limits::second_part_rows_min;
   std::array<lane_rules, lane_count> lanes{};
   /// Waiting async requests that a composer is told of.
@@ -227,9 +228,9 @@ class scheduler_core {
     /// offer_blocks. Nobody waits for that longer than limits::kv_fetch_ms_max.
     std::vector<sequence_id> wanted;
     step_shape shape;  ///< of the plan
-    /// Of the step that the plan begins, in whose parts nobody else joins; no rows where it goes on
-    /// with one.
+    /// Of the step that the plan begins; no rows where it goes on with one, which nobody joins.
     step_shape whole;
+    std::span<const step_slice> behind;  ///< of the step, what the next plan has; valid until then
     /// What the step was filled up to at most; nothing: tokens alone bound it.
     std::optional<double> step_ms_max;
   };

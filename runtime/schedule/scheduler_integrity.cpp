@@ -72,6 +72,10 @@ void scheduler_core::state::check_integrity() const {
     sums.queued[to_index(request->service())] += request->queued_work;
   }
   TROUPE_CHECK(in_flight || part_behind || ending.empty());
+  TROUPE_CHECK(in_flight || sent.empty());
+  if (part_behind) {
+    for (const sent_slice& each : part_behind->sent) TROUPE_CHECK(each.sequence->in_flight);
+  }
   for (const auto& request : ending) {
     TROUPE_CHECK(request->ended && request->unfinished_count == 0);
     visit(*request);

@@ -106,9 +106,6 @@ struct scheduler_core::state {
   [[nodiscard]] step_shape shape_of_drafts() const;
   [[nodiscard]] std::optional<double> fill_ratio() const;
   step_plan seal();
-  void keep_first_part(step_plan& plan);
-  planned second_part();
-  void begin(step_plan& plan);
   step_slice make_slice(const draft& sealed);
   [[nodiscard]] sample_directive make_directive(const request_state& request,
                                                 const sequence_state& sequence) const;
@@ -174,6 +171,11 @@ struct scheduler_core::state {
                                                            std::uint32_t positions_max) const;
   std::vector<block_upload> take_uploads(sequence_state& sequence,
                                          std::span<const offered_block> offers);
+
+  // step_parts.cpp
+  void part(step_plan& plan);
+  planned second_part();
+  void put_in_flight(planned& made);
 
   // preemption.cpp
   [[nodiscard]] request_state& last_holder(std::size_t end) const;
@@ -302,7 +304,7 @@ struct scheduler_core::state {
   step_shape shape_in_flight;
   std::vector<sent_slice> sent;
   std::optional<step_part> part_behind;
-  double parts_ms = 0.0;  ///< that the step's part before took
+  double step_ms = 0.0;  ///< of the step in flight, the parts that were completed
   std::uint32_t offloads_in_flight = 0, uploads_in_flight = 0;
 
   std::array<output_lengths, lane_count> lengths{};  ///< of what ended

@@ -35,13 +35,15 @@ struct step_shape {
   }
 };
 
+inline void add_slice(const step_slice& slice, step_shape& to) {
+  const auto rows = static_cast<std::uint32_t>(slice.tokens.size());
+  const std::uint32_t logits = slice.prompt_logprobs ? rows : slice.sample ? 1u : 0u;
+  to.add(rows, slice.position_first, logits);
+}
+
 inline step_shape shape_of(const step_plan& plan) {
   step_shape shape;
-  for (const step_slice& slice : plan.slices) {
-    const auto rows = static_cast<std::uint32_t>(slice.tokens.size());
-    const std::uint32_t logits = slice.prompt_logprobs ? rows : slice.sample ? 1u : 0u;
-    shape.add(rows, slice.position_first, logits);
-  }
+  for (const step_slice& slice : plan.slices) add_slice(slice, shape);
   return shape;
 }
 

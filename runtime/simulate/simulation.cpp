@@ -102,7 +102,9 @@ result<virtual_result> serve(const scenario& what, const way& how, const machine
                                .observe = observe},
                               requests);
   }
-  const scheduler_limits limits = limits_of(how.engine.server, on.kv_positions);
+  scheduler_limits limits = limits_of(how.engine.server, on.kv_positions);
+  // What is fitted are this server's own steps, on a CPU.
+  if (how.fitted) limits.first_part_tokens_min = troupe::limits::cpu_first_part_tokens_min;
   TROUPE_TRY_VOID(check_limits(limits));
   return virtual_engine({.limits = limits,
                          .cost = on.cost,

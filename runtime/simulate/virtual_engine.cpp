@@ -1,5 +1,6 @@
 #include "runtime/simulate/virtual_engine.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -118,13 +119,16 @@ class virtual_engine::loop {
     for (const request_started& each : planned.started)
       watch_.started(place_of(each.id), lane_of(place_of(each.id)), now_);
     composer_.step_begins(core_, now_);
-    account(planned.plan);
-    // Nobody joins a step in the middle of it.
-    if (watch_.is_anyone_waiting() && planned.whole.tokens() != 0) watch_.planned(room_of(planned));
+    make_result(planned.plan);
+    if (planned.whole.tokens() != 0) {  // nobody joins a step in the middle of it
+      account(planned);
+      if (watch_.is_anyone_waiting()) watch_.planned(room_of(planned));
+    }
     const step_time time = options_.cost.time(planned.shape, next_luck());
     weigh(time);
     const monotonic_time duration = from_ms(time.total_ms);
-    watch_.step_ended(duration);
+    step_lasted_ += duration;
+    if (planned.behind.empty()) watch_.step_ended(std::exchange(step_lasted_, {}));
     now_ += duration;
     pass_time(now_);
     composer_.step_ends(core_, now_);
@@ -169,22 +173,29 @@ class virtual_engine::loop {
     return room;
   }
 
-  /// Reads what the plan holds, and makes its result.
-  void account(const step_plan& plan) {
-    step_rows_ = step_held_ = step_written_ = committed_blocks_ = 0;
-    step_slices_ = plan.slices.size();
+  void make_result(const step_plan& plan) {
     kept_.result.id = plan.id;
     kept_.result.slices.resize(plan.slices.size());
     for (std::size_t i = 0; i < plan.slices.size(); ++i) {
       const step_slice& slice = plan.slices[i];
-      const auto rows = static_cast<std::uint32_t>(slice.tokens.size());
       const auto place = place_of(slice.sequence.request);
       kept_.result.slices[i].sampled.assign(slice.sample ? 1u : 0u, next_token(place));
-      if (!slice.sample) committed_blocks_ += blocks_left(place, slice);
-      step_rows_ += rows;
-      step_held_ += slice.block_table.size();
-      step_written_ += slice.position_first + rows;
     }
+  }
+
+  /// Reads what the step that the plan begins holds.
+  void account(const scheduler_core::planned& planned) {
+    ++made_.counts.steps;
+    made_.counts.rows += planned.whole.tokens();
+    step_held_ = step_written_ = committed_blocks_ = 0;
+    step_slices_ = planned.plan.slices.size() + planned.behind.size();
+    const auto read = [&](const step_slice& slice) {
+      if (!slice.sample) committed_blocks_ += blocks_left(place_of(slice.sequence.request), slice);
+      step_held_ += slice.block_table.size();
+      step_written_ += slice.position_first + slice.tokens.size();
+    };
+    std::ranges::for_each(planned.plan.slices, read);
+    std::ranges::for_each(planned.behind, read);
   }
 
   [[nodiscard]] sampled_token next_token(std::size_t place) const {
@@ -204,10 +215,8 @@ class virtual_engine::loop {
 
   void weigh(const step_time& time) {
     virtual_counts& counts = made_.counts;
-    ++counts.steps;
     counts.busy_ms += time.total_ms;
     counts.overhead_ms += time.overhead_ms;
-    counts.rows += step_rows_;
     counts.seat_ms += static_cast<double>(step_slices_) * time.total_ms;
     counts.kv_reserved +=
         static_cast<double>(step_held_ * options_.limits.block_tokens) * time.total_ms;
@@ -273,9 +282,11 @@ class virtual_engine::loop {
   std::vector<std::uint32_t> answered_;  ///< tokens of each request so far
   monotonic_time now_{};
   std::uint64_t wanted_rows_ = 0;
-  std::uint64_t step_rows_ = 0, step_held_ = 0, step_written_ = 0;  ///< step_held_ in blocks
+  // Of the step that runs.
+  std::uint64_t step_held_ = 0, step_written_ = 0;  ///< step_held_ in blocks
   std::uint64_t committed_blocks_ = 0;  ///< that prompts which have begun will still take
   std::size_t step_slices_ = 0;
+  monotonic_time step_lasted_{};  ///< its parts so far
 };
 
 virtual_engine::virtual_engine(virtual_engine_options options)

@@ -23,7 +23,6 @@ timing measure(std::uint32_t queued, std::uint32_t output_tokens, int steps) {
   limits.max_num_batched_tokens = 256 * 1024;
   limits.max_num_queued_reqs = 20'000;
   limits.block_count = 65'536;
-  limits.first_part_tokens_min = UINT32_MAX;  // a plan is a whole step
   scheduler_core core(limits);
   generation_params params;
   params.stopping.max_tokens = output_tokens;

@@ -106,7 +106,7 @@ class random_round {
     }
     if (below(2) == 0) limits.step_ms_max = 2 + below(20);
     limits.vip_step_ms_max = limits.step_ms_max / 2;
-    limits.first_part_tokens_min = 1 + below(40);
+    limits.first_part_tokens_min = below(40);
     limits.second_part_rows_min = 1 + below(4);
     if (!offload) return limits;
     limits.enable_offload = true;

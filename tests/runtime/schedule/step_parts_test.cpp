@@ -1,4 +1,5 @@
-// Steps in two parts: prompts that end in one go before what decodes in it.
+// Steps in two parts: prompts that end in one go before what decodes in it, and before prompts that
+// go on.
 #include <chrono>
 
 #include <catch2/catch.hpp>
@@ -77,6 +78,21 @@ TEST_CASE("a step stays whole where parts save too little or would pass by someb
   SECTION("a lane above decodes") {
     start(driven, 1, 8, {.prompt = 4, .max_tokens = 200, .service = lane::vip});
     driven.submit(9, {.prompt = 200});
+    CHECK(driven.step().plan.slices.size() == 9);
+  }
+  SECTION("parts would take longer than a step may") {
+    auto limits = part_limits();
+    limits.initial_cost = row_costs(0.1, 50.0);
+    limits.step_ms_max = 100;
+    driven_scheduler slow(limits);
+    start(slow, 1, 8, decoding);
+    slow.submit(9, {.prompt = 200});
+    CHECK(slow.step().plan.slices.size() == 9);
+    slow.drain();
+  }
+  SECTION("async's prompts") {
+    start(driven, 1, 8, {.prompt = 4, .max_tokens = 200, .service = lane::async});
+    driven.submit(9, {.prompt = 200, .service = lane::async});
     CHECK(driven.step().plan.slices.size() == 9);
   }
   SECTION("a lane below decodes: the prompt goes first") {
