@@ -145,7 +145,7 @@ std::size_t row_tiles_per_task(const packed_matrix::state& weight, const matmul_
 }
 
 set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task_cycles,
-                  std::size_t thread_count) {
+                  std::size_t sharer_count) {
   const packed_matrix::state& weight = first_weight(set);
   const std::size_t panel_count = weight.panel_count();
   const matmul_kernels& kernels = kernels_for(weight, row_count);
@@ -155,10 +155,10 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
   plan.kernels = &kernels;
   const std::size_t row_tiles = divide_up(row_count, tile_rows);
   plan.shares_rows =
-      kernels.rows_max > tile_rows && row_count >= thread_count * rows_per_thread_min;
+      kernels.rows_max > tile_rows && row_count >= sharer_count * rows_per_thread_min;
   plan.row_tiles_per_task =
       row_tiles_per_task(weight, kernels, row_tiles,
-                         plan.shares_rows ? divide_up(row_tiles, thread_count) : row_tiles);
+                         plan.shares_rows ? divide_up(row_tiles, sharer_count) : row_tiles);
   plan.row_tasks = divide_up(row_tiles, plan.row_tiles_per_task);
   const std::size_t rows = std::min(row_count, plan.row_tiles_per_task * tile_rows);
   std::size_t panels = std::max<std::size_t>(1, task_cycles / set_panel_cycles(set, rows));
@@ -175,7 +175,7 @@ set_plan plan_set(const matmul_set& set, std::size_t row_count, std::size_t task
   plan.panel_tasks = divide_up(panel_count, panels);
   // More than one are as many for each thread, as far as there are units, and about the same size.
   if (plan.row_tasks == 1 && plan.panel_tasks > 1)
-    plan.panel_tasks = divide_up(plan.panel_tasks, thread_count) * thread_count;
+    plan.panel_tasks = divide_up(plan.panel_tasks, sharer_count) * sharer_count;
   plan.panel_tasks = std::min(plan.panel_tasks, plan.panel_units);
   return plan;
 }
@@ -187,8 +187,8 @@ void run_tiles(const matmul_kernels& kernels, const matmul_job& job, const outpu
   const packed_matrix::state& weight = job.weight->packed();
   const std::uint8_t* panels = weight.panels + first_panel * weight.panel_bytes;
   const output_block output{made.first, made.stride,
-                            job.bias != nullptr ? job.bias + range.output_first : nullptr,
-                            job.adds, range.output_count};
+                            job.bias != nullptr ? job.bias + range.output_first : nullptr, job.adds,
+                            range.output_count};
   if (weight.quantized) {
     const std::size_t tile = range.row_first / tile_rows;
     kernels.quantized({.format = weight.format,
@@ -271,10 +271,10 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
 class region {
  public:
   region(std::span<const matmul_set> sets, std::size_t row_count, std::size_t task_cycles,
-         std::size_t thread_count, read_ahead* ahead)
+         std::size_t sharer_count, read_ahead* ahead)
       : sets_(sets), row_count_(row_count), ahead_(ahead) {
     for (std::size_t i = 0; i < sets.size(); ++i) {
-      plans_[i] = plan_set(sets[i], row_count, task_cycles, thread_count);
+      plans_[i] = plan_set(sets[i], row_count, task_cycles, sharer_count);
       task_count_ += plans_[i].task_count();
     }
   }
@@ -391,8 +391,8 @@ void matmul(std::span<const matmul_set> sets, std::size_t row_count, thread_pool
       std::max(sets.size() == 1 ? task_cycles_min : uneven_task_cycles_min,
                cycles / (pool.thread_count() * tasks_per_thread));
   // The caller of an open pool is mostly alone: rows that are not shared are unpacked for once.
-  const std::size_t sharers = pool.is_open() ? 1 : pool.thread_count();
-  const region work(sets, row_count, task_cycles, sharers, ahead);
+  const std::size_t sharer_count = pool.is_open() ? 1 : pool.thread_count();
+  const region work(sets, row_count, task_cycles, sharer_count, ahead);
   pool.parallel_for(work.task_count(),
                     [&](std::size_t task, std::size_t) { work.run(task, task + 1); });
 }

@@ -57,11 +57,10 @@ scheduler_core::planned scheduler_core::state::plan(monotonic_time now) {
   if (is_prompt_planned(lane::async) || !has_prompts(lane::async)) async_prompts_at = now;
   made.fill = fill_ratio();
   made.plan = seal();
-  made.whole = shape_of(made.plan);
+  made.whole = made.shape = shape_of(made.plan);
   made.step_ms_max = step_ms_max;
   if (made.plan.slices.empty()) return made;
-  part(made.plan);
-  if (part_behind) made.behind = part_behind->slices;
+  part(made);
   put_in_flight(made);
   return made;
 }

@@ -1,6 +1,7 @@
 // The inside of scheduler_core, shared by the files that implement it:
 //   scheduler_core.cpp  the public calls, cancelling, counts, integrity
 //   plan_step.cpp       who is in the next step, and the sealed plan
+//   step_parts.cpp      what of it is computed before the rest
 //   admission.cpp       starting what waits, within sequences, tokens and blocks
 //   reserves.cpp        what lanes are sure of, and whom that lets them displace
 //   offers.cpp          blocks to and from the lower tier
@@ -64,6 +65,7 @@ struct scheduler_core::state {
   struct step_part {
     std::vector<step_slice> slices;
     std::vector<sent_slice> sent;
+    step_shape shape;
   };
 
   // plan_step.cpp
@@ -173,7 +175,7 @@ struct scheduler_core::state {
                                          std::span<const offered_block> offers);
 
   // step_parts.cpp
-  void part(step_plan& plan);
+  void part(planned& made);
   planned second_part();
   void put_in_flight(planned& made);
 

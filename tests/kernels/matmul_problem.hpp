@@ -2,12 +2,12 @@
 #pragma once
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
 #include "kernels/matmul/matmul.hpp"
+#include "tests/kernels/canary_buffer.hpp"
 #include "tests/kernels/matmul_rows.hpp"
 
 namespace troupe::test {
@@ -70,7 +70,7 @@ inline std::vector<float> multiply(const matmul_problem& p, thread_pool& pool) {
 }
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  return a.size() == b.size() && same_bits(a.data(), b.data(), a.size());
 }
 
 inline std::size_t columns_of(dtype type, std::size_t groups) {

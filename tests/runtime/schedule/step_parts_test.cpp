@@ -1,7 +1,5 @@
 // Steps in two parts: prompts that end in one go before what decodes in it, and before prompts that
 // go on.
-#include <chrono>
-
 #include <catch2/catch.hpp>
 
 #include "tests/runtime/schedule/driven_lanes.hpp"
