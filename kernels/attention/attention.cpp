@@ -100,7 +100,8 @@ std::size_t partial_count(const attention_item& item) {
 }
 
 /// The items of one slice, each over all of its segments; about items_wanted where that leaves each
-/// many_rows_min rows.
+/// many_rows_min rows. Those of the same rows follow each other, so that threads begin with rows of
+/// their own.
 void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& slice,
                const attention_arguments& arguments, const soft_scale& soft, const variant& chosen,
                std::size_t items_wanted, workspace& space) {
@@ -114,12 +115,13 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
                                                positions_least, positions_most);
   const std::size_t end = slice.position_first + slice.row_count;
   TROUPE_CHECK(slice.block_table.size() * layout.block_tokens >= end);
-  for (std::size_t kv_head = 0; kv_head < layout.kv_head_count; ++kv_head) {
-    for (std::size_t head = 0; head < group; head += heads_max) {
-      std::size_t position = slice.position_first;
-      while (position < end) {
-        const std::size_t segment_left =
-            attention_segment_tokens - position % attention_segment_tokens;
+  std::size_t position = slice.position_first, position_count = 0;
+  for (; position < end; position += position_count) {
+    const std::size_t segment_left = attention_segment_tokens - position % attention_segment_tokens;
+    const std::size_t left = std::min(end - position, segment_left);
+    position_count = divide_up(left, divide_up(left, positions_max));
+    for (std::size_t kv_head = 0; kv_head < layout.kv_head_count; ++kv_head) {
+      for (std::size_t head = 0; head < group; head += heads_max) {
         attention_item item;
         item.run = kernel.run;
         item.cache = {.data = layer.data + 2 * kv_head * layout.head_block_bytes(),
@@ -132,8 +134,7 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
         item.head_dim = layout.head_dim;
         item.head_count = std::min(heads_max, group - head);
         item.position_first = position;
-        const std::size_t left = std::min(end - position, segment_left);
-        item.position_count = divide_up(left, divide_up(left, positions_max));
+        item.position_count = position_count;
         item.segment_end = position / attention_segment_tokens + 1;
         const std::size_t row = slice.row_first + position - slice.position_first;
         const std::size_t column = (kv_head * group + head) * layout.head_dim;
@@ -144,7 +145,6 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
         item.output_stride = arguments.output_stride;
         space.items.push_back(item);
         space.ranges.push_back({row, item.position_count, column, item.head_count * item.head_dim});
-        position += item.position_count;
       }
     }
   }

@@ -267,7 +267,8 @@ void run_task(const matmul_set& set, const set_plan& plan, std::size_t row_count
   }
 }
 
-// A region's tasks: those of its sets, one after another.
+// A region's tasks: those of its sets, one after another. Where all sets share the same rows they
+// are so in rounds of one row task each: a thread's tasks are of its own rows in every set.
 class region {
  public:
   region(std::span<const matmul_set> sets, std::size_t row_count, std::size_t task_cycles,
@@ -277,6 +278,12 @@ class region {
       plans_[i] = plan_set(sets[i], row_count, task_cycles, sharer_count);
       task_count_ += plans_[i].task_count();
     }
+    const auto plans = std::span(plans_).first(sets.size());
+    const set_plan& first = plans_[0];
+    const bool share_the_same_rows = std::ranges::all_of(plans, [&](const set_plan& plan) {
+      return plan.shares_rows && plan.row_tasks == first.row_tasks;
+    });
+    if (share_the_same_rows) round_count_ = first.row_tasks;
   }
 
   [[nodiscard]] std::size_t task_count() const { return task_count_; }
@@ -295,9 +302,14 @@ class region {
   };
 
   [[nodiscard]] place place_of(std::size_t task) const {
-    std::size_t set = 0;
-    while (task >= plans_[set].task_count()) task -= plans_[set++].task_count();
-    return {set, task};
+    const std::size_t round_tasks = task_count_ / round_count_;
+    const std::size_t round = task / round_tasks;
+    std::size_t in_round = task % round_tasks;
+    for (std::size_t set = 0;; ++set) {
+      const std::size_t count = plans_[set].task_count() / round_count_;
+      if (in_round < count) return {set, round * count + in_round};
+      in_round -= count;
+    }
   }
 
   std::span<const matmul_set> sets_;
@@ -305,6 +317,7 @@ class region {
   read_ahead* ahead_;
   std::array<set_plan, matmul_sets_max> plans_;
   std::size_t task_count_ = 0;
+  std::size_t round_count_ = 1;
 };
 
 void check_job(const matmul_job& job, std::size_t row_count) {
