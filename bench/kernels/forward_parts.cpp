@@ -155,7 +155,7 @@ class step_parts {
     const std::size_t thread_count = runner.pool().thread_count();
     const std::size_t part_count =
         row_part_count(row_count, thread_count, kernels::rows_alone_min(runner.set(), row_count));
-    add_shares(cut_rows(slices, part_count, 0.0), matmul_shares_);
+    add_shares(cut_rows(slices, part_count, {}), matmul_shares_);
     add_shares(cut_rows(slices, part_count, attention_only), attention_shares_);
     for (std::size_t i = 0; i < thread_count; ++i)
       samplers_.emplace_back(model.description.vocab_size);
@@ -195,7 +195,7 @@ class step_parts {
 
  private:
   /// The pass's threads are done together with all that they do; so they are here with each part.
-  static constexpr double attention_only = 1e9;
+  static constexpr position_costs attention_only{.computed = 1e9, .read = 1e9};
 
   void add_shares(std::span<const row_part> parts, std::vector<step_share>& to) {
     for (const row_part& part : parts) to.emplace_back(runner_.set(), model_, part.slices);

@@ -28,7 +28,7 @@ struct forward_pass::state {
   thread_pool& pool;
   isa set;
   std::size_t tokens_max;
-  double position_cost;
+  position_costs costs;
   layer_pass layers;  // of a step that is not cut, and the head of every step
   std::vector<std::unique_ptr<part_run>> runs;
   aligned_buffer<float> hidden;  // [wanted row][hidden_size] of all parts
@@ -40,7 +40,7 @@ struct forward_pass::state {
         pool(p),
         set(s),
         tokens_max(tokens),
-        position_cost(row_position_cost(m, w)),
+        costs(position_costs_of(m, w, c.layout())),
         layers(m, w, c, p, s) {}
 
   void run_part(std::size_t index, const row_part& part, std::size_t thread);
@@ -124,7 +124,7 @@ std::span<const float> forward_pass::run(std::span<const forward_slice> slices) 
     s.layers.run(slices, [](std::size_t) {});
     return s.make_logits(s.layers.wanted_hidden(), s.layers.wanted_count());
   }
-  const std::size_t wanted = s.run_parts(cut_rows(slices, part_count, s.position_cost));
+  const std::size_t wanted = s.run_parts(cut_rows(slices, part_count, s.costs));
   return s.make_logits(s.hidden.data(), wanted);
 }
 

@@ -16,6 +16,19 @@ constexpr std::size_t rows_min_of_two = 3;
 /// How long an operation of attention takes, by how long one of a matmul does.
 constexpr double attention_slowness = 3.0;
 
+/// Multiplications of a prompt's matmuls that a thread does while it reads a byte of K or V from
+/// memory: with what mixed steps are fastest (two threads of a Xeon with AMX, its tiles and its
+/// vectors).
+constexpr double multiplications_per_byte(isa set) {
+  return multiplies_in_bf16(set) ? 70.0 : 20.0;
+}
+
+/// Of each position before a row of the slice.
+double position_cost_in(const forward_slice& slice, const position_costs& costs) {
+  return kernels::waits_for_memory(slice.tokens.size(), costs.heads_per_kv_head) ? costs.read
+                                                                                 : costs.computed;
+}
+
 double cost_of(const forward_slice& slice, double position_cost) {
   const auto count = static_cast<double>(slice.tokens.size());
   const double position = static_cast<double>(slice.position_first) + (count - 1.0) / 2.0;
@@ -42,26 +55,32 @@ std::size_t row_part_count(std::size_t row_count, std::size_t thread_count,
   return std::clamp<std::size_t>(row_count / rows_min, 1, thread_count);
 }
 
-double row_position_cost(const model_description& model, const model_weights& weights) {
+position_costs position_costs_of(const model_description& model, const model_weights& weights,
+                                 const kernels::kv_layout& layout) {
   const auto width = static_cast<double>(model.head_count * model.head_dim);
+  const auto position_bytes =
+      static_cast<double>(layout.block_bytes()) / static_cast<double>(layout.block_tokens);
   double elements = 0.0;
   for (const auto* matrix : weights.layer(0).matrices()) {
     elements += static_cast<double>(matrix->row_count() * matrix->column_count());
   }
-  return attention_slowness * 2.0 * width / elements;
+  return {.computed = attention_slowness * 2.0 * width / elements,
+          .read = multiplications_per_byte(weights.instruction_set()) * position_bytes / elements,
+          .heads_per_kv_head = model.head_count / model.kv_head_count};
 }
 
 std::vector<row_part> cut_rows(std::span<const forward_slice> slices, std::size_t part_count,
-                               double position_cost) {
+                               const position_costs& costs) {
   TROUPE_CHECK(part_count > 0);
   std::vector<row_part> parts(part_count);
   for (std::size_t i = 0; i < part_count; ++i) parts[i].needs_from = i;
   double left = 0.0;
-  for (const forward_slice& slice : slices) left += cost_of(slice, position_cost);
+  for (const forward_slice& slice : slices) left += cost_of(slice, position_cost_in(slice, costs));
   std::size_t part = 0;
   double room = left / static_cast<double>(part_count);
   for (const forward_slice& slice : slices) {
     const std::size_t count = slice.tokens.size();
+    const double position_cost = position_cost_in(slice, costs);
     std::size_t first = 0;          // of the piece that the part at hand gets
     std::size_t slice_part = part;  // that the slice's first row is in
     for (std::size_t begin = 0, end; begin < count; begin = end) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/attention/attention.hpp"
 #include "runtime/model/forward_slice.hpp"
 #include "runtime/model/model_description.hpp"
 #include "runtime/model/weights.hpp"
@@ -27,14 +28,21 @@ std::size_t row_part_count(std::size_t row_count, std::size_t thread_count,
                            std::size_t rows_alone_min);
 
 /// What attention over one position before a row costs, by what the row's matmuls cost.
-double row_position_cost(const model_description& model, const model_weights& weights);
+struct position_costs {
+  double computed = 0.0;  ///< of rows that share what they read of the cache with many others
+  double read = 0.0;      ///< of rows that wait for memory: kernels::waits_for_memory
+  std::size_t heads_per_kv_head = 1;
+};
+
+position_costs position_costs_of(const model_description& model, const model_weights& weights,
+                                 const kernels::kv_layout& layout);
 
 /// Cuts the slices into part_count parts of about the same cost, the slices' order kept; a part may
-/// be empty. A row costs 1, and position_cost more for each position before its own. A slice is cut
-/// only where a tile of the cache begins, so that no part reads what another one writes meanwhile.
-/// Of a cut slice that wants its last row's logits only the last piece wants them. The pieces refer
-/// to what the slices refer to.
+/// be empty. A row costs 1, and more for each position before its own. A slice is cut only where a
+/// tile of the cache begins, so that no part reads what another one writes meanwhile. Of a cut
+/// slice that wants its last row's logits only the last piece wants them. The pieces refer to what
+/// the slices refer to.
 std::vector<row_part> cut_rows(std::span<const forward_slice> slices, std::size_t part_count,
-                               double position_cost);
+                               const position_costs& costs);
 
 }  // namespace troupe

@@ -15,7 +15,7 @@ using wanted = forward_slice::logits;
 
 namespace {
 
-constexpr double position_cost = 0.002;
+constexpr position_costs costs{.computed = 0.002, .read = 0.01, .heads_per_kv_head = 3};
 
 struct random_step {
   std::vector<token_id> tokens;
@@ -58,20 +58,26 @@ void list_rows(const std::vector<forward_slice>& slices, std::vector<listed_row>
   }
 }
 
-double cost_of_rows(const std::vector<forward_slice>& slices) {
-  std::vector<listed_row> rows;
-  list_rows(slices, rows);
-  double cost = 0.0;
-  for (const listed_row& row : rows)
-    cost += 1.0 + position_cost * static_cast<double>(row.position);
-  return cost;
-}
-
 const forward_slice& slice_of(const random_step& step, const forward_slice& piece) {
   for (const forward_slice& slice : step.slices) {
     if (slice.block_table.data() == piece.block_table.data()) return slice;
   }
   throw std::logic_error("a piece of no slice");
+}
+
+double position_cost_in(const forward_slice& whole) {
+  return kernels::waits_for_memory(whole.tokens.size(), costs.heads_per_kv_head) ? costs.read
+                                                                                 : costs.computed;
+}
+
+double cost_of_rows(const random_step& step, const std::vector<forward_slice>& slices) {
+  double cost = 0.0;
+  for (const forward_slice& piece : slices) {
+    const double position_cost = position_cost_in(slice_of(step, piece));
+    for (std::size_t i = 0; i < piece.tokens.size(); ++i)
+      cost += 1.0 + position_cost * static_cast<double>(piece.position_first + i);
+  }
+  return cost;
 }
 
 void check_cuts(const random_step& step, const std::vector<row_part>& parts) {
@@ -103,7 +109,7 @@ TEST_CASE("a step that is cut by rows keeps its rows, and its parts cost alike",
     const random_step step(seed);
     const std::size_t part_count = 1 + seed % 5;
     CAPTURE(seed, part_count);
-    const auto parts = cut_rows(step.slices, part_count, position_cost);
+    const auto parts = cut_rows(step.slices, part_count, costs);
     REQUIRE(parts.size() == part_count);
     std::vector<listed_row> expected, actual;
     list_rows(step.slices, expected);
@@ -111,9 +117,9 @@ TEST_CASE("a step that is cut by rows keeps its rows, and its parts cost alike",
     CHECK(actual == expected);
     check_cuts(step, parts);
     // A cut misses its place by half of what cannot be cut, on both sides of a part.
-    const double share = cost_of_rows(step.slices) / static_cast<double>(part_count);
-    const double uncut = kernels::kv_tile_tokens * (1.0 + position_cost * 1100.0);
-    for (const row_part& part : parts) CHECK(cost_of_rows(part.slices) <= share + uncut);
+    const double share = cost_of_rows(step, step.slices) / static_cast<double>(part_count);
+    const double uncut = kernels::kv_tile_tokens * (1.0 + costs.computed * 1100.0);
+    for (const row_part& part : parts) CHECK(cost_of_rows(step, part.slices) <= share + uncut);
   }
 }
 
