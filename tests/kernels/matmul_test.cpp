@@ -194,15 +194,20 @@ TEST_CASE("matmul: a row alone gives the bits it gives in a batch, on any number
 TEST_CASE("matmul: several jobs in one region equal the jobs one by one") {
   INFO("seed " << seed);
   std::mt19937 random(seed + 2);
-  const std::size_t k = 256, m = 19;
+  const std::size_t k = 256;
+  // With so many rows, sets of one kind share the same ones.
+  const std::size_t m = GENERATE(19u, 600u);
+  const bool are_of_one_kind = GENERATE(false, true);
   const auto x = random_activations(m, k, random);
   const isa set = GENERATE(troupe::fastest_isa(isa::reference), isa::amx);
   if (!troupe::is_supported(set)) return troupe::test::skip("this machine has no AMX");
+  INFO("M " << m << ", one kind " << are_of_one_kind << ", " << troupe::to_string(set));
   const auto quantized = quantize_all(set, x, m, k);
   std::vector<packed_matrix> weights;
   std::vector<std::vector<float>> outputs;
   for (std::size_t i = 0; i < matmul_sets_max; ++i) {
-    const weight_kind kind = all_kinds()[i % all_kinds().size()];
+    const weight_kind kind =
+        are_of_one_kind ? weight_kind{dtype::q4_1, true} : all_kinds()[i % all_kinds().size()];
     const std::size_t n = 20 + 37 * i;
     weights.push_back(pack(set, kind.type, random_weights(kind, n, k, random), n, k, several()));
     outputs.emplace_back(m * n);
