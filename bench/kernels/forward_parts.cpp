@@ -195,7 +195,7 @@ class step_parts {
 
  private:
   /// The pass's threads are done together with all that they do; so they are here with each part.
-  static constexpr position_costs attention_only{.computed = 1e9, .read = 1e9};
+  static constexpr position_costs attention_only{.computed = 1e9};
 
   void add_shares(std::span<const row_part> parts, std::vector<step_share>& to) {
     for (const row_part& part : parts) to.emplace_back(runner_.set(), model_, part.slices);

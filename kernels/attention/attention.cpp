@@ -106,7 +106,7 @@ void add_items(const kv_layout& layout, kv_layer layer, const attention_slice& s
                const attention_arguments& arguments, const soft_scale& soft, const variant& chosen,
                std::size_t items_wanted, workspace& space) {
   const std::size_t group = arguments.head_count / layout.kv_head_count;
-  const item_kernel& kernel = waits_for_memory(slice.row_count, group) ? chosen.few : chosen.many;
+  const item_kernel& kernel = waits_for_memory(slice, group) ? chosen.few : chosen.many;
   const std::size_t heads_max = std::min(group, kernel.rows_max);
   const std::size_t items_of_position = layout.kv_head_count * divide_up(group, heads_max);
   const std::size_t positions_most = kernel.rows_max / heads_max;
@@ -188,8 +188,8 @@ void run_split(const variant& chosen, const attention_arguments& arguments, work
 
 }  // namespace
 
-bool waits_for_memory(std::size_t row_count, std::size_t heads_per_kv_head) noexcept {
-  return row_count == 1 || row_count * heads_per_kv_head < many_rows_min;
+bool waits_for_memory(const attention_slice& slice, std::size_t heads_per_kv_head) noexcept {
+  return slice.row_count == 1 || slice.row_count * heads_per_kv_head < many_rows_min;
 }
 
 void write_kv_head(isa set, const kv_layout& layout, kv_layer layer,

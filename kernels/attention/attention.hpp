@@ -107,9 +107,9 @@ struct attention_slice {
   std::span<const block_index> block_table;  ///< covers position_first + row_count positions
 };
 
-/// Whether so few query rows of a slice read each key that its attention waits for memory.
+/// Whether so few query rows read each key that attention of the slice waits for memory.
 /// heads_per_kv_head: query heads that share a KV head.
-bool waits_for_memory(std::size_t row_count, std::size_t heads_per_kv_head) noexcept;
+bool waits_for_memory(const attention_slice& slice, std::size_t heads_per_kv_head) noexcept;
 
 /// Rounds K and V rows ([row][kv_head][head_dim] floats, k already rotated) to the cache dtype and
 /// stores them at their positions.

@@ -398,7 +398,7 @@ void round_row(const float* x, std::size_t column_count, const row_target& targe
 const matmul_kernels matmul_amx{
     .rows_max = rows_max,
     .outputs_together = panels_together * panel_outputs,
-    .rows_alone_min = tile_rows + 1,
+    .rows_alone_min = tile_rows + 1,  // a tile each: together, threads unpack once for both
     .unpack_cycles = 50,
     .row_instructions = 4,
     .quantize = quantize_row_by_row<round_row>,

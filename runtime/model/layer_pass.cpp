@@ -106,8 +106,7 @@ void layer_pass::list_waited_blocks() {
   waited_blocks_.clear();
   const std::size_t block_tokens = cache_.layout().block_tokens;
   for (const kernels::attention_slice& slice : slices_) {
-    if (!kernels::waits_for_memory(slice.row_count, model_.head_count / model_.kv_head_count))
-      continue;
+    if (!kernels::waits_for_memory(slice, model_.head_count / model_.kv_head_count)) continue;
     const std::size_t count =
         std::min(kernels::divide_up(slice.position_first + slice.row_count, block_tokens),
                  waited_blocks_max_ - waited_blocks_.size());

@@ -25,8 +25,7 @@ constexpr double multiplications_per_byte(isa set) {
 
 /// Of each position before a row of the slice.
 double position_cost_in(const forward_slice& slice, const position_costs& costs) {
-  return kernels::waits_for_memory(slice.tokens.size(), costs.heads_per_kv_head) ? costs.read
-                                                                                 : costs.computed;
+  return std::max(costs.computed, costs.read / static_cast<double>(slice.tokens.size()));
 }
 
 double cost_of(const forward_slice& slice, double position_cost) {
@@ -65,8 +64,7 @@ position_costs position_costs_of(const model_description& model, const model_wei
     elements += static_cast<double>(matrix->row_count() * matrix->column_count());
   }
   return {.computed = attention_slowness * 2.0 * width / elements,
-          .read = multiplications_per_byte(weights.instruction_set()) * position_bytes / elements,
-          .heads_per_kv_head = model.head_count / model.kv_head_count};
+          .read = multiplications_per_byte(weights.instruction_set()) * position_bytes / elements};
 }
 
 std::vector<row_part> cut_rows(std::span<const forward_slice> slices, std::size_t part_count,

@@ -27,11 +27,10 @@ struct row_part {
 std::size_t row_part_count(std::size_t row_count, std::size_t thread_count,
                            std::size_t rows_alone_min);
 
-/// What attention over one position before a row costs, by what the row's matmuls cost.
+/// What attention over one position costs, by what a row's matmuls cost: the larger one of both.
 struct position_costs {
-  double computed = 0.0;  ///< of rows that share what they read of the cache with many others
-  double read = 0.0;      ///< of rows that wait for memory: kernels::waits_for_memory
-  std::size_t heads_per_kv_head = 1;
+  double computed = 0.0;  ///< for each row behind it
+  double read = 0.0;      ///< from memory, once for all rows of a slice
 };
 
 position_costs position_costs_of(const model_description& model, const model_weights& weights,

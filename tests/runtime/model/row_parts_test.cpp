@@ -15,7 +15,7 @@ using wanted = forward_slice::logits;
 
 namespace {
 
-constexpr position_costs costs{.computed = 0.002, .read = 0.01, .heads_per_kv_head = 3};
+constexpr position_costs costs{.computed = 0.002, .read = 0.01};
 
 struct random_step {
   std::vector<token_id> tokens;
@@ -66,8 +66,7 @@ const forward_slice& slice_of(const random_step& step, const forward_slice& piec
 }
 
 double position_cost_in(const forward_slice& whole) {
-  return kernels::waits_for_memory(whole.tokens.size(), costs.heads_per_kv_head) ? costs.read
-                                                                                 : costs.computed;
+  return std::max(costs.computed, costs.read / static_cast<double>(whole.tokens.size()));
 }
 
 double cost_of_rows(const random_step& step, const std::vector<forward_slice>& slices) {
@@ -121,6 +120,28 @@ TEST_CASE("a step that is cut by rows keeps its rows, and its parts cost alike",
     const double uncut = kernels::kv_tile_tokens * (1.0 + costs.computed * 1100.0);
     for (const row_part& part : parts) CHECK(cost_of_rows(step, part.slices) <= share + uncut);
   }
+}
+
+TEST_CASE("what is read of the cache counts once for a slice, what is computed for each row",
+          "[forward]") {
+  const std::vector<token_id> tokens(700);
+  const std::vector<block_index> table(100);
+  // Rows in the first of two parts: `count` slices of so many rows at position 1000, then a prompt.
+  const auto first_rows = [&](std::size_t count, std::size_t rows) {
+    std::vector<forward_slice> slices(count, {std::span(tokens).first(rows), 1000, table});
+    slices.push_back({std::span(tokens).first(512), 0, table});
+    const auto parts = cut_rows(slices, 2, {.computed = 0.001, .read = 0.015});
+    std::size_t first = 0;
+    for (const forward_slice& piece : parts[0].slices) first += piece.tokens.size();
+    return first;
+  };
+  // 16 rows cost 16 each; 512 of the prompt cost 643, the first 176 of them 191.
+  CHECK(first_rows(16, 1) == 16 + 176);
+  // Eight times 20 and, with a row more, 21: 241 or 237 remain, of which 208 rows cost 230.
+  CHECK(first_rows(8, 5) == 40 + 224);
+  CHECK(first_rows(8, 6) == 48 + 208);
+  // From 15 rows on computing takes longer: four times 40.
+  CHECK(first_rows(4, 20) == 80 + 224);
 }
 
 TEST_CASE("few rows are not cut, and more threads want more rows each", "[forward]") {
